@@ -1,0 +1,99 @@
+/**
+ * The events that the benchmark pushes, and the check that a server gave back exactly those.
+ *
+ * Event n is a function of n alone, so nothing has to be kept to compare with. Knows nothing of sockets.
+ */
+
+/** An event as it stands in a push and, under `eventEncoded`, in a pull response. */
+export interface Event {
+  readonly name: string
+  readonly args: { readonly id: string; readonly text: string }
+  readonly seqNum: number
+  readonly parentSeqNum: number
+  readonly clientId: string
+  readonly sessionId: string
+}
+
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+const texts = [
+  'Buy milk and eggs',
+  'Call the dentist about Tuesday',
+  'Renew the car insurance before it runs out',
+  'Send "quarterly numbers" to Ana',
+  'Water the plants, feed the cat',
+  'Book a table for six at eight',
+]
+
+/** 21 characters that depend on `seed` alone (a linear congruential generator, so no two nearby seeds look alike). */
+const idOf = (seed: number): string => {
+  let state = (seed * 2654435761) >>> 0
+  let id = ''
+  for (let position = 0; position < 21; position++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    id += alphabet[state >>> 26]
+  }
+  return id
+}
+
+/** The event with sequence number `seqNum` of every store of the benchmark. */
+export const event = (seqNum: number): Event => ({
+  name: 'v1.TodoCreated',
+  args: { id: idOf(seqNum), text: texts[seqNum % texts.length]! },
+  seqNum,
+  parentSeqNum: seqNum - 1,
+  clientId: 'b3nch1',
+  sessionId: 'static',
+})
+
+/** Events `from` (exclusive) to `to` (inclusive), cut into batches of at most `size`. */
+export const batches = (from: number, to: number, size: number): Event[][] => {
+  const result: Event[][] = []
+  for (let start = from; start < to; start += size) {
+    result.push(Array.from({ length: Math.min(size, to - start) }, (_, index) => event(start + index + 1)))
+  }
+  return result
+}
+
+interface PullResponse {
+  readonly batch: ReadonlyArray<{
+    readonly eventEncoded: Event
+    readonly metadata: { readonly _tag: string; readonly value: { readonly _tag: string; readonly createdAt: string } }
+  }>
+  readonly pageInfo: { readonly _tag: string; readonly remaining?: number }
+}
+
+const sameEvent = (actual: Event, expected: Event): boolean =>
+  actual.name === expected.name &&
+  JSON.stringify(actual.args) === JSON.stringify(expected.args) &&
+  actual.seqNum === expected.seqNum &&
+  actual.parentSeqNum === expected.parentSeqNum &&
+  actual.clientId === expected.clientId &&
+  actual.sessionId === expected.sessionId
+
+/**
+ * Throws unless the Chunk frames `chunks` hold exactly the events `from` (exclusive) to `to` (inclusive), ascending,
+ * each with its metadata, and every page says truly how many are to come (`remaining` counts the pages of one pull;
+ * broadcasts are pulls of one page each).
+ */
+export const checkChunks = (chunks: readonly string[], from: number, to: number, kind: 'pull' | 'broadcasts'): void => {
+  let last = from
+  for (const chunk of chunks) {
+    const values = (JSON.parse(chunk) as { values: readonly PullResponse[] }).values
+    for (const { batch, pageInfo } of values) {
+      for (const { eventEncoded, metadata } of batch) {
+        last += 1
+        if (!sameEvent(eventEncoded, event(last))) {
+          throw new Error(`expected ${JSON.stringify(event(last))}, got ${JSON.stringify(eventEncoded)}`)
+        }
+        if (metadata._tag !== 'Some' || Number.isNaN(Date.parse(metadata.value.createdAt))) {
+          throw new Error(`event ${last} has the metadata ${JSON.stringify(metadata)}`)
+        }
+      }
+      const remaining = kind === 'pull' ? to - last : 0
+      const told = pageInfo._tag === 'NoMore' ? 0 : pageInfo.remaining
+      if (told !== remaining) throw new Error(`after event ${last} of ${to}: ${JSON.stringify(pageInfo)}`)
+    }
+  }
+  if (last !== to) throw new Error(`expected events up to ${to}, got them up to ${last}`)
+}

@@ -1,0 +1,74 @@
+/**
+ * What a section cost: wall time, and CPU time from the kernel's accounting of the server's process.
+ *
+ * Knows nothing of the protocol. Needs Linux (`/proc`).
+ */
+import { readFileSync, readdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface Cost {
+  readonly wallMs: number
+  readonly cpuUs: number
+  /** CPU of this process over the wall time: near 1, the generator is what was measured. */
+  readonly generatorLoad: number
+}
+
+/** CPU time of all threads of `pid` so far; the scheduler counts nanoseconds, clock ticks would be too coarse. */
+const cpuUsOf = (pid: number): number => {
+  let ns = 0
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
+  }
+  return ns / 1000
+}
+
+const settlePollMs = 20
+const settleUsMax = 400
+const settlePolls = 3
+const settleDeadlineMs = 20_000
+
+/** Resolves once `pid` has been all but idle for a while: its queues are empty and its garbage is collected. */
+const settle = async (pid: number): Promise<void> => {
+  const deadline = performance.now() + settleDeadlineMs
+  let quiet = 0
+  let before = cpuUsOf(pid)
+  while (quiet < settlePolls) {
+    if (performance.now() > deadline) throw new Error('the server does not come to rest')
+    await sleep(settlePollMs)
+    const now = cpuUsOf(pid)
+    quiet = now - before < settleUsMax ? quiet + 1 : 0
+    before = now
+  }
+}
+
+/** Runs `body` against an idle server and counts all the CPU that the server spends on it, also after `body` is done. */
+export const measure = async (pid: number, body: () => Promise<void>): Promise<Cost> => {
+  await settle(pid)
+  const generatorBefore = process.cpuUsage()
+  const cpuBefore = cpuUsOf(pid)
+  const start = performance.now()
+  await body()
+  const wallMs = performance.now() - start
+  const generator = process.cpuUsage(generatorBefore)
+  await settle(pid)
+  const cpuUs = cpuUsOf(pid) - cpuBefore
+  return { wallMs, cpuUs, generatorLoad: (generator.user + generator.system) / 1000 / wallMs }
+}
+
+/** Resident memory of `pid` in MiB. */
+export const residentMib = (pid: number): number => {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) / 1024
+}
+
+/** The value below which the share `quantile` of `values` lies. */
+export const percentile = (values: readonly number[], quantile: number): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(quantile * sorted.length) - 1)]!
+}
+
+export const median = (values: readonly number[]): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}

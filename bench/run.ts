@@ -1,0 +1,180 @@
+/**
+ * The benchmark: ours and the two peers, one after the other in the same runtime, the same frames, one table.
+ *
+ *     node bench/run.ts [--only push1,pull] [--backends ours,minimal-js] [--markdown]
+ *
+ * BENCH_ROUNDS sets how often each backend runs (3). A run of everything writes `bench/results/latest.json`.
+ * Any wrong or missing answer of a backend ends the run with an error.
+ */
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { transformSync } from 'esbuild'
+import { root, startServer } from '../tests/harness/server.ts'
+import type { Backend, Server } from '../tests/harness/server.ts'
+import { median, residentMib } from './measure.ts'
+import { sections } from './sections.ts'
+import type { Load, Numbers, Section } from './sections.ts'
+import { metrics, table } from './table.ts'
+import type { Name, Row } from './table.ts'
+
+const fast: Load = {
+  push1: { warm: 500, pushes: 2000 },
+  push100: { warm: 50, pushes: 600 },
+  pull: { events: 20_000, warm: 3, pulls: 12 },
+  fanout: { sockets: 100, warm: 30, pushes: 200 },
+  stores: { stores: 100, warm: 5, pushesEach: 30 },
+  first: { warm: 20, stores: 150 },
+}
+
+/** Less of the same for a backend that takes far longer for each event. */
+const slow: Load = {
+  push1: { warm: 200, pushes: 400 },
+  push100: { warm: 15, pushes: 15 },
+  pull: { events: 2000, warm: 2, pulls: 2 },
+  fanout: { sockets: 100, warm: 10, pushes: 25 },
+  stores: { stores: 100, warm: 2, pushesEach: 6 },
+  first: { warm: 10, stores: 60 },
+}
+
+interface Contender {
+  readonly backend: Backend
+  readonly load: Load
+  /** The folder whose `.js`, `.mjs` and `.wasm` files get deployed. */
+  readonly folder: string
+}
+
+const contenders: Record<Name, Contender> = {
+  ours: { backend: 'livestore-sync-worker', load: fast, folder: 'dist' },
+  'sync-cf': { backend: 'sync-cf', load: slow, folder: '.cache/peers/sync-cf' },
+  'minimal-js': { backend: 'minimal-js', load: fast, folder: 'bench/peers' },
+}
+
+/** Files of a contender's folder that are not its own. */
+const notDeployed: readonly string[] = ['sync-cf.mjs']
+
+const sectionMsMax = 120_000
+const generatorLoadMax = 0.9
+
+/** The chosen ones of `known`, in its order; throws at a name that is not among them. */
+const choose = <T extends string>(known: readonly T[], chosen: string | undefined, what: string): T[] => {
+  if (chosen === undefined) return [...known]
+  const names = chosen.split(',')
+  const unknown = names.find((name) => !(known as readonly string[]).includes(name))
+  if (unknown !== undefined) throw new Error(`unknown ${what} "${unknown}": there are ${known.join(', ')}`)
+  return known.filter((name) => names.includes(name))
+}
+
+const inTime = async <T>(what: string, work: Promise<T>): Promise<T> => {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error(`${what}: no answer in time`)), sectionMsMax)
+  try {
+    return await Promise.race([work, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const bundleNumbers = (folder: string): Numbers => {
+  const names = readdirSync(join(root, folder)).filter((name) => /\.(m?js|wasm)$/.test(name))
+  let gzip = 0
+  let minifiedGzip = 0
+  for (const name of names.filter((name) => !notDeployed.includes(name))) {
+    const contents = readFileSync(join(root, folder, name))
+    const size = gzipSync(contents).length
+    gzip += size
+    const source = (): string => transformSync(contents.toString(), { minify: true, format: 'esm' }).code
+    minifiedGzip += name.endsWith('.wasm') ? size : gzipSync(source()).length
+  }
+  return { 'bundle.gzipKb': gzip / 1000, 'bundle.minifiedGzipKb': minifiedGzip / 1000 }
+}
+
+/** All chosen sections on a fresh server. */
+const runBackend = async (name: Name, chosen: readonly Section[]): Promise<Numbers> => {
+  const { backend, load, folder } = contenders[name]
+  const server: Server = await startServer({ backend })
+  try {
+    const numbers: Record<string, number> = {}
+    for (const section of chosen) {
+      const result = await inTime(`${name}, ${section}`, sections[section](server, load))
+      Object.assign(numbers, result)
+      const busy = result[`${section}.generatorLoad`]!
+      if (busy > generatorLoadMax) console.error(`  ${section}: the generator was busy ${Math.round(busy * 100)} %`)
+    }
+    numbers['process.residentMib'] = residentMib(server.pid)
+    return { ...numbers, ...bundleNumbers(folder) }
+  } catch (error) {
+    if (server.logs.length > 0) console.error(`last lines of ${name}:\n${server.logs.slice(-10).join('\n')}`)
+    throw new Error(`${name} failed`, { cause: error })
+  } finally {
+    await server.stop()
+  }
+}
+
+const versionOf = (folder: string): string =>
+  (JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) as { version: string }).version
+
+const { values: options } = parseArgs({
+  options: { only: { type: 'string' }, backends: { type: 'string' }, markdown: { type: 'boolean', default: false } },
+})
+const allNames = Object.keys(contenders) as Name[]
+const allSections = Object.keys(sections) as Section[]
+const names = choose(allNames, options.backends, 'backend')
+const chosen = choose(allSections, options.only, 'section')
+const rounds = Number(process.env.BENCH_ROUNDS ?? 3)
+if (!Number.isInteger(rounds) || rounds < 1) throw new Error('BENCH_ROUNDS must be a positive integer')
+
+const start = performance.now()
+const machine = {
+  cpu: cpus()[0]!.model,
+  cores: cpus().length,
+  loadAtStart: loadavg()[0],
+}
+const results = Object.fromEntries(names.map((name) => [name, [] as Numbers[]])) as Record<Name, Numbers[]>
+for (let round = 0; round < rounds; round++) {
+  const shift = round % names.length
+  for (const name of [...names.slice(shift), ...names.slice(0, shift)]) {
+    const started = performance.now()
+    results[name].push(await runBackend(name, chosen))
+    const seconds = ((performance.now() - started) / 1000).toFixed(0)
+    console.error(`round ${round + 1} of ${rounds}: ${name} took ${seconds} s`)
+  }
+}
+
+const medians = new Map<string, Row>()
+for (const { key, section } of metrics) {
+  if (section !== 'process' && section !== 'bundle' && !chosen.includes(section)) continue
+  const row = names.map((name) => [name, median(results[name].map((numbers) => numbers[key]!))])
+  medians.set(key, Object.fromEntries(row) as Row)
+}
+const versions = {
+  node: process.versions.node,
+  workerd: versionOf('node_modules/workerd'),
+  'sync-cf': versionOf('tests/clients/v04/node_modules/@livestore/sync-cf'),
+}
+console.log(table(medians, names, options.markdown ? 'markdown' : 'text'))
+console.log(
+  `\nMedians of ${rounds} rounds on ${machine.cores} cores of ${machine.cpu}; workerd ${versions.workerd}, ` +
+    `sync-cf ${versions['sync-cf']}.`,
+)
+if (names.includes('sync-cf')) {
+  const log = `its log to pull has ${slow.pull.events} events instead of ${fast.pull.events}`
+  console.log(`sync-cf was given less to do, its numbers are per unit all the same: ${log}.`)
+}
+
+if (names.length === allNames.length && chosen.length === allSections.length) {
+  const report = {
+    date: new Date().toISOString(),
+    machine,
+    versions,
+    seconds: Math.round((performance.now() - start) / 1000),
+    load: Object.fromEntries(names.map((name) => [name, contenders[name].load])),
+    medians: Object.fromEntries(medians),
+    rounds: results,
+  }
+  mkdirSync(join(root, 'bench/results'), { recursive: true })
+  writeFileSync(join(root, 'bench/results/latest.json'), `${JSON.stringify(report, null, 2)}\n`)
+  console.error('written to bench/results/latest.json')
+}

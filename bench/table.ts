@@ -1,0 +1,72 @@
+/**
+ * The one table of the benchmark: which numbers it shows, what they are called, how they compare.
+ *
+ * Pure: takes medians, returns text.
+ */
+import type { Section } from './sections.ts'
+
+/** Short names of the backends, as `--backends` and the table's head use them. */
+export type Name = 'ours' | 'sync-cf' | 'minimal-js'
+
+/** A number by backend; absent where a backend did not run. */
+export type Row = Readonly<Partial<Record<Name, number>>>
+
+interface Metric {
+  readonly key: string
+  readonly section: Section | 'process' | 'bundle'
+  readonly label: string
+  readonly better: 'lower' | 'higher'
+}
+
+/** The rows of the table. */
+export const metrics: readonly Metric[] = [
+  { key: 'push1.p50Ms', section: 'push1', label: 'push of 1 event, p50 ms', better: 'lower' },
+  { key: 'push1.p99Ms', section: 'push1', label: 'push of 1 event, p99 ms', better: 'lower' },
+  { key: 'push1.cpuUs', section: 'push1', label: 'push of 1 event, CPU µs', better: 'lower' },
+  { key: 'push100.perSecond', section: 'push100', label: 'pushes of 100 events, events/s', better: 'higher' },
+  { key: 'push100.cpuUs', section: 'push100', label: 'pushes of 100 events, CPU µs/event', better: 'lower' },
+  { key: 'pull.perSecond', section: 'pull', label: 'pull of a whole log, events/s', better: 'higher' },
+  { key: 'pull.cpuUs', section: 'pull', label: 'pull of a whole log, CPU µs/event', better: 'lower' },
+  { key: 'fanout.perSecond', section: 'fanout', label: 'fan-out to 100 sockets, deliveries/s', better: 'higher' },
+  { key: 'fanout.cpuUs', section: 'fanout', label: 'fan-out to 100 sockets, CPU µs/delivery', better: 'lower' },
+  { key: 'stores.perSecond', section: 'stores', label: '100 stores at once, pushes/s', better: 'higher' },
+  { key: 'stores.cpuUs', section: 'stores', label: '100 stores at once, CPU µs/push', better: 'lower' },
+  { key: 'first.p50Ms', section: 'first', label: 'first pull of a new store, p50 ms', better: 'lower' },
+  { key: 'first.cpuUs', section: 'first', label: 'first pull of a new store, CPU µs', better: 'lower' },
+  { key: 'process.residentMib', section: 'process', label: 'memory of workerd after all of it, MiB', better: 'lower' },
+  { key: 'bundle.gzipKb', section: 'bundle', label: 'bundle as deployed, gzip KB', better: 'lower' },
+  { key: 'bundle.minifiedGzipKb', section: 'bundle', label: 'bundle minified, gzip KB', better: 'lower' },
+]
+
+const heads: Record<Name, string> = { ours: 'ours', 'sync-cf': 'sync-cf', 'minimal-js': 'minimal JS' }
+
+const number = (value: number | undefined): string => {
+  if (value === undefined) return '–'
+  const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2
+  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+}
+
+/** How many times better `ours` is than `peer`; below 1 it is worse. */
+const ratio = (ours: number | undefined, peer: number | undefined, better: Metric['better']): string => {
+  if (ours === undefined || peer === undefined) return '–'
+  return `${number(better === 'lower' ? peer / ours : ours / peer)}×`
+}
+
+/** The table over `rows` (by metric key) as aligned text, or as Markdown. */
+export const table = (rows: ReadonlyMap<string, Row>, names: readonly Name[], style: 'text' | 'markdown'): string => {
+  const peers = names.includes('ours') ? names.filter((name) => name !== 'ours') : []
+  const cells = [['', ...names.map((name) => heads[name]), ...peers.map((name) => `vs ${heads[name]}`)]]
+  for (const { key, label, better } of metrics) {
+    const row = rows.get(key)
+    if (row === undefined) continue
+    const ratios = peers.map((peer) => ratio(row.ours, row[peer], better))
+    cells.push([label, ...names.map((name) => number(row[name])), ...ratios])
+  }
+  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)))
+  const lines = cells.map((line) =>
+    line.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))),
+  )
+  if (style === 'text') return lines.map((line) => line.join('  ')).join('\n')
+  const rule = widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
+  return [lines[0]!, rule, ...lines.slice(1)].map((line) => `| ${line.join(' | ')} |`).join('\n')
+}

@@ -1,0 +1,18 @@
+/** The few types of the Workers runtime that `worker.ts` touches. */
+declare module 'cloudflare:workers' {
+  export class DurableObject<Env> {
+    protected readonly ctx: object
+    protected readonly env: Env
+    constructor(ctx: object, env: Env)
+    fetch(request: Request): Response | Promise<Response>
+    webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void>
+    webSocketClose(socket: WebSocket, code: number, reason: string, wasClean: boolean): void | Promise<void>
+    webSocketError(socket: WebSocket, error: unknown): void | Promise<void>
+    alarm(): void | Promise<void>
+  }
+}
+
+declare module '*.wasm' {
+  const module: WebAssembly.Module
+  export default module
+}

@@ -1,0 +1,82 @@
+/**
+ * The module that the Workers runtime loads: the Worker's fetch handler and the Durable Object classes, each a thin
+ * door to the WebAssembly core.
+ *
+ * Owns one thing of its own: what happens when the core traps. A trap leaves the instance's memory in an unknown
+ * state, so a new instance replaces it, and every object of the isolate rebuilds itself at its next event from its
+ * storage and its sockets' attachments, as it does after an eviction.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import * as core from '../.cache/bindgen/core.js'
+// Stands beside the bundle; the bundler leaves this import alone.
+import wasm from './index_bg.wasm'
+
+core.initSync({ module: wasm })
+
+/** Counts the instances of the core in this isolate. */
+let instance = 0
+
+const replaceInstance = (trap: WebAssembly.RuntimeError): void => {
+  console.error(JSON.stringify({ level: 'error', event: 'trap', message: String(trap.stack ?? trap) }))
+  core.__wbg_reset_state()
+  instance += 1
+}
+
+/** Runs `call` on the core; a trap costs this one call and no other. */
+const guard = <R>(call: () => R): R => {
+  try {
+    return call()
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) replaceInstance(error)
+    throw error
+  }
+}
+
+/** The sync backend of one store: owns its event log, its sockets and their subscriptions. */
+export class SyncBackendDO extends DurableObject<object> {
+  #object: core.SyncObject | undefined
+  #instance = -1
+
+  /** The core's half of this object, in the instance that is in use now. */
+  get #core(): core.SyncObject {
+    if (this.#object === undefined || this.#instance !== instance) {
+      this.#object = guard(() => new core.SyncObject(this.ctx, this.env))
+      this.#instance = instance
+    }
+    return this.#object
+  }
+
+  /** Accepts a WebSocket for this store. */
+  override fetch(request: Request): Response {
+    return guard(() => this.#core.fetch(request))
+  }
+
+  /** Handles one frame of a client. */
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    guard(() => this.#core.webSocketMessage(socket, message))
+  }
+
+  /** Forgets a socket that its client closed. */
+  override webSocketClose(socket: WebSocket, code: number, reason: string, wasClean: boolean): void {
+    guard(() => this.#core.webSocketClose(socket, code, reason, wasClean))
+  }
+
+  /** Forgets a socket that broke. */
+  override webSocketError(socket: WebSocket, error: unknown): void {
+    guard(() => this.#core.webSocketError(socket, error))
+  }
+
+  /** Goes on with what did not fit into one turn. */
+  override alarm(): void {
+    guard(() => this.#core.alarm())
+  }
+}
+
+/** The same class under the name that 0.3 deployments gave it. */
+export class WebSocketServer extends SyncBackendDO {}
+
+export default {
+  /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
+  fetch: (request: Request, env: object, context: object): Promise<Response> =>
+    guard(() => core.fetch(request, env, context)),
+}

@@ -1,0 +1,768 @@
+//! One store's sync backend: a frame goes in, an ordered list of outputs comes out.
+//!
+//! Owns the connections and their subscriptions, and the order of everything that is sent. Refuses to
+//! know sockets, clocks and randomness: they arrive as arguments. There is no `await` in here, so one
+//! frame is one turn: a push is decided, stored and turned into frames before any other frame is seen.
+//!
+//! - *INV-2* commit, publish, acknowledge, in that order, in one turn.
+//! - *INV-5* the connection's store is the only store: a payload that names another is refused.
+//! - *INV-6* a live pull gets every event after its cursor once, ascending, without gaps: while its
+//!   pages are on their way, pushes are folded into them.
+
+mod attachment;
+mod connection;
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat};
+
+use crate::event::{Batch, Event, SeqNum, StoreId};
+use crate::eventlog::{Admission, Refusal, admit, split};
+use crate::limits::{ATTACHMENT_BYTES_MAX, Limits, TURN_BYTES_MAX, WINDOW_PAGES};
+use crate::store::EventStore;
+use crate::store::sql::{Sql, StoreError, Text as _};
+use crate::wire::{
+    self, Cursor, Failure, Family, Generation, Inbound, Malformed, PageInfo, RequestId, Requester,
+};
+use connection::{Connection, Subscription};
+
+pub use connection::ConnectionId;
+
+/// What the host has to do, in this order.
+#[derive(Clone, Debug)]
+pub enum Output<T> {
+    /// Send a text frame.
+    Send {
+        /// To this socket.
+        to: ConnectionId,
+        /// The whole frame.
+        frame: T,
+    },
+    /// Keep [`SyncBackend::attachment`] of this connection with its socket.
+    Remember {
+        /// The connection that changed.
+        connection: ConnectionId,
+    },
+    /// Close a socket; its client connects again and pulls from where it was.
+    Close {
+        /// The socket.
+        connection: ConnectionId,
+        /// WebSocket close code.
+        code: u16,
+        /// Close reason.
+        reason: &'static str,
+    },
+    /// Call [`SyncBackend::resume`] in a turn of its own: there is more to send.
+    Resume,
+    /// Something an operator may want to read.
+    Report(Report),
+}
+
+/// A line for the log; never holds event args or tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A request was refused.
+    Refused {
+        /// The dialect of the request.
+        generation: Generation,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The platform's storage failed.
+    StoreFailed {
+        /// What was being done.
+        during: &'static str,
+        /// What SQLite said.
+        message: String,
+    },
+    /// A client acknowledged pages of a pull that nobody knows, and was told to connect again.
+    UnknownPull,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { generation, reason } => write!(f, "refused ({generation:?}): {reason}"),
+            Self::StoreFailed { during, message } => {
+                write!(f, "storage failed during {during}: {message}")
+            }
+            Self::UnknownPull => {
+                f.write_str("closed a connection that acknowledged an unknown pull")
+            }
+        }
+    }
+}
+
+/// One frame of a client.
+#[derive(Clone, Copy, Debug)]
+pub enum Frame<'a> {
+    /// A text frame.
+    Text(&'a str),
+    /// A binary frame, read as UTF-8.
+    Binary(&'a [u8]),
+}
+
+/// Going away: what clients are told when they have to connect again.
+const TRY_AGAIN: u16 = 1012;
+
+/// The sync backend of one store.
+pub struct SyncBackend<S: Sql> {
+    store: EventStore<S>,
+    limits: Limits,
+    connections: Vec<Option<Connection<S::Text>>>,
+    /// What follows the events of a page that is the last one; the same for every RPC pull.
+    last_page_tail: S::Text,
+    page_heads: PageHeads<S::Text>,
+}
+
+/// Page heads by request id, since clients of different sockets use the same few ids.
+struct PageHeads<T> {
+    recent: Option<(RequestId, T)>,
+}
+
+impl<S: Sql> SyncBackend<S> {
+    /// The backend of an opened store, without connections.
+    #[must_use]
+    pub fn new(store: EventStore<S>, limits: Limits) -> Self {
+        let tail = wire::rpc_page_tail(PageInfo::NoMore, store.backend_id());
+        let last_page_tail = store.text(&tail);
+        Self {
+            store,
+            limits,
+            connections: Vec::new(),
+            last_page_tail,
+            page_heads: PageHeads { recent: None },
+        }
+    }
+
+    /// The store it serves.
+    #[must_use]
+    pub fn store(&self) -> &EventStore<S> {
+        &self.store
+    }
+
+    /// The open connections.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, Family)> {
+        self.connections
+            .iter()
+            .enumerate()
+            .filter_map(|(index, connection)| {
+                connection
+                    .as_ref()
+                    .map(|connection| (ConnectionId::new(index), connection.family()))
+            })
+    }
+
+    /// Takes up a new socket. Its attachment has to be kept at once.
+    pub fn connect(&mut self, family: Family) -> ConnectionId {
+        self.insert(Connection::new(family))
+    }
+
+    /// Takes up a socket that outlived the object's memory, from what was kept with it.
+    ///
+    /// Attachments of sync-cf are understood. `None` when the text is no attachment, or one of another
+    /// store: such a socket has to be closed.
+    pub fn reconnect(&mut self, attachment: &str) -> Option<ConnectionId> {
+        let connection = attachment::restore(
+            attachment,
+            self.store.store_id(),
+            self.store.head(),
+            |request| self.page_heads.text(&self.store, request),
+        )?;
+        Some(self.insert(connection))
+    }
+
+    /// The store that an attachment was kept for.
+    #[must_use]
+    pub fn store_of(attachment: &str) -> Option<StoreId> {
+        attachment::store_of(attachment)
+    }
+
+    /// Forgets a socket that has closed.
+    pub fn disconnect(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id.index()) {
+            *connection = None;
+        }
+    }
+
+    /// What has to be kept with a socket, so that its subscriptions survive an eviction.
+    #[must_use]
+    pub fn attachment(&self, id: ConnectionId) -> Option<String> {
+        let connection = self.connection(id)?;
+        Some(attachment::keep(
+            connection,
+            self.store.store_id(),
+            self.store.head(),
+        ))
+    }
+
+    /// Handles one frame. `now_ms` is the time since the epoch in milliseconds.
+    pub fn on_frame(
+        &mut self,
+        from: ConnectionId,
+        frame: Frame<'_>,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let Some(family) = self.connection(from).map(Connection::family) else {
+            return;
+        };
+        let text = match frame {
+            Frame::Text(text) => Ok(text),
+            Frame::Binary(bytes) => std::str::from_utf8(bytes),
+        };
+        match text {
+            Ok(text) => {
+                for inbound in wire::decode(family, text) {
+                    self.on_message(from, family, inbound, text.len(), now_ms, out);
+                }
+                self.remember(from, out);
+            }
+            Err(error) => {
+                let message = format!("the frame is neither text nor UTF-8: {error}");
+                self.refuse_message(from, family, &Malformed::Syntax { message }, out);
+            }
+        }
+    }
+
+    /// Goes on with pulls that had more to send than one turn should.
+    pub fn resume(&mut self, out: &mut Vec<Output<S::Text>>) {
+        for index in 0..self.connections.len() {
+            let id = ConnectionId::new(index);
+            let is_waiting = |connection: &Connection<S::Text>| {
+                connection.family() == Family::Plain && !connection.subscriptions().is_empty()
+            };
+            if self.connection(id).is_some_and(is_waiting) {
+                self.send_pages(id, None, out);
+                self.remember(id, out);
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        from: ConnectionId,
+        family: Family,
+        inbound: Inbound<'_>,
+        frame_bytes: usize,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        match inbound {
+            Inbound::Push {
+                requester,
+                store_id,
+                backend_id,
+                events,
+            } => {
+                self.note_request(from, &requester);
+                if let Err(failure) = self.check_request(store_id.as_deref(), frame_bytes) {
+                    self.fail(from, &requester, failure, out);
+                } else {
+                    self.push(from, &requester, backend_id.as_deref(), events, now_ms, out);
+                }
+            }
+            Inbound::Pull {
+                requester,
+                store_id,
+                live,
+                cursor,
+            } => {
+                self.note_request(from, &requester);
+                if let Err(failure) = self.check_request(store_id.as_deref(), frame_bytes) {
+                    self.fail(from, &requester, failure, out);
+                } else {
+                    self.pull(from, requester, live, cursor, out);
+                }
+            }
+            Inbound::Ack { id } => self.acknowledge(from, &id, out),
+            Inbound::Interrupt { requester } => self.interrupt(from, &requester, out),
+            Inbound::Ping => self.send(from, wire::pong(family), out),
+            Inbound::Admin { requester } => {
+                let message = "Invalid admin secret".to_owned();
+                self.fail(from, &requester, Failure::Unknown { message }, out);
+            }
+            Inbound::Malformed(malformed) => self.refuse_message(from, family, &malformed, out),
+            Inbound::Nothing => {}
+        }
+    }
+
+    /// Refuses what no request of this connection may do.
+    fn check_request(&self, store_id: Option<&str>, frame_bytes: usize) -> Result<(), Failure> {
+        let own = self.store.store_id().as_str();
+        let message = if store_id.is_some_and(|store_id| store_id != own) {
+            "payload.storeId is not the store of this connection".to_owned()
+        } else if frame_bytes > self.limits.frame_bytes_max {
+            let max = self.limits.frame_bytes_max;
+            format!(
+                "the frame has {frame_bytes} bytes, but at most {max} are accepted (MAX_FRAME_BYTES)"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Failure::Unknown { message })
+    }
+
+    fn push(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        backend_id: Option<&str>,
+        events: Vec<Event<'_>>,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let batch = match Batch::parse(events, &self.limits) {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return self.send(from, &wire::push_ack(requester), out),
+            Err(error) => {
+                let message = error.to_string();
+                return self.fail(from, requester, Failure::Unknown { message }, out);
+            }
+        };
+        let admission = match admit(&self.store, batch, backend_id) {
+            Ok(admission) => admission,
+            Err(refusal) => return self.refuse(from, requester, refusal, out),
+        };
+        if let Admission::Append(batch) = admission {
+            let created_at = iso_8601(now_ms);
+            if let Err(error) = self.store.append(&batch, &created_at) {
+                return self.refuse(from, requester, Refusal::Store(error), out);
+            }
+            if requester.generation == Generation::V03 {
+                // These clients are used to the acknowledgement before the broadcast; both follow the
+                // commit.
+                self.send(from, &wire::push_ack(requester), out);
+                return self.publish(from, requester, &batch, &created_at, out);
+            }
+            self.publish(from, requester, &batch, &created_at, out);
+        }
+        self.send(from, &wire::push_ack(requester), out);
+    }
+
+    /// Sends a stored batch to every subscription that has everything before it, the pusher's first.
+    fn publish(
+        &mut self,
+        pusher: ConnectionId,
+        requester: &Requester,
+        batch: &Batch<'_>,
+        created_at: &str,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let mut rpc: Option<Vec<S::Text>> = None;
+        let mut plain: Option<Vec<S::Text>> = None;
+        let mut behind: Vec<(ConnectionId, RequestId)> = Vec::new();
+        let (store, tail) = (&self.store, &self.last_page_tail);
+        let ids = std::iter::once(pusher.index())
+            .chain((0..self.connections.len()).filter(|index| *index != pusher.index()));
+        // Sockets whose pull has the same request id get the very same text.
+        let mut recent: Option<(RequestId, Vec<S::Text>)> = None;
+        for index in ids {
+            let Some(Some(connection)) = self.connections.get_mut(index) else {
+                continue;
+            };
+            let to = ConnectionId::new(index);
+            match connection.family() {
+                Family::Plain => {
+                    if connection.subscriptions().is_empty() {
+                        let frames = plain.get_or_insert_with(|| {
+                            plain_frames(store, requester, batch, created_at)
+                        });
+                        out.extend(frames.iter().map(|frame| Output::Send {
+                            to,
+                            frame: frame.clone(),
+                        }));
+                    }
+                }
+                Family::Rpc => {
+                    for subscription in connection.subscriptions_mut() {
+                        if !subscription.is_caught_up() || subscription.after() >= batch.last() {
+                            continue;
+                        }
+                        if subscription.after() > batch.parent() {
+                            // Its cursor was beyond the head, and lies inside this batch.
+                            subscription.page_again();
+                            behind.push((to, subscription.requester().id.clone()));
+                            continue;
+                        }
+                        subscription.advance(batch.last());
+                        let bodies = rpc
+                            .get_or_insert_with(|| bodies(store, Family::Rpc, batch, created_at));
+                        let id = &subscription.requester().id;
+                        if recent.as_ref().is_none_or(|(known, _)| known != id) {
+                            let head = subscription.page_head();
+                            let frames = bodies
+                                .iter()
+                                .map(|body| S::Text::join(head, body, tail))
+                                .collect();
+                            recent = Some((id.clone(), frames));
+                        }
+                        if let Some((_, frames)) = &recent {
+                            out.extend(frames.iter().map(|frame| Output::Send {
+                                to,
+                                frame: frame.clone(),
+                            }));
+                        }
+                    }
+                }
+            }
+        }
+        for (to, id) in behind {
+            self.send_pages(to, Some(&id), out);
+            self.remember(to, out);
+        }
+    }
+
+    fn pull(
+        &mut self,
+        from: ConnectionId,
+        requester: Requester,
+        live: bool,
+        cursor: Option<Cursor<'_>>,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let own = self.store.backend_id();
+        let received = cursor
+            .as_ref()
+            .and_then(|cursor| cursor.backend_id.as_deref());
+        if let Some(received) = received.filter(|received| *received != own.as_str()) {
+            let (expected, received) = (own.clone(), received.to_owned());
+            return self.fail(
+                from,
+                &requester,
+                Failure::BackendIdMismatch { expected, received },
+                out,
+            );
+        }
+        let after = cursor.map_or(SeqNum::ROOT, |cursor| cursor.after);
+        let head = self.page_heads.text(&self.store, &requester);
+        let id = requester.id.clone();
+        let subscription = Subscription::new(requester.clone(), live, after, head);
+        let Some(connection) = self.connection_mut(from) else {
+            return;
+        };
+        // A request id used again means the newer request.
+        connection.remove(&id);
+        connection.insert(subscription);
+        // Refused while nothing has been sent, so that the pull ends as a whole.
+        if self
+            .attachment(from)
+            .is_some_and(|kept| kept.len() > ATTACHMENT_BYTES_MAX)
+        {
+            if let Some(connection) = self.connection_mut(from) {
+                connection.remove(&id);
+            }
+            let message =
+                "this connection has as many pulls under way as one connection can hold".to_owned();
+            return self.fail(from, &requester, Failure::Unknown { message }, out);
+        }
+        self.send_pages(from, Some(&id), out);
+    }
+
+    /// Sends pages of one pull, or of all that have some to send, up to what one turn may.
+    fn send_pages(
+        &mut self,
+        to: ConnectionId,
+        only: Option<&RequestId>,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let store = &self.store;
+        let Some(Some(connection)) = self.connections.get_mut(to.index()) else {
+            return;
+        };
+        let family = connection.family();
+        let mut failed = None;
+        for subscription in connection.subscriptions_mut() {
+            if subscription.is_caught_up()
+                || only.is_some_and(|only| *only != subscription.requester().id)
+            {
+                continue;
+            }
+            match send_turn(store, family, &self.last_page_tail, to, subscription, out) {
+                Ok(Sent::Everything) => {}
+                // 0.3 has no acknowledgements: the next pages follow in a turn of their own.
+                Ok(Sent::Window) if family == Family::Plain => out.push(Output::Resume),
+                Ok(Sent::Window) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        connection.remove_finished();
+        if let Some(error) = failed {
+            self.close_after_failure(to, "a pull", &error, out);
+        }
+    }
+
+    fn acknowledge(&mut self, from: ConnectionId, id: &RequestId, out: &mut Vec<Output<S::Text>>) {
+        let Some(connection) = self.connection_mut(from) else {
+            return;
+        };
+        if let Some(subscription) = connection.find_mut(id) {
+            if subscription.acknowledge() {
+                self.send_pages(from, Some(id), out);
+            }
+        } else if !connection.has_seen(id) {
+            // The client waits for pages of a pull that was answered before this object existed. Only
+            // a closed socket makes it pull again; see ARCHITECTURE.md.
+            self.disconnect(from);
+            out.push(Output::Report(Report::UnknownPull));
+            out.push(Output::Close {
+                connection: from,
+                code: TRY_AGAIN,
+                reason: "unknown pull: connect and pull again",
+            });
+        }
+    }
+
+    fn interrupt(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        if let Some(connection) = self.connection_mut(from) {
+            connection.remove(&requester.id);
+        }
+        // Also for a request that is over or unknown, so that no client waits for it.
+        if let Some(answer) = wire::interrupted(requester) {
+            self.send(from, &answer, out);
+        }
+    }
+
+    /// Keeps the id of a connection's first request: acknowledgements below it are of another life.
+    fn note_request(&mut self, from: ConnectionId, requester: &Requester) {
+        if let Some(connection) = self.connection_mut(from) {
+            connection.note_request(&requester.id);
+        }
+    }
+
+    /// Asks for the attachment to be written if this turn has changed what stands in it.
+    fn remember(&mut self, connection: ConnectionId, out: &mut Vec<Output<S::Text>>) {
+        if self
+            .connection_mut(connection)
+            .is_some_and(Connection::take_changed)
+        {
+            out.push(Output::Remember { connection });
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        refusal: Refusal,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let failure = match refusal {
+            Refusal::BackendIdMismatch { received } => Failure::BackendIdMismatch {
+                expected: self.store.backend_id().clone(),
+                received,
+            },
+            Refusal::ServerAhead {
+                minimum_expected,
+                provided,
+            } => Failure::ServerAhead {
+                minimum_expected,
+                provided,
+            },
+            Refusal::Store(error) => {
+                out.push(Output::Report(Report::StoreFailed {
+                    during: "a push",
+                    message: error.message,
+                }));
+                Failure::Unknown {
+                    message: "the backend could not store the events; nothing was stored"
+                        .to_owned(),
+                }
+            }
+        };
+        self.fail(from, requester, failure, out);
+    }
+
+    fn fail(
+        &self,
+        to: ConnectionId,
+        requester: &Requester,
+        failure: Failure,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.send(to, &wire::failed(requester, &failure), out);
+        let reason = match failure {
+            Failure::ServerAhead {
+                minimum_expected,
+                provided,
+            } => {
+                format!("continues from {provided}, the head is {minimum_expected}")
+            }
+            Failure::BackendIdMismatch { .. } => "another backend id".to_owned(),
+            Failure::Unknown { message } => message,
+        };
+        out.push(Output::Report(Report::Refused {
+            generation: requester.generation,
+            reason,
+        }));
+    }
+
+    fn refuse_message(
+        &self,
+        to: ConnectionId,
+        family: Family,
+        malformed: &Malformed,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        if let Some(answer) = wire::malformed(family, malformed) {
+            self.send(to, &answer, out);
+        }
+    }
+
+    /// Ends a connection whose pull cannot go on: its client recovers by connecting again, while an
+    /// error would end its pull for good.
+    fn close_after_failure(
+        &mut self,
+        connection: ConnectionId,
+        during: &'static str,
+        error: &StoreError,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.disconnect(connection);
+        out.push(Output::Report(Report::StoreFailed {
+            during,
+            message: error.message.clone(),
+        }));
+        out.push(Output::Close {
+            connection,
+            code: 1011,
+            reason: "storage failed: connect and pull again",
+        });
+    }
+
+    fn send(&self, to: ConnectionId, frame: &str, out: &mut Vec<Output<S::Text>>) {
+        out.push(Output::Send {
+            to,
+            frame: self.store.text(frame),
+        });
+    }
+
+    fn insert(&mut self, connection: Connection<S::Text>) -> ConnectionId {
+        let free = self.connections.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.connections.len());
+        match self.connections.get_mut(index) {
+            Some(slot) => *slot = Some(connection),
+            None => self.connections.push(Some(connection)),
+        }
+        ConnectionId::new(index)
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<&Connection<S::Text>> {
+        self.connections.get(id.index())?.as_ref()
+    }
+
+    fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection<S::Text>> {
+        self.connections.get_mut(id.index())?.as_mut()
+    }
+}
+
+impl<T: Clone> PageHeads<T> {
+    fn text<S: Sql<Text = T>>(&mut self, store: &EventStore<S>, requester: &Requester) -> T {
+        match &self.recent {
+            Some((id, text)) if *id == requester.id && requester.generation != Generation::V03 => {
+                text.clone()
+            }
+            _ => {
+                let text = store.text(&wire::page_head(requester));
+                if requester.generation != Generation::V03 {
+                    self.recent = Some((requester.id.clone(), text.clone()));
+                }
+                text
+            }
+        }
+    }
+}
+
+/// How far a turn got with one pull.
+enum Sent {
+    /// To the end of the log.
+    Everything,
+    /// As far as may be on its way at once.
+    Window,
+}
+
+fn send_turn<S: Sql>(
+    store: &EventStore<S>,
+    family: Family,
+    last_page_tail: &S::Text,
+    to: ConnectionId,
+    subscription: &mut Subscription<S::Text>,
+    out: &mut Vec<Output<S::Text>>,
+) -> Result<Sent, StoreError> {
+    let mut bytes = 0;
+    loop {
+        let page = store.page(family, subscription.after())?;
+        let info = PageInfo::remaining(store.last_stored().since(page.last));
+        let tail = match info {
+            PageInfo::NoMore if family == Family::Rpc => last_page_tail.clone(),
+            _ => store.text(&wire::page_tail(
+                subscription.requester(),
+                info,
+                store.backend_id(),
+            )),
+        };
+        let items = page.items.unwrap_or_else(|| store.text(""));
+        let frame = S::Text::join(subscription.page_head(), &items, &tail);
+        out.push(Output::Send { to, frame });
+        subscription.sent(page.last);
+        if info == PageInfo::NoMore {
+            if !subscription.finish_paging() {
+                let done = wire::pull_done(subscription.requester());
+                out.extend(done.map(|done| Output::Send {
+                    to,
+                    frame: store.text(&done),
+                }));
+            }
+            return Ok(Sent::Everything);
+        }
+        bytes += page.bytes;
+        let window_is_full = family == Family::Rpc && subscription.unacknowledged() >= WINDOW_PAGES;
+        if bytes >= TURN_BYTES_MAX || window_is_full {
+            return Ok(Sent::Window);
+        }
+    }
+}
+
+/// The pages of a pushed batch, without envelopes.
+fn bodies<S: Sql>(
+    store: &EventStore<S>,
+    family: Family,
+    batch: &Batch<'_>,
+    created_at: &str,
+) -> Vec<S::Text> {
+    let mut text = String::new();
+    split(family, batch.events())
+        .map(|events| {
+            text.clear();
+            wire::encode_items(family, events, created_at, &mut text);
+            store.text(&text)
+        })
+        .collect()
+}
+
+/// The one frame in which 0.3 sockets get a pushed batch.
+fn plain_frames<S: Sql>(
+    store: &EventStore<S>,
+    pusher: &Requester,
+    batch: &Batch<'_>,
+    created_at: &str,
+) -> Vec<S::Text> {
+    let (mut frame, tail) = wire::plain_broadcast(pusher);
+    wire::encode_items(Family::Plain, batch.events(), created_at, &mut frame);
+    frame.push_str(&tail);
+    vec![store.text(&frame)]
+}
+
+/// ISO 8601 in UTC with milliseconds, as JavaScript prints it.
+fn iso_8601(now_ms: u64) -> String {
+    let time = i64::try_from(now_ms)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    time.unwrap_or_default()
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
+}

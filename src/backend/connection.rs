@@ -1,0 +1,268 @@
+//! One socket as the backend sees it: what it speaks, and the pulls that are under way on it.
+
+use crate::event::SeqNum;
+use crate::limits::WINDOW_PAGES;
+use crate::wire::{Family, RequestId, Requester};
+
+/// Names a connection within one backend, until it disconnects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u32);
+
+impl ConnectionId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The id that [`ConnectionId::get`] gave out.
+    #[must_use]
+    pub fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
+    /// A small number, to keep beside a socket.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The same number as an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A socket's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
+#[derive(Debug)]
+pub(super) struct Connection<T> {
+    family: Family,
+    subscriptions: Vec<Subscription<T>>,
+    first_request: Option<u64>,
+    /// Whether the attachment kept with the socket is out of date.
+    changed: bool,
+}
+
+/// How far a pull is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Pages are on their way; `unacknowledged` of them have not been acknowledged.
+    Paging {
+        /// Pages sent and not acknowledged.
+        unacknowledged: u32,
+    },
+    /// The last page has been sent, and pushes follow as they come.
+    Live,
+    /// The last page has been sent, and that is all.
+    Finished,
+}
+
+/// One pull under way.
+#[derive(Debug)]
+pub(super) struct Subscription<T> {
+    requester: Requester,
+    live: bool,
+    after: SeqNum,
+    delivery: Delivery,
+    /// Whether the attachment kept with the socket knows it.
+    kept: bool,
+    page_head: T,
+}
+
+impl<T> Connection<T> {
+    pub(super) fn new(family: Family) -> Self {
+        Self {
+            family,
+            subscriptions: Vec::new(),
+            first_request: None,
+            changed: false,
+        }
+    }
+
+    pub(super) fn restored(
+        family: Family,
+        mut subscriptions: Vec<Subscription<T>>,
+        first_request: Option<u64>,
+    ) -> Self {
+        for subscription in &mut subscriptions {
+            subscription.kept = true;
+        }
+        Self {
+            family,
+            subscriptions,
+            first_request,
+            changed: false,
+        }
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.family
+    }
+
+    pub(super) fn first_request(&self) -> Option<u64> {
+        self.first_request
+    }
+
+    pub(super) fn subscriptions(&self) -> &[Subscription<T>] {
+        &self.subscriptions
+    }
+
+    pub(super) fn subscriptions_mut(&mut self) -> impl Iterator<Item = &mut Subscription<T>> {
+        self.subscriptions.iter_mut()
+    }
+
+    pub(super) fn find_mut(&mut self, id: &RequestId) -> Option<&mut Subscription<T>> {
+        self.subscriptions
+            .iter_mut()
+            .find(|subscription| subscription.requester.id == *id)
+    }
+
+    /// Adds a pull. It has yet to be sent its first page, after which
+    /// [`Connection::remove_finished`] sees whether there is something to keep of it.
+    pub(super) fn insert(&mut self, subscription: Subscription<T>) {
+        self.subscriptions.push(subscription);
+    }
+
+    /// Drops a pull, if it is there.
+    pub(super) fn remove(&mut self, id: &RequestId) {
+        let before = self.subscriptions.len();
+        self.subscriptions
+            .retain(|subscription| subscription.requester.id != *id);
+        self.changed |= self.subscriptions.len() < before;
+    }
+
+    /// Whether the attachment was out of date, which it is no more.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// After pages were sent: drops pulls that need nothing more. A 0.3 socket is live by being open.
+    pub(super) fn remove_finished(&mut self) {
+        let family = self.family;
+        // A pull that began and ended in this turn leaves nothing to keep.
+        self.changed |= self
+            .subscriptions
+            .iter()
+            .any(|pull| pull.kept || pull.delivery != Delivery::Finished);
+        self.subscriptions
+            .retain(|subscription| match subscription.delivery {
+                Delivery::Paging { .. } => true,
+                Delivery::Live => family == Family::Rpc,
+                Delivery::Finished => false,
+            });
+        for subscription in &mut self.subscriptions {
+            subscription.kept = true;
+        }
+    }
+
+    /// Takes note of a request, in case it is the first of this socket.
+    pub(super) fn note_request(&mut self, id: &RequestId) {
+        if self.first_request.is_none() {
+            self.first_request = id.counter();
+            self.changed |= self.first_request.is_some();
+        }
+    }
+
+    /// Whether a request with this id can have been made on this socket: clients count upwards.
+    pub(super) fn has_seen(&self, id: &RequestId) -> bool {
+        match (id.counter(), self.first_request) {
+            (Some(counter), Some(first)) => counter >= first,
+            (Some(_), None) => false,
+            // No counter: not one of the clients that can be told anything by this.
+            (None, _) => true,
+        }
+    }
+}
+
+impl<T> Subscription<T> {
+    /// A pull that has got nothing yet.
+    pub(super) fn new(requester: Requester, live: bool, after: SeqNum, page_head: T) -> Self {
+        let delivery = Delivery::Paging { unacknowledged: 0 };
+        Self {
+            requester,
+            live,
+            after,
+            delivery,
+            kept: false,
+            page_head,
+        }
+    }
+
+    /// A live pull that has everything up to `after`.
+    pub(super) fn caught_up(requester: Requester, after: SeqNum, page_head: T) -> Self {
+        Self {
+            requester,
+            live: true,
+            after,
+            delivery: Delivery::Live,
+            kept: false,
+            page_head,
+        }
+    }
+
+    pub(super) fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
+    pub(super) fn page_head(&self) -> &T {
+        &self.page_head
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// The last event it has been sent.
+    pub(super) fn after(&self) -> SeqNum {
+        self.after
+    }
+
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.delivery == Delivery::Live
+    }
+
+    pub(super) fn advance(&mut self, last: SeqNum) {
+        self.after = last;
+    }
+
+    /// A page up to `last` is on its way.
+    pub(super) fn sent(&mut self, last: SeqNum) {
+        self.after = last;
+        if let Delivery::Paging { unacknowledged } = &mut self.delivery {
+            *unacknowledged += 1;
+        }
+    }
+
+    pub(super) fn unacknowledged(&self) -> u32 {
+        match self.delivery {
+            Delivery::Paging { unacknowledged } => unacknowledged,
+            Delivery::Live | Delivery::Finished => 0,
+        }
+    }
+
+    /// The last page is on its way; whether the pull goes on with what is pushed.
+    pub(super) fn finish_paging(&mut self) -> bool {
+        self.delivery = if self.live {
+            Delivery::Live
+        } else {
+            Delivery::Finished
+        };
+        self.live
+    }
+
+    /// Reads on from the log instead of following what is pushed.
+    pub(super) fn page_again(&mut self) {
+        self.delivery = Delivery::Paging { unacknowledged: 0 };
+    }
+
+    /// A page has arrived; whether it is time to send more. Waiting for half a window keeps the line
+    /// busy with few turns.
+    pub(super) fn acknowledge(&mut self) -> bool {
+        match &mut self.delivery {
+            Delivery::Paging { unacknowledged } => {
+                *unacknowledged = unacknowledged.saturating_sub(1);
+                *unacknowledged <= WINDOW_PAGES / 2
+            }
+            Delivery::Live | Delivery::Finished => false,
+        }
+    }
+}

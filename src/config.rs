@@ -1,0 +1,225 @@
+//! The deployment's variables, parsed once. What does not parse is an error that names the variable.
+
+use thiserror::Error;
+
+use crate::auth::{Policy, Tokens};
+use crate::limits::{CONNECTIONS_CEILING, EVENT_BYTES_CEILING, FRAME_BYTES_CEILING, Limits};
+use crate::route::Origins;
+
+/// Everything that a deployment can set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may connect: `AUTH_TOKEN`, `ALLOW_ANONYMOUS`.
+    pub policy: Policy,
+    /// `ALLOWED_ORIGINS`.
+    pub origins: Origins,
+    /// `SYNC_BINDING`: the Durable Object binding to use, `None` for the usual names.
+    pub binding: Option<String>,
+    /// `MAX_EVENT_BYTES`, `MAX_BATCH_EVENTS`, `MAX_FRAME_BYTES`, `MAX_CONNECTIONS`.
+    pub limits: Limits,
+    /// `LOG_LEVEL`.
+    pub log_level: LogLevel,
+}
+
+/// Names of the Durable Object binding that are looked for, in this order, without `SYNC_BINDING`.
+pub const USUAL_BINDINGS: [&str; 2] = ["SYNC_BACKEND_DO", "WEBSOCKET_SERVER"];
+
+/// How much is logged; each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Failures of the platform.
+    Error,
+    /// Things an operator should look at.
+    Warn,
+    /// Transitions: a store opened, a request refused.
+    Info,
+    /// Every connection.
+    Debug,
+}
+
+impl LogLevel {
+    /// The name in a log line and in `LOG_LEVEL`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// A variable that does not parse.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{name} is '{value}', but it must be {expected}")]
+pub struct ConfigError {
+    /// The variable.
+    pub name: &'static str,
+    /// As set; no secret is ever reported here.
+    pub value: String,
+    /// What would parse.
+    pub expected: String,
+}
+
+impl Config {
+    /// Parses the variables that `lookup` finds; an empty one counts as absent.
+    ///
+    /// # Errors
+    /// The first variable that does not parse.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let limits = Limits::default();
+        Ok(Self {
+            policy: Policy {
+                tokens: lookup("AUTH_TOKEN")
+                    .map(|list| Tokens::parse(&list))
+                    .unwrap_or_default(),
+                allow_anonymous: flag("ALLOW_ANONYMOUS", lookup("ALLOW_ANONYMOUS"))?,
+            },
+            origins: origins(lookup("ALLOWED_ORIGINS"))?,
+            binding: lookup("SYNC_BINDING"),
+            limits: Limits {
+                event_bytes_max: number(
+                    "MAX_EVENT_BYTES",
+                    &lookup,
+                    EVENT_BYTES_CEILING,
+                    limits.event_bytes_max,
+                )?,
+                batch_events_max: number(
+                    "MAX_BATCH_EVENTS",
+                    &lookup,
+                    1_000_000,
+                    limits.batch_events_max,
+                )?,
+                frame_bytes_max: number(
+                    "MAX_FRAME_BYTES",
+                    &lookup,
+                    FRAME_BYTES_CEILING,
+                    limits.frame_bytes_max,
+                )?,
+                connections_max: number(
+                    "MAX_CONNECTIONS",
+                    &lookup,
+                    CONNECTIONS_CEILING,
+                    limits.connections_max,
+                )?,
+            },
+            log_level: log_level(lookup("LOG_LEVEL"))?,
+        })
+    }
+}
+
+fn flag(name: &'static str, value: Option<String>) -> Result<bool, ConfigError> {
+    match value.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(ConfigError {
+            name,
+            value: other.to_owned(),
+            expected: "'true' or 'false'".to_owned(),
+        }),
+    }
+}
+
+fn number(
+    name: &'static str,
+    lookup: &impl Fn(&str) -> Option<String>,
+    max: usize,
+    default: usize,
+) -> Result<usize, ConfigError> {
+    let Some(value) = lookup(name) else {
+        return Ok(default);
+    };
+    let number = value
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| ConfigError {
+        name,
+        value,
+        expected: format!("an integer from 1 to {max}"),
+    })
+}
+
+fn origins(value: Option<String>) -> Result<Origins, ConfigError> {
+    let Some(value) = value else {
+        return Ok(Origins::SameOrigin);
+    };
+    Origins::parse(&value).ok_or_else(|| ConfigError {
+        name: "ALLOWED_ORIGINS",
+        value,
+        expected: "'*' or a comma-separated list of origins such as 'https://app.example.com' or \
+                   'https://*.example.com'"
+            .to_owned(),
+    })
+}
+
+fn log_level(value: Option<String>) -> Result<LogLevel, ConfigError> {
+    let levels = [
+        LogLevel::Error,
+        LogLevel::Warn,
+        LogLevel::Info,
+        LogLevel::Debug,
+    ];
+    let Some(value) = value else {
+        return Ok(LogLevel::Info);
+    };
+    let level = levels.into_iter().find(|level| level.name() == value);
+    level.ok_or_else(|| ConfigError {
+        name: "LOG_LEVEL",
+        value,
+        expected: "'error', 'warn', 'info' or 'debug'".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::parse(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_set_is_the_defaults() {
+        let config = parse(&[("LOG_LEVEL", " ")]).unwrap();
+        assert_eq!(
+            (config.limits, config.log_level),
+            (Limits::default(), LogLevel::Info)
+        );
+        assert!(!config.policy.is_configured());
+    }
+
+    #[test]
+    fn each_variable_that_does_not_parse_is_named() {
+        let bad = [
+            ("ALLOW_ANONYMOUS", "yes"),
+            ("ALLOWED_ORIGINS", "example.com"),
+            ("MAX_EVENT_BYTES", "0"),
+            ("MAX_EVENT_BYTES", "2000000"),
+            ("MAX_BATCH_EVENTS", "-1"),
+            ("MAX_FRAME_BYTES", "1e6"),
+            ("MAX_CONNECTIONS", "many"),
+            ("LOG_LEVEL", "loud"),
+        ];
+        for (name, value) in bad {
+            let error = parse(&[(name, value)]).unwrap_err();
+            assert_eq!((error.name, error.value.as_str()), (name, value));
+            assert!(error.to_string().starts_with(name));
+        }
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let config = parse(&[("MAX_EVENT_BYTES", "1000"), ("MAX_CONNECTIONS", "3")]).unwrap();
+        assert_eq!(
+            (config.limits.event_bytes_max, config.limits.connections_max),
+            (1000, 3)
+        );
+    }
+}

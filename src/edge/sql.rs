@@ -1,0 +1,108 @@
+//! `Sql` over the SQLite of a Durable Object: one checked conversion each way. Texts stay strings of
+//! JavaScript: a page never enters the memory of the wasm instance.
+
+use js_sys::{Array, JsString, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::js;
+use crate::store::sql::{Param, Sql, Step, StoreError, Text, Value};
+
+/// The object's SQLite.
+#[derive(Clone, Debug)]
+pub(super) struct ObjectSql {
+    storage: JsValue,
+    sql: JsValue,
+}
+
+impl ObjectSql {
+    pub(super) fn new(storage: JsValue, sql: JsValue) -> Self {
+        Self { storage, sql }
+    }
+}
+
+/// A string of JavaScript.
+#[derive(Clone, Debug)]
+pub(super) struct JsText(JsString);
+
+impl JsText {
+    pub(super) fn as_js(&self) -> &JsString {
+        &self.0
+    }
+}
+
+impl Text for JsText {
+    fn new(text: &str) -> Self {
+        Self(JsString::from(text))
+    }
+
+    fn join(head: &Self, body: &Self, tail: &Self) -> Self {
+        Self(js::join(&head.0, &body.0, &tail.0))
+    }
+
+    fn read(&self) -> String {
+        String::from(&self.0)
+    }
+}
+
+impl Sql for ObjectSql {
+    type Text = JsText;
+    type Statement = JsString;
+
+    fn prepare(&self, sql: &str) -> JsString {
+        // The runtime keeps prepared statements by their text.
+        JsString::from(sql)
+    }
+
+    fn query(
+        &self,
+        statement: &JsString,
+        params: &[Param<'_>],
+        row: &mut dyn FnMut(&[Value<JsText>]),
+    ) -> Result<(), StoreError> {
+        let rows = js::query(&self.sql, statement, &bind(params)).map_err(failed)?;
+        for values in rows {
+            let values: Vec<Value<JsText>> = Array::from(&values).iter().map(value).collect();
+            row(&values);
+        }
+        Ok(())
+    }
+
+    fn transact(&self, steps: &[Step<'_, JsString>]) -> Result<(), StoreError> {
+        let (statements, params) = (Array::new(), Array::new());
+        for step in steps {
+            statements.push(step.statement);
+            params.push(&bind(step.params));
+        }
+        js::transact(&self.storage, &statements, &params).map_err(failed)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
+fn bind(params: &[Param<'_>]) -> Array {
+    params
+        .iter()
+        .map(|param| match param {
+            Param::Int(integer) => JsValue::from_f64(*integer as f64),
+            Param::Text(text) => JsValue::from_str(text),
+            Param::Bytes(bytes) => Uint8Array::from(*bytes).into(),
+        })
+        .collect()
+}
+
+#[allow(clippy::cast_possible_truncation)] // `as` saturates, and numbers of these tables are integers.
+fn value(value: JsValue) -> Value<JsText> {
+    if let Some(number) = value.as_f64() {
+        Value::Int(number as i64)
+    } else if value.is_string() {
+        Value::Text(JsText(value.unchecked_into()))
+    } else {
+        Value::Null
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // A thrown value is ours to drop.
+fn failed(error: JsValue) -> StoreError {
+    StoreError {
+        message: js::message_of(&error),
+    }
+}

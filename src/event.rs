@@ -1,0 +1,476 @@
+//! The nouns of an event log: sequence numbers, identities, events and batches.
+//!
+//! Owns what makes a batch a batch (non-empty, chained without gaps, within limits): a [`Batch`]
+//! exists only if that holds, so nothing after its parser asks again. Knows neither storage nor wire.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Error as _, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::limits::{EVENT_NAME_BYTES_MAX, Limits, SEQ_NUM_MAX};
+
+/// Global sequence number of an event; root, the head of an empty log, is 0.
+///
+/// *Units*: a counter from 1, at most 2^53 - 1, so that JavaScript holds it exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct SeqNum(u64);
+
+impl SeqNum {
+    /// The head of an empty log.
+    pub const ROOT: Self = Self(0);
+
+    /// The sequence number `value`, or `None` when it is negative or beyond 2^53 - 1.
+    #[must_use]
+    pub fn new(value: i64) -> Option<Self> {
+        u64::try_from(value)
+            .ok()
+            .filter(|value| *value <= SEQ_NUM_MAX)
+            .map(Self)
+    }
+
+    /// The sequence number nearest to `value`.
+    #[must_use]
+    pub fn clamped(value: i64) -> Self {
+        Self(u64::try_from(value).unwrap_or(0).min(SEQ_NUM_MAX))
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number as SQLite holds it.
+    #[must_use]
+    pub fn to_i64(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    /// How many numbers lie between `earlier` and this one; 0 when `earlier` is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for SeqNum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names one event log: the raw `storeId` of the URL, any string, the empty one included.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(String);
+
+impl StoreId {
+    /// The store id as the URL or the object's identity gives it.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The raw text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Names one lifetime of an event log; clients keep it, and wipe their copy when it changes.
+///
+/// *Source*: a 21-character nanoid in `context_7.backendId`; existing ones are kept whatever they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendId(String);
+
+impl BackendId {
+    /// A backend id read from storage.
+    #[must_use]
+    pub fn stored(id: String) -> Self {
+        Self(id)
+    }
+
+    /// A new backend id from 21 random bytes, in the alphabet of nanoid.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 21]) -> Self {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let letter = |byte: u8| {
+            ALPHABET
+                .get(usize::from(byte & 63))
+                .copied()
+                .map_or('_', char::from)
+        };
+        Self(bytes.into_iter().map(letter).collect())
+    }
+
+    /// The raw text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An event as clients send it, borrowed from the frame it came in.
+///
+/// *Shape*: `LiveStoreEvent.Global.Encoded` of every client generation. `args` stays the text that
+/// the client wrote; `None` when the key is absent, which clients mean as `undefined`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event<'a> {
+    /// Name of the event, for example `v1.TodoCreated`.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// The arguments as JSON text.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub args: Option<&'a RawValue>,
+    /// Sequence number as sent, not yet checked.
+    #[serde(deserialize_with = "integer")]
+    pub seq_num: i64,
+    /// Sequence number of the event before it, as sent, not yet checked.
+    #[serde(deserialize_with = "integer")]
+    pub parent_seq_num: i64,
+    /// The client that made the event.
+    #[serde(borrow)]
+    pub client_id: Cow<'a, str>,
+    /// The session of that client.
+    #[serde(borrow)]
+    pub session_id: Cow<'a, str>,
+}
+
+impl Event<'_> {
+    /// The text of `args`, or `None` when the client sent none.
+    #[must_use]
+    pub fn args_text(&self) -> Option<&str> {
+        self.args.map(RawValue::get)
+    }
+
+    /// Bytes of everything in it that the client chose, which is what it costs to store and to send.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        self.name.len()
+            + self.args_text().map_or(0, str::len)
+            + self.client_id.len()
+            + self.session_id.len()
+    }
+}
+
+/// Keeps a JSON `null` apart from an absent key.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// A JSON number without a fraction, however it is written (`3`, `3.0`, `3e0`).
+pub(crate) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    struct Integer;
+    impl Visitor<'_> for Integer {
+        type Value = i64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an integer")
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<i64, E> {
+            Ok(i64::try_from(value).unwrap_or(i64::MAX))
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<i64, E> {
+            Ok(value)
+        }
+
+        #[allow(clippy::cast_possible_truncation)] // Without a fraction, and `as` saturates.
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<i64, E> {
+            if value.fract() == 0.0 {
+                Ok(value as i64)
+            } else {
+                Err(E::custom(format_args!("{value} is not an integer")))
+            }
+        }
+    }
+    deserializer
+        .deserialize_any(Integer)
+        .map_err(D::Error::custom)
+}
+
+/// What a push carries: at least one event, each the child of the one before it, within limits.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    events: Vec<Event<'a>>,
+    parent: SeqNum,
+    last: SeqNum,
+}
+
+/// Why events are not a batch. *Errors*: the client gets the text as `UnknownError`.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum BatchError {
+    /// More events than one push may carry.
+    #[error(
+        "the batch holds {events} events, but at most {max} are accepted in one push (MAX_BATCH_EVENTS)"
+    )]
+    TooManyEvents {
+        /// Events in the push.
+        events: usize,
+        /// The limit in force.
+        max: usize,
+    },
+    /// A sequence number that cannot be one.
+    #[error(
+        "batch[{index}].{field} is {value}, but it must be an integer from {min} to {SEQ_NUM_MAX}"
+    )]
+    OutOfRange {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// The key of the number.
+        field: &'static str,
+        /// As sent.
+        value: i64,
+        /// The smallest value that may stand there.
+        min: i64,
+    },
+    /// An event that is not the child of the one before it.
+    #[error(
+        "batch[{index}].{field} is {value}, but {expected} was expected: events of a batch follow each other without gaps"
+    )]
+    NotChained {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// The key of the number.
+        field: &'static str,
+        /// As sent.
+        value: i64,
+        /// What would have continued the chain.
+        expected: i64,
+    },
+    /// An event larger than the store accepts.
+    #[error(
+        "batch[{index}] has {bytes} bytes, but an event may have at most {max} (MAX_EVENT_BYTES)"
+    )]
+    EventTooLarge {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// Bytes of its name, args, client id and session id.
+        bytes: usize,
+        /// The limit in force.
+        max: usize,
+    },
+    /// An event name longer than any real one.
+    #[error(
+        "batch[{index}].name has {bytes} bytes, but a name may have at most {EVENT_NAME_BYTES_MAX}"
+    )]
+    NameTooLong {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// Bytes of the name.
+        bytes: usize,
+    },
+}
+
+impl<'a> Batch<'a> {
+    /// Parses the events of a push; `None` when there are none, which every client means as "done".
+    ///
+    /// # Errors
+    /// The first thing that keeps the events from being a batch, with its position.
+    pub fn parse(events: Vec<Event<'a>>, limits: &Limits) -> Result<Option<Self>, BatchError> {
+        let Some(first) = events.first() else {
+            return Ok(None);
+        };
+        let (count, max) = (events.len(), limits.batch_events_max);
+        if count > max {
+            return Err(BatchError::TooManyEvents { events: count, max });
+        }
+        let parent = SeqNum::new(first.parent_seq_num).ok_or(BatchError::OutOfRange {
+            index: 0,
+            field: "parentSeqNum",
+            value: first.parent_seq_num,
+            min: 0,
+        })?;
+        let mut last = parent;
+        for (index, event) in events.iter().enumerate() {
+            last = Self::link(index, event, last)?;
+            let bytes = event.content_bytes();
+            if bytes > limits.event_bytes_max {
+                let max = limits.event_bytes_max;
+                return Err(BatchError::EventTooLarge { index, bytes, max });
+            }
+            if event.name.len() > EVENT_NAME_BYTES_MAX {
+                let bytes = event.name.len();
+                return Err(BatchError::NameTooLong { index, bytes });
+            }
+        }
+        Ok(Some(Self {
+            events,
+            parent,
+            last,
+        }))
+    }
+
+    /// The number of `event` if it is the child of `parent`.
+    fn link(index: usize, event: &Event<'_>, parent: SeqNum) -> Result<SeqNum, BatchError> {
+        let not_chained = |field, value, expected| BatchError::NotChained {
+            index,
+            field,
+            value,
+            expected,
+        };
+        let seq_num = SeqNum::new(event.seq_num)
+            .filter(|seq_num| *seq_num > SeqNum::ROOT)
+            .ok_or(BatchError::OutOfRange {
+                index,
+                field: "seqNum",
+                value: event.seq_num,
+                min: 1,
+            })?;
+        if event.parent_seq_num != parent.to_i64() {
+            return Err(not_chained(
+                "parentSeqNum",
+                event.parent_seq_num,
+                parent.to_i64(),
+            ));
+        }
+        if event.seq_num != parent.to_i64() + 1 {
+            return Err(not_chained("seqNum", event.seq_num, parent.to_i64() + 1));
+        }
+        Ok(seq_num)
+    }
+
+    /// The number that the first event continues from.
+    #[must_use]
+    pub fn parent(&self) -> SeqNum {
+        self.parent
+    }
+
+    /// The number of the last event.
+    #[must_use]
+    pub fn last(&self) -> SeqNum {
+        self.last
+    }
+
+    /// The events in order.
+    #[must_use]
+    pub fn events(&self) -> &[Event<'a>] {
+        &self.events
+    }
+
+    /// The events after the first `count`, or `None` when that leaves none.
+    #[must_use]
+    pub fn after(mut self, count: usize) -> Option<Self> {
+        let count = count.min(self.events.len());
+        let parent = self.parent.0 + count as u64;
+        self.events.drain(..count);
+        (!self.events.is_empty()).then_some(Self {
+            parent: SeqNum(parent),
+            ..self
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Option<Batch<'_>>, BatchError> {
+        Batch::parse(serde_json::from_str(json).unwrap(), &Limits::default())
+    }
+
+    fn event(seq_num: i64, parent: i64) -> String {
+        format!(
+            r#"{{"name":"a","args":{{}},"seqNum":{seq_num},"parentSeqNum":{parent},"clientId":"c","sessionId":"s"}}"#
+        )
+    }
+
+    #[test]
+    fn a_chain_is_a_batch() {
+        let json = format!("[{},{}]", event(5, 4), event(6, 5));
+        let batch = parse(&json).unwrap().unwrap();
+        assert_eq!((batch.parent().get(), batch.last().get()), (4, 6));
+        let rest = batch.after(1).unwrap();
+        assert_eq!((rest.parent().get(), rest.events().len()), (5, 1));
+        assert!(rest.after(1).is_none());
+    }
+
+    #[test]
+    fn no_events_are_no_batch() {
+        assert!(parse("[]").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_broken_chain_is_refused_where_it_breaks() {
+        for (second, field) in [
+            ((7, 5), "seqNum"),
+            ((6, 4), "parentSeqNum"),
+            ((5, 5), "seqNum"),
+        ] {
+            let json = format!("[{},{}]", event(5, 4), event(second.0, second.1));
+            match parse(&json).unwrap_err() {
+                BatchError::NotChained {
+                    index: 1,
+                    field: found,
+                    ..
+                } => assert_eq!(found, field),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_outside_the_safe_range_are_refused() {
+        for (seq_num, parent) in [
+            (-1, -2),
+            (0, -1),
+            (1 << 53, (1 << 53) - 1),
+            (i64::MAX, i64::MAX),
+        ] {
+            let error = parse(&format!("[{}]", event(seq_num, parent))).unwrap_err();
+            assert!(matches!(error, BatchError::OutOfRange { .. }), "{error}");
+        }
+        assert!(parse(&format!("[{}]", event((1 << 53) - 1, (1 << 53) - 2))).is_ok());
+    }
+
+    #[test]
+    fn integers_are_read_however_they_are_written_and_fractions_are_not() {
+        let with =
+            |number: &str| event(1, 0).replace("\"seqNum\":1", &format!("\"seqNum\":{number}"));
+        for number in ["1", "1.0", "1e0"] {
+            assert_eq!(
+                serde_json::from_str::<Event<'_>>(&with(number))
+                    .unwrap()
+                    .seq_num,
+                1
+            );
+        }
+        for number in ["1.5", "\"1\"", "null", "1e400"] {
+            assert!(
+                serde_json::from_str::<Event<'_>>(&with(number)).is_err(),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn absent_args_differ_from_null_args() {
+        let absent = event(1, 0).replace(r#""args":{},"#, "");
+        let null = event(1, 0).replace(r#""args":{}"#, r#""args":null"#);
+        assert_eq!(
+            serde_json::from_str::<Event<'_>>(&absent)
+                .unwrap()
+                .args_text(),
+            None
+        );
+        assert_eq!(
+            serde_json::from_str::<Event<'_>>(&null)
+                .unwrap()
+                .args_text(),
+            Some("null")
+        );
+    }
+
+    #[test]
+    fn a_new_backend_id_has_21_characters_of_the_alphabet() {
+        let id = BackendId::from_random([255; 21]);
+        assert_eq!(id.as_str(), "_".repeat(21));
+    }
+}

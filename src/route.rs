@@ -1,0 +1,588 @@
+//! What a request to the Worker is, and what it is answered: pure, so that every door is a table test.
+//!
+//! Owns the statuses and texts that clients of sync-cf know, the sync query, and CORS. A sync request
+//! that passes is forwarded to its store's object.
+
+use std::borrow::Cow;
+
+use crate::auth::{Denied, Facts};
+use crate::config::Config;
+use crate::event::StoreId;
+use crate::wire::Family;
+
+/// What is known of a request before its store is.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Upper-case method.
+    pub method: &'a str,
+    /// `https://host:port` of the URL.
+    pub origin: &'a str,
+    /// Host of the URL without port.
+    pub host: &'a str,
+    /// Path of the URL.
+    pub path: &'a str,
+    /// Query of the URL without `?`.
+    pub query: &'a str,
+    /// Header `Origin`: present when a browser asks for another site.
+    pub origin_header: Option<&'a str>,
+    /// Header `Upgrade`.
+    pub upgrade: Option<&'a str>,
+    /// Header `Access-Control-Request-Headers`.
+    pub requested_headers: Option<&'a str>,
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Answer it here.
+    Answer(Answer),
+    /// Hand it to the object of this store.
+    Forward {
+        /// The store.
+        store_id: StoreId,
+    },
+}
+
+/// An answer of the Worker itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Body as plain text, `None` for none.
+    pub body: Option<Cow<'static, str>>,
+    /// Headers beside the content type.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            body: Some(body.into()),
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// `ALLOWED_ORIGINS`: which pages may use this backend from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Pages of the same origin, and whatever is not a browser.
+    SameOrigin,
+    /// Every page.
+    Any,
+    /// Pages of these origins too.
+    Listed(Vec<OriginPattern>),
+}
+
+/// One entry of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginPattern {
+    /// This origin.
+    Exact(String),
+    /// Any host below a domain: `https://*.example.com`.
+    Below {
+        /// Up to the star: `https://`.
+        scheme: String,
+        /// After the star: `.example.com`, with the port if there is one.
+        domain: String,
+    },
+}
+
+impl Origins {
+    /// Parses `*` or a comma-separated list; `None` when an entry is no origin.
+    #[must_use]
+    pub fn parse(list: &str) -> Option<Self> {
+        if list.trim() == "*" {
+            return Some(Self::Any);
+        }
+        let pattern = |entry: &str| {
+            let (scheme, host) = entry
+                .split_once("://")
+                .filter(|(scheme, _)| !scheme.is_empty())?;
+            let is_host =
+                |host: &str| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#', '@']);
+            match host.strip_prefix('*') {
+                Some(domain) if domain.starts_with('.') && is_host(&domain[1..]) => {
+                    Some(OriginPattern::Below {
+                        scheme: format!("{scheme}://").to_ascii_lowercase(),
+                        domain: domain.to_ascii_lowercase(),
+                    })
+                }
+                Some(_) => None,
+                None => is_host(host).then(|| OriginPattern::Exact(entry.to_ascii_lowercase())),
+            }
+        };
+        let entries = list
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        entries
+            .map(pattern)
+            .collect::<Option<Vec<_>>>()
+            .map(Self::Listed)
+    }
+
+    /// Whether a page of `origin` may use a backend at `own`.
+    fn allow(&self, origin: &str, own: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        origin == own.to_ascii_lowercase()
+            || match self {
+                Self::SameOrigin => false,
+                Self::Any => true,
+                Self::Listed(patterns) => patterns.iter().any(|pattern| match pattern {
+                    OriginPattern::Exact(exact) => *exact == origin,
+                    OriginPattern::Below { scheme, domain } => origin
+                        .strip_prefix(scheme.as_str())
+                        .and_then(|host| host.strip_suffix(domain.as_str()))
+                        .is_some_and(|label| !label.is_empty() && !label.contains('/')),
+                }),
+            }
+    }
+
+    /// The CORS headers of an answer, none where CORS is off or the page may not read it.
+    fn headers(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
+        let allowed = match (self, request.origin_header) {
+            (Self::SameOrigin, _) | (Self::Listed(_), None) => return Vec::new(),
+            (Self::Any, _) => "*".to_owned(),
+            (Self::Listed(_), Some(origin)) if self.allow(origin, request.origin) => {
+                origin.to_owned()
+            }
+            (Self::Listed(_), Some(_)) => return vec![("Vary", "Origin".to_owned())],
+        };
+        let mut headers = vec![
+            ("Access-Control-Allow-Origin", allowed),
+            (
+                "Access-Control-Allow-Methods",
+                "GET, POST, OPTIONS".to_owned(),
+            ),
+            (
+                "Access-Control-Allow-Headers",
+                request.requested_headers.unwrap_or("*").to_owned(),
+            ),
+        ];
+        if matches!(self, Self::Listed(_)) {
+            headers.push(("Vary", "Origin".to_owned()));
+        }
+        headers
+    }
+}
+
+/// The query of a sync request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncQuery {
+    /// The store.
+    pub store_id: StoreId,
+    /// `transport`, absent for 0.3 clients.
+    pub transport: Option<String>,
+    /// The sync payload as JSON text.
+    pub payload: Option<String>,
+}
+
+/// Why a query is not that of a sync request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// `storeId` is missing or stands there twice.
+    StoreId,
+    /// `payload` is not JSON, encoded twice.
+    Payload,
+}
+
+impl SyncQuery {
+    /// Parses a query. `payload` is JSON that was encoded as a URI component and then as a form value,
+    /// the way every client sends it.
+    ///
+    /// # Errors
+    /// The parameter that does not fit.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let one = |name: &str| {
+            let mut values =
+                form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+            let first = values.next().map(|(_, value)| value);
+            (first, values.next().is_some())
+        };
+        let (Some(store_id), false) = one("storeId") else {
+            return Err(QueryError::StoreId);
+        };
+        let payload = match one("payload") {
+            (None, _) => None,
+            (Some(encoded), false) => Some(decode_payload(&encoded).ok_or(QueryError::Payload)?),
+            (Some(_), true) => return Err(QueryError::Payload),
+        };
+        let transport = one("transport").0.map(Cow::into_owned);
+        Ok(Self {
+            store_id: StoreId::new(store_id),
+            transport,
+            payload,
+        })
+    }
+}
+
+/// `decodeURIComponent`, then a check that it is JSON.
+fn decode_payload(encoded: &str) -> Option<String> {
+    let is_encoded = encoded.split('%').skip(1).all(|after| {
+        let mut digits = after.bytes().take(2);
+        digits.len() == 2 && digits.all(|digit| digit.is_ascii_hexdigit())
+    });
+    if !is_encoded {
+        return None;
+    }
+    let json = percent_encoding::percent_decode_str(encoded)
+        .decode_utf8()
+        .ok()?;
+    serde_json::from_str::<&serde_json::value::RawValue>(&json).ok()?;
+    Some(json.into_owned())
+}
+
+/// Which family of clients a path and query belong to, `None` when to neither.
+#[must_use]
+pub fn family_of(path: &str, transport: Option<&str>) -> Option<Family> {
+    match transport {
+        None if path.ends_with("/websocket") => Some(Family::Plain),
+        Some("ws") => Some(Family::Rpc),
+        _ => None,
+    }
+}
+
+/// Decides about a request. `has_binding` tells whether the Durable Object binding exists.
+#[must_use]
+pub fn route(config: &Config, request: &Request<'_>, has_binding: bool) -> Route {
+    let mut answer = match decide(config, request, has_binding) {
+        Ok(route) => return route,
+        Err(answer) => answer,
+    };
+    // The greeting is for people who open the URL, not for pages.
+    if answer.status != 200 {
+        answer.headers = config.origins.headers(request);
+    }
+    Route::Answer(answer)
+}
+
+fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
+    if request.method == "OPTIONS" && config.origins != Origins::SameOrigin {
+        return Err(Answer {
+            status: 204,
+            body: None,
+            headers: Vec::new(),
+        });
+    }
+    let query = SyncQuery::parse(request.query);
+    let transport = query
+        .as_ref()
+        .ok()
+        .and_then(|query| query.transport.clone());
+    let has_transport =
+        form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "transport");
+    let is_plain = request.path.ends_with("/websocket") && !has_transport;
+    let is_rpc = matches!(transport.as_deref(), Some("ws" | "http"));
+    if !is_plain && !is_rpc {
+        if request.method == "GET" && request.path == "/" {
+            return Err(Answer::text(
+                200,
+                "Info: Sync backend endpoint for @livestore/sync-cf.",
+            ));
+        }
+        return Err(Answer::text(400, "Invalid path"));
+    }
+    let query = query.map_err(|error| {
+        let what = match error {
+            QueryError::StoreId => "storeId must be given once",
+            QueryError::Payload => "payload must be JSON, encoded twice",
+        };
+        Answer::text(500, format!("Invalid search params: {what}"))
+    })?;
+    check_origin(config, request)?;
+    authorize(config, request, &query, is_plain)?;
+    if !has_binding {
+        let name = config.binding.as_deref().unwrap_or("SYNC_BACKEND_DO");
+        let text =
+            format!("Failed dependency: Required Durable Object binding '{name}' not available");
+        return Err(Answer::text(424, text));
+    }
+    if transport.as_deref() == Some("http") {
+        let text = "transport=http is not served by this version: use transport=ws";
+        return Err(Answer::text(501, text));
+    }
+    if !request
+        .upgrade
+        .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+    {
+        return Err(Answer::text(
+            426,
+            "Durable Object expected Upgrade: websocket",
+        ));
+    }
+    Ok(Route::Forward {
+        store_id: query.store_id,
+    })
+}
+
+/// Browsers let any page open a WebSocket anywhere, so it is the backend that has to look.
+fn check_origin(config: &Config, request: &Request<'_>) -> Result<(), Answer> {
+    match request.origin_header {
+        Some(origin) if !config.origins.allow(origin, request.origin) => {
+            let origin: String = origin.chars().take(200).collect();
+            let text = format!("Origin {origin} may not use this backend: see ALLOWED_ORIGINS");
+            Err(Answer::text(403, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn authorize(
+    config: &Config,
+    request: &Request<'_>,
+    query: &SyncQuery,
+    is_plain: bool,
+) -> Result<(), Answer> {
+    let facts = Facts {
+        payload: query.payload.as_deref(),
+        is_localhost: is_localhost(request.host),
+    };
+    config.policy.decide(facts).map_err(|denied| match denied {
+        Denied::NotConfigured(sentence) => Answer::text(503, sentence),
+        Denied::Refused(message) => {
+            let error = if is_plain { "LiveStore.UnexpectedError" } else { "UnknownError" };
+            let text =
+                format!("{error}: {{ \"cause\": Error: {message}, \"note\": undefined, \"payload\": undefined }}");
+            Answer::text(400, text)
+        }
+    })
+}
+
+fn is_localhost(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]" | "::1") || host.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        Config::parse(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+        .unwrap()
+    }
+
+    const OPEN: &[(&str, &str)] = &[("ALLOW_ANONYMOUS", "true")];
+
+    fn request<'a>(method: &'a str, url: &'a str) -> Request<'a> {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        Request {
+            method,
+            origin: "https://sync.example.com",
+            host: "sync.example.com",
+            path,
+            query,
+            origin_header: None,
+            upgrade: Some("websocket"),
+            requested_headers: None,
+        }
+    }
+
+    fn status(config: &Config, request: &Request<'_>) -> u16 {
+        match route(config, request, true) {
+            Route::Answer(answer) => answer.status,
+            Route::Forward { .. } => 101,
+        }
+    }
+
+    #[test]
+    fn paths_and_queries_are_told_apart() {
+        let open = config(OPEN);
+        let cases = [
+            ("GET", "/", 200),
+            ("HEAD", "/", 400),
+            ("GET", "/x", 400),
+            ("OPTIONS", "/?storeId=a&transport=ws", 101),
+            ("GET", "/?storeId=a&transport=ws", 101),
+            ("GET", "/any/path?transport=ws&storeId=&extra=1", 101),
+            ("GET", "/x?storeId=a", 400),
+            ("GET", "/x?storeId=a&transport=smoke", 400),
+            ("GET", "/x?storeId=a&storeId=b&transport=ws", 400),
+            ("GET", "/?storeId=a&transport=ws&payload=", 200),
+            ("GET", "/x?storeId=a&transport=ws&payload=%257B", 400),
+            ("GET", "/websocket?storeId=a", 101),
+            ("GET", "/app/websocket?storeId=a", 101),
+            ("GET", "/websocket/?storeId=a", 400),
+            ("GET", "/websocket", 500),
+            ("GET", "/websocket?storeId=a&payload=%25zz", 500),
+        ];
+        for (method, url, expected) in cases {
+            assert_eq!(
+                status(&open, &request(method, url)),
+                expected,
+                "{method} {url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_payload_is_decoded_twice_and_once_encoded_ones_work_without_percent_signs() {
+        let cases = [
+            ("%257B%2522a%2522%253A1%257D", Some(r#"{"a":1}"#)),
+            ("%7B%22a%22%3A1%7D", Some(r#"{"a":1}"#)),
+            ("%2522%25C3%25A9%2522", Some("\"é\"")),
+            ("%25E9", None),
+            ("%25", None),
+            ("a", None),
+        ];
+        for (encoded, expected) in cases {
+            let query = SyncQuery::parse(&format!("storeId=s&payload={encoded}"));
+            assert_eq!(
+                query.ok().and_then(|query| query.payload).as_deref(),
+                expected,
+                "{encoded}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_an_upgrade_or_a_binding_nothing_is_forwarded() {
+        let open = config(OPEN);
+        let plain = Request {
+            upgrade: None,
+            ..request("GET", "/?storeId=a&transport=ws")
+        };
+        assert_eq!(status(&open, &plain), 426);
+        let Route::Answer(answer) =
+            route(&open, &request("GET", "/?storeId=a&transport=ws"), false)
+        else {
+            panic!("forwarded without a binding");
+        };
+        assert_eq!(answer.status, 424);
+        assert_eq!(
+            answer.body.as_deref(),
+            Some(
+                "Failed dependency: Required Durable Object binding 'SYNC_BACKEND_DO' not available"
+            )
+        );
+    }
+
+    #[test]
+    fn a_refused_token_is_told_in_the_words_of_each_generation() {
+        let closed = config(&[("AUTH_TOKEN", "t")]);
+        for (url, start) in [
+            ("/?storeId=a&transport=ws", "UnknownError: "),
+            ("/websocket?storeId=a", "LiveStore.UnexpectedError: "),
+        ] {
+            let Route::Answer(answer) = route(&closed, &request("GET", url), true) else {
+                panic!("forwarded without a token");
+            };
+            assert_eq!(answer.status, 400);
+            assert!(answer.body.unwrap().starts_with(start));
+        }
+        assert_eq!(
+            status(&config(&[]), &request("GET", "/?storeId=a&transport=ws")),
+            503
+        );
+    }
+
+    #[test]
+    fn pages_of_other_origins_need_to_be_listed() {
+        let url = "/?storeId=a&transport=ws";
+        let cases = [
+            ("", "https://sync.example.com", 101),
+            ("", "https://app.example.com", 403),
+            ("", "null", 403),
+            ("*", "https://app.example.com", 101),
+            ("https://app.example.com", "https://app.example.com", 101),
+            (
+                "https://app.example.com",
+                "https://app.example.com:8443",
+                403,
+            ),
+            ("https://app.example.com", "http://app.example.com", 403),
+            (
+                "https://a.io, https://*.example.com",
+                "https://x.y.example.com",
+                101,
+            ),
+            ("https://*.example.com", "https://example.com", 403),
+            ("https://*.example.com", "https://evil-example.com", 403),
+            (
+                "https://*.example.com",
+                "https://evil.com/.example.com",
+                403,
+            ),
+        ];
+        for (allowed, origin, expected) in cases {
+            let config = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", allowed)]);
+            let request = Request {
+                origin_header: Some(origin),
+                ..request("GET", url)
+            };
+            assert_eq!(
+                status(&config, &request),
+                expected,
+                "{allowed} for {origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn cors_headers_stand_on_every_answer_but_the_greeting() {
+        let any = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", "*")]);
+        let answer = |request: &Request<'_>| match route(&any, request, true) {
+            Route::Answer(answer) => answer,
+            Route::Forward { .. } => panic!("forwarded"),
+        };
+        let preflight = Request {
+            requested_headers: Some("b3, x-a"),
+            ..request("OPTIONS", "/")
+        };
+        let answered = answer(&preflight);
+        assert_eq!((answered.status, answered.body), (204, None));
+        assert_eq!(
+            answered.headers[0],
+            ("Access-Control-Allow-Origin", "*".to_owned())
+        );
+        assert_eq!(
+            answered.headers[2],
+            ("Access-Control-Allow-Headers", "b3, x-a".to_owned())
+        );
+        assert!(!answer(&request("GET", "/nowhere")).headers.is_empty());
+        assert!(answer(&request("GET", "/")).headers.is_empty());
+    }
+
+    #[test]
+    fn a_listed_origin_is_echoed_and_answers_vary_by_it() {
+        let listed = config(&[
+            ("ALLOW_ANONYMOUS", "true"),
+            ("ALLOWED_ORIGINS", "https://a.io"),
+        ]);
+        let headers = |origin| {
+            let request = Request {
+                origin_header: origin,
+                ..request("GET", "/nowhere")
+            };
+            match route(&listed, &request, true) {
+                Route::Answer(answer) => answer.headers,
+                Route::Forward { .. } => panic!("forwarded"),
+            }
+        };
+        assert_eq!(headers(Some("https://a.io"))[0].1, "https://a.io");
+        assert!(
+            headers(Some("https://b.io"))
+                .iter()
+                .all(|(name, _)| *name == "Vary")
+        );
+        assert!(headers(None).is_empty());
+    }
+
+    #[test]
+    fn a_list_with_something_that_is_no_origin_does_not_parse() {
+        for list in [
+            "example.com",
+            "https://",
+            "https://*",
+            "https://*example.com",
+            "https://a/b",
+            "https://a*.b",
+        ] {
+            assert_eq!(Origins::parse(list), None, "{list}");
+        }
+    }
+}

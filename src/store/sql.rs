@@ -1,0 +1,93 @@
+//! What the store asks of SQLite, whoever hosts it: prepared statements, a query, a transaction.
+
+use thiserror::Error;
+
+/// A value bound to a statement. Integers stay within 2^53, since some hosts carry them as doubles.
+#[derive(Clone, Copy, Debug)]
+pub enum Param<'a> {
+    /// An integer.
+    Int(i64),
+    /// A text.
+    Text(&'a str),
+    /// Bytes, as a BLOB.
+    Bytes(&'a [u8]),
+}
+
+/// A value that a query returned.
+#[derive(Clone, Debug)]
+pub enum Value<T> {
+    /// SQL NULL.
+    Null,
+    /// An integer.
+    Int(i64),
+    /// A text, wherever the host keeps it.
+    Text(T),
+}
+
+/// A text that lives with the host: a string of JavaScript under the platform.
+pub trait Text: Clone {
+    /// Hands `text` over to the host.
+    fn new(text: &str) -> Self;
+
+    /// The three texts one after the other.
+    #[must_use]
+    fn join(head: &Self, body: &Self, tail: &Self) -> Self;
+
+    /// Reads it back; not for the hot path.
+    fn read(&self) -> String;
+}
+
+/// One statement of a transaction with its parameters.
+#[derive(Debug)]
+pub struct Step<'a, Statement> {
+    /// What to run.
+    pub statement: &'a Statement,
+    /// Its parameters in order.
+    pub params: &'a [Param<'a>],
+}
+
+impl<Statement> Clone for Step<'_, Statement> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Statement> Copy for Step<'_, Statement> {}
+
+/// The platform failed: a full disk, a lost connection, a damaged table.
+///
+/// *Errors*: logged with its text; a client is told only that storage failed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("storage: {message}")]
+pub struct StoreError {
+    /// What SQLite said.
+    pub message: String,
+}
+
+/// A synchronous SQLite.
+pub trait Sql {
+    /// Where texts live.
+    type Text: Text;
+    /// A statement ready to run.
+    type Statement;
+
+    /// Makes a statement ready; an error in it shows when it runs.
+    fn prepare(&self, sql: &str) -> Self::Statement;
+
+    /// Runs a statement and shows each row it returns.
+    ///
+    /// # Errors
+    /// When SQLite fails, possibly after some rows have been shown.
+    fn query(
+        &self,
+        statement: &Self::Statement,
+        params: &[Param<'_>],
+        row: &mut dyn FnMut(&[Value<Self::Text>]),
+    ) -> Result<(), StoreError>;
+
+    /// Runs all steps in one transaction.
+    ///
+    /// # Errors
+    /// When SQLite fails; then no step has had an effect.
+    fn transact(&self, steps: &[Step<'_, Self::Statement>]) -> Result<(), StoreError>;
+}

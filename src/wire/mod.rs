@@ -1,0 +1,491 @@
+//! The dialects that clients speak over WebSocket, and the one neutral form the backend knows.
+//!
+//! Owns: reading a frame into an [`Inbound`], and writing every answer in the dialect of the request
+//! it answers (INV-7). Refuses to know what a request means. One file per generation; what the two
+//! RPC generations share is in [`rpc`].
+//!
+//! | generation | clients | told apart by |
+//! |---|---|---|
+//! | [`Generation::V03`] | `@livestore/sync-cf` 0.3.x | URL path ends in `/websocket`, no `transport` |
+//! | [`Generation::V04`] | 0.4.x (Effect 3 RPC) | `Request.id` is a JSON string |
+//! | [`Generation::V05`] | the Effect 4 line | `Request.id` is a JSON number |
+
+mod rpc;
+mod v03;
+mod v04;
+mod v05;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::event::{BackendId, Event, SeqNum};
+use crate::limits::REQUEST_ID_BYTES_MAX;
+
+/// A wire dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// Hand-written JSON messages, `WSMessage.*`.
+    V03,
+    /// Effect 3 RPC.
+    V04,
+    /// Effect 4 RPC.
+    V05,
+}
+
+impl Generation {
+    /// The family whose sockets this generation speaks on.
+    #[must_use]
+    pub fn family(self) -> Family {
+        match self {
+            Self::V03 => Family::Plain,
+            Self::V04 | Self::V05 => Family::Rpc,
+        }
+    }
+}
+
+/// What a socket speaks: known from its URL, while the generation is known from each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// The messages of 0.3.
+    Plain,
+    /// The RPC envelope of 0.4 and later.
+    Rpc,
+}
+
+impl Family {
+    /// The ping that the runtime may answer without waking the object, and its answer.
+    ///
+    /// *Source*: byte for byte what the clients send; any other spelling reaches the backend.
+    #[must_use]
+    pub fn auto_response(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Plain => (v03::PING, v03::PONG),
+            Self::Rpc => (rpc::PING, rpc::PONG),
+        }
+    }
+}
+
+/// The id of a request as the JSON text it came in (`"26"`, `38`), echoed as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Box<str>);
+
+impl RequestId {
+    /// The id in `json`, a JSON string or number, or `None` if it is neither or too long to keep.
+    #[must_use]
+    pub fn from_json(json: &str) -> Option<Self> {
+        let first = json.bytes().next()?;
+        let is_id = first == b'"' || first == b'-' || first.is_ascii_digit();
+        (is_id && json.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(json.into()))
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+
+    /// The RPC generation that writes ids of this JSON type.
+    #[must_use]
+    pub fn rpc_generation(&self) -> Generation {
+        if self.0.starts_with('"') {
+            Generation::V04
+        } else {
+            Generation::V05
+        }
+    }
+
+    /// The counter behind the id, which clients raise by one with every request; `None` for others.
+    #[must_use]
+    pub fn counter(&self) -> Option<u64> {
+        self.0.trim_matches('"').parse().ok()
+    }
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requester {
+    /// Echoed in every answer.
+    pub id: RequestId,
+    /// The dialect of every answer.
+    pub generation: Generation,
+}
+
+/// The point after which a pull wants events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor<'a> {
+    /// The lifetime of the log it was taken in; 0.3 clients know none.
+    pub backend_id: Option<Cow<'a, str>>,
+    /// The last event the client has.
+    pub after: SeqNum,
+}
+
+/// One message of a client, whatever its dialect.
+#[derive(Debug)]
+pub enum Inbound<'a> {
+    /// Wants the events after a cursor, and later ones too if `live`.
+    Pull {
+        /// Who asks.
+        requester: Requester,
+        /// The store the payload names; 0.3 messages name none.
+        store_id: Option<Cow<'a, str>>,
+        /// Whether to go on with later events.
+        live: bool,
+        /// Where to start; `None` from the first event.
+        cursor: Option<Cursor<'a>>,
+    },
+    /// Wants events appended.
+    Push {
+        /// Who asks.
+        requester: Requester,
+        /// The store the payload names; 0.3 messages name none.
+        store_id: Option<Cow<'a, str>>,
+        /// The lifetime of the log that the client knows.
+        backend_id: Option<Cow<'a, str>>,
+        /// The events, not yet a batch.
+        events: Vec<Event<'a>>,
+    },
+    /// A page has arrived.
+    Ack {
+        /// The pull whose page it was.
+        id: RequestId,
+    },
+    /// Wants no more answers to a request.
+    Interrupt {
+        /// The request that ends.
+        requester: Requester,
+    },
+    /// Wants a pong.
+    Ping,
+    /// An administrative message of 0.3.
+    Admin {
+        /// Who asks.
+        requester: Requester,
+    },
+    /// Understood, and calls for nothing.
+    Nothing,
+    /// Not understood.
+    Malformed(Malformed),
+}
+
+/// A message that could not be understood, and what to say about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Not JSON.
+    Syntax {
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// No message this family knows; clients fail everything they have outstanding on such an answer.
+    Message {
+        /// What is wrong.
+        message: String,
+    },
+    /// A request whose id is known, so that only it fails.
+    Request {
+        /// Who asked.
+        requester: Requester,
+        /// What is wrong, and where.
+        message: String,
+    },
+}
+
+/// Reads one text frame into its messages: usually one, several where a frame holds an array.
+#[must_use]
+pub fn decode(family: Family, text: &str) -> Vec<Inbound<'_>> {
+    match family {
+        Family::Plain => vec![v03::decode(text)],
+        Family::Rpc => rpc::decode(text),
+    }
+}
+
+/// Why a request fails, as its client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The batch does not start at the head.
+    ServerAhead {
+        /// The head.
+        minimum_expected: SeqNum,
+        /// The parent of the batch.
+        provided: SeqNum,
+    },
+    /// The client knows another lifetime of the log.
+    BackendIdMismatch {
+        /// The id of this log.
+        expected: BackendId,
+        /// The id the client sent.
+        received: String,
+    },
+    /// Anything else, in words.
+    Unknown {
+        /// What was wrong, and where.
+        message: String,
+    },
+}
+
+/// What the last page of a turn says about the pages after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageInfo {
+    /// The log ends here.
+    NoMore,
+    /// At least this many events follow.
+    MoreKnown(u64),
+}
+
+impl PageInfo {
+    /// Page info for `remaining` events to come.
+    #[must_use]
+    pub fn remaining(remaining: u64) -> Self {
+        match remaining {
+            0 => Self::NoMore,
+            more => Self::MoreKnown(more),
+        }
+    }
+}
+
+/// A string as JSON.
+pub(crate) fn quote(text: &str) -> String {
+    // Writing a string to memory cannot fail.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// Any of our own plain values as JSON.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// How one event of a page is written: the text around its fields. Data rather than code, because
+/// pages are written by SQL and broadcasts by Rust, and both must print the same bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemShape {
+    /// Between the quoted `sessionId` and the quoted `createdAt`.
+    pub metadata: &'static str,
+    /// After the quoted `createdAt`.
+    pub close: &'static str,
+}
+
+impl Family {
+    /// How this family's pages write an event.
+    #[must_use]
+    pub fn item_shape(self) -> ItemShape {
+        match self {
+            Self::Plain => v03::ITEM,
+            Self::Rpc => rpc::ITEM,
+        }
+    }
+
+    /// Both families, in the order of [`Family::index`].
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Rpc];
+
+    /// A small number for tables kept per family.
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Plain => 0,
+            Self::Rpc => 1,
+        }
+    }
+}
+
+/// Appends the events of a page, comma-separated, in the family's shape. `created_at` is ISO 8601.
+pub fn encode_items(family: Family, events: &[Event<'_>], created_at: &str, out: &mut String) {
+    let shape = family.item_shape();
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(r#"{"eventEncoded":{"name":"#);
+        push_quoted(&event.name, out);
+        out.push_str(r#","args":"#);
+        out.push_str(event.args_text().unwrap_or("null"));
+        out.push_str(r#","seqNum":"#);
+        push_integer(event.seq_num, out);
+        out.push_str(r#","parentSeqNum":"#);
+        push_integer(event.parent_seq_num, out);
+        out.push_str(r#","clientId":"#);
+        push_quoted(&event.client_id, out);
+        out.push_str(r#","sessionId":"#);
+        push_quoted(&event.session_id, out);
+        out.push_str(shape.metadata);
+        push_quoted(&Cow::Borrowed(created_at), out);
+        out.push_str(shape.close);
+    }
+}
+
+/// A text borrowed from a JSON frame had no escapes there, so it needs none here.
+fn push_quoted(text: &Cow<'_, str>, out: &mut String) {
+    match text {
+        Cow::Borrowed(text) => {
+            out.push('"');
+            out.push_str(text);
+            out.push('"');
+        }
+        Cow::Owned(text) => out.push_str(&quote(text)),
+    }
+}
+
+fn push_integer(value: i64, out: &mut String) {
+    use std::fmt::Write as _;
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+/// Bytes that [`encode_items`] writes for one event beyond its content, escapes not counted.
+#[must_use]
+pub fn item_overhead_bytes(family: Family) -> usize {
+    const FIXED: usize = r#"{"eventEncoded":{"name":"","args":null,"seqNum":,"parentSeqNum":,"clientId":"","sessionId":"""#.len();
+    let shape = family.item_shape();
+    FIXED + 2 * 16 + shape.metadata.len() + shape.close.len() + 24
+}
+
+/// What goes before the events of a page that answers a pull.
+#[must_use]
+pub fn page_head(requester: &Requester) -> String {
+    match requester.generation {
+        Generation::V03 => v03::page_head(),
+        Generation::V04 | Generation::V05 => rpc::page_head(&requester.id),
+    }
+}
+
+/// What goes after the events of a page that answers a pull.
+#[must_use]
+pub fn page_tail(requester: &Requester, info: PageInfo, backend_id: &BackendId) -> String {
+    match requester.generation {
+        Generation::V03 => v03::page_tail("pull", &requester.id, info),
+        Generation::V04 | Generation::V05 => rpc::page_tail(info, backend_id),
+    }
+}
+
+/// What goes after the events of a page, where only the log decides it.
+pub(crate) fn rpc_page_tail(info: PageInfo, backend_id: &BackendId) -> String {
+    rpc::page_tail(info, backend_id)
+}
+
+/// What goes around the events of a push that is published to 0.3 sockets: the same for all of them.
+#[must_use]
+pub fn plain_broadcast(pusher: &Requester) -> (String, String) {
+    // The id is a text to 0.3 clients, so a number of another generation is quoted.
+    let id = match pusher.generation {
+        Generation::V05 => RequestId::from_json(&quote(pusher.id.json())),
+        Generation::V03 | Generation::V04 => None,
+    };
+    let id = id.as_ref().unwrap_or(&pusher.id);
+    (
+        v03::page_head(),
+        v03::page_tail("push", id, PageInfo::NoMore),
+    )
+}
+
+/// The answer to a pull that has sent its last page and is not live; 0.3 has none.
+#[must_use]
+pub fn pull_done(requester: &Requester) -> Option<String> {
+    match requester.generation {
+        Generation::V03 => None,
+        Generation::V04 | Generation::V05 => Some(rpc::exit_success(&requester.id, "null")),
+    }
+}
+
+/// The answer to a push whose events are stored.
+#[must_use]
+pub fn push_ack(requester: &Requester) -> String {
+    match requester.generation {
+        Generation::V03 => v03::push_ack(&requester.id),
+        Generation::V04 | Generation::V05 => rpc::exit_success(&requester.id, "{}"),
+    }
+}
+
+/// The answer to a request that fails.
+#[must_use]
+pub fn failed(requester: &Requester, failure: &Failure) -> String {
+    match requester.generation {
+        Generation::V03 => v03::failed(&requester.id, failure),
+        Generation::V04 => v04::failed(&requester.id, failure),
+        Generation::V05 => v05::failed(&requester.id, failure),
+    }
+}
+
+/// The answer to an interrupted request; 0.3 has no interrupts.
+#[must_use]
+pub fn interrupted(requester: &Requester) -> Option<String> {
+    match requester.generation {
+        Generation::V03 => None,
+        Generation::V04 => Some(v04::interrupted(&requester.id)),
+        Generation::V05 => Some(v05::interrupted(&requester.id)),
+    }
+}
+
+/// The answer to a message that was not understood; 0.3 clients get none.
+#[must_use]
+pub fn malformed(family: Family, malformed: &Malformed) -> Option<String> {
+    match (family, malformed) {
+        (Family::Plain, _) => None,
+        (Family::Rpc, Malformed::Syntax { message }) => Some(rpc::syntax_defect(message)),
+        (Family::Rpc, Malformed::Message { message }) => Some(rpc::defect(message)),
+        (Family::Rpc, Malformed::Request { requester, message }) => {
+            Some(match requester.generation {
+                Generation::V05 => v05::died(&requester.id, message),
+                Generation::V03 | Generation::V04 => v04::died(&requester.id, message),
+            })
+        }
+    }
+}
+
+/// The answer to a ping that the runtime did not answer itself.
+#[must_use]
+pub fn pong(family: Family) -> &'static str {
+    family.auto_response().1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_keeps_its_json_type_and_tells_the_generation() {
+        let cases = [
+            ("\"26\"", Some(Generation::V04)),
+            ("38", Some(Generation::V05)),
+            ("-1", Some(Generation::V05)),
+            ("null", None),
+            ("{}", None),
+            ("true", None),
+        ];
+        for (json, generation) in cases {
+            let id = RequestId::from_json(json);
+            assert_eq!(
+                id.as_ref().map(RequestId::rpc_generation),
+                generation,
+                "{json}"
+            );
+            assert!(id.is_none_or(|id| id.json() == json));
+        }
+        assert_eq!(
+            RequestId::from_json(&format!("\"{}\"", "7".repeat(200))),
+            None
+        );
+    }
+
+    #[test]
+    fn items_hold_the_fields_in_the_order_of_the_reference() {
+        let events: Vec<Event<'_>> = serde_json::from_str(
+            r#"[{"sessionId":"s","name":"a\"b","args":{"x": 1},"seqNum":2,"parentSeqNum":1,"clientId":"c"},
+                {"name":"n","seqNum":3,"parentSeqNum":2,"clientId":"c","sessionId":"s"}]"#,
+        )
+        .unwrap();
+        let mut out = String::new();
+        encode_items(Family::Rpc, &events, "2026-11-22T10:19:11.954Z", &mut out);
+        assert_eq!(
+            out,
+            concat!(
+                r#"{"eventEncoded":{"name":"a\"b","args":{"x": 1},"seqNum":2,"parentSeqNum":1,"clientId":"c","sessionId":"s"},"#,
+                r#""metadata":{"_tag":"Some","value":{"_tag":"SyncMessage.SyncMetadata","createdAt":"2026-11-22T10:19:11.954Z"}}},"#,
+                r#"{"eventEncoded":{"name":"n","args":null,"seqNum":3,"parentSeqNum":2,"clientId":"c","sessionId":"s"},"#,
+                r#""metadata":{"_tag":"Some","value":{"_tag":"SyncMessage.SyncMetadata","createdAt":"2026-11-22T10:19:11.954Z"}}}"#,
+            )
+        );
+        let one = &events[1..];
+        let mut item = String::new();
+        encode_items(Family::Rpc, one, "2026-11-22T10:19:11.954Z", &mut item);
+        assert!(item.len() <= one[0].content_bytes() + item_overhead_bytes(Family::Rpc));
+    }
+}

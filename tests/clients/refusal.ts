@@ -1,0 +1,27 @@
+/** Reading a client's error value, whatever the generation, into the facts the scenarios compare. */
+import type { Refusal } from './client.ts'
+
+const numberIn = (record: Record<string, unknown>, key: string): number | undefined =>
+  typeof record[key] === 'number' ? record[key] : undefined
+
+const stringIn = (record: Record<string, unknown>, key: string): string | undefined =>
+  typeof record[key] === 'string' && record[key] !== '' ? record[key] : undefined
+
+/** The tag and facts of a tagged error; the message of an error that has no facts. */
+export const refusalOf = (cause: unknown): Refusal => {
+  const record = (typeof cause === 'object' && cause !== null ? cause : { message: String(cause) }) as Record<
+    string,
+    unknown
+  >
+  const error = stringIn(record, '_tag') ?? 'untagged'
+  const facts = {
+    minimumExpectedNum: numberIn(record, 'minimumExpectedNum'),
+    providedNum: numberIn(record, 'providedNum'),
+    expected: stringIn(record, 'expected'),
+    received: stringIn(record, 'received'),
+  }
+  const known = Object.entries(facts).filter(([, value]) => value !== undefined)
+  return known.length > 0
+    ? { error, ...Object.fromEntries(known) }
+    : { error, message: stringIn(record, 'message') ?? '' }
+}

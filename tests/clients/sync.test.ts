@@ -1,0 +1,192 @@
+/** What a client of any one generation may count on: pushes, pulls, refusals, races, restarts. */
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Clients, control, forEachBackend, ours, sharedServer, withClients } from './backends.ts'
+import { type Generation, type Page, PullError, type Refusal, type SyncClient } from './client.ts'
+import { batchOf } from './events.ts'
+import { LivePull, pullOnce } from './live-pull.ts'
+import { Host } from './restart.ts'
+import { eventually } from './waiting.ts'
+
+const contenders = 8
+
+const emptyPage: Page = { events: [], createdAt: [], remaining: 0 }
+
+/** A client that knows the store's backend id, without which it sends no cursor. A v03 client needs none. */
+const acquainted = async (clients: Clients, generation: Generation): Promise<SyncClient> => {
+  const client = await clients.connect(generation)
+  if (generation !== 'v03') await pullOnce(client)
+  return client
+}
+
+/** How a pull that ends by itself was refused. */
+const refusalOfPull = async (client: SyncClient, cursor: number): Promise<Refusal> => {
+  try {
+    await pullOnce(client, cursor)
+  } catch (error) {
+    if (error instanceof PullError) return error.refusal
+    throw error
+  }
+  return assert.fail('the pull was not refused')
+}
+
+forEachBackend([ours, control], (backend) => {
+  for (const generation of backend.generations) {
+    describe(`a ${generation} client`, () => {
+      const server = sharedServer(backend)
+
+      it('gets an event that another client pushes on its live pull', () =>
+        withClients(server(), async (clients) => {
+          const [writer, reader] = [await clients.connect(generation), await clients.connect(generation)]
+          const live = await LivePull.start(reader)
+          assert.equal(await writer.push(batchOf(0)), 'ok')
+          assert.deepEqual(await live.until(1), batchOf(0))
+          assert.ok(
+            Math.abs(Date.now() - Date.parse(live.pages.at(-1)!.createdAt[0]!)) < 60_000,
+            'createdAt is the time of the push',
+          )
+        }))
+
+      it('gets its own event on its live pull', () =>
+        withClients(server(), async (clients) => {
+          const client = await clients.connect(generation)
+          const live = await LivePull.start(client)
+          assert.equal(await client.push(batchOf(0)), 'ok')
+          assert.deepEqual(await live.until(1), batchOf(0))
+        }))
+
+      it('gets 250 events, pushed by one call, in order on a live pull and on a later pull', () =>
+        withClients(server(), async (clients) => {
+          const [writer, reader] = [await clients.connect(generation), await clients.connect(generation)]
+          const live = await LivePull.start(reader)
+          assert.equal(await writer.push(batchOf(0, 250)), 'ok')
+          assert.deepEqual(await live.until(250), batchOf(0, 250))
+          const pages = await pullOnce(await clients.connect(generation))
+          assert.deepEqual(
+            pages.flatMap((page) => page.events),
+            batchOf(0, 250),
+          )
+          assert.deepEqual(
+            pages.map((page) => page.events.length),
+            [100, 100, 50],
+          )
+          assert.deepEqual(
+            pages.map((page) => page.remaining),
+            [150, 50, 0],
+          )
+        }))
+
+      it('gets only what comes after its cursor', () =>
+        withClients(server(), async (clients) => {
+          const writer = await clients.connect(generation)
+          assert.equal(await writer.push(batchOf(0, 5)), 'ok')
+          const live = await LivePull.start(await acquainted(clients, generation), 3)
+          assert.deepEqual(await live.until(5), batchOf(3, 2))
+          assert.equal(await writer.push(batchOf(5)), 'ok')
+          assert.deepEqual(await live.until(6), batchOf(3, 3))
+        }))
+
+      it('gets one empty last page from a store without events, and from a cursor at the head', () =>
+        withClients(server(), async (clients) => {
+          assert.deepEqual(await pullOnce(await clients.connect(generation)), [emptyPage])
+          assert.equal(await (await clients.connect(generation)).push(batchOf(0, 2)), 'ok')
+          assert.deepEqual(await pullOnce(await acquainted(clients, generation), 2), [emptyPage])
+        }))
+
+      it('is refused with the head of the server and its own when it pushes onto a stale head, and nothing is stored', () =>
+        withClients(server(), async (clients) => {
+          const client = await clients.connect(generation)
+          assert.equal(await client.push(batchOf(0, 2)), 'ok')
+          for (const parent of [0, 1, 9]) {
+            const refusal = { error: 'ServerAheadError', minimumExpectedNum: 2, providedNum: parent }
+            assert.deepEqual(await client.push(batchOf(parent, 1, 'stale')), refusal)
+          }
+          const pages = await pullOnce(await clients.connect(generation))
+          assert.deepEqual(
+            pages.flatMap((page) => page.events),
+            batchOf(0, 2),
+          )
+        }))
+
+      it(`wins or loses a race of ${contenders}: exactly one wins, and every loser gets the event it lacks`, () =>
+        withClients(server(), async (clients) => {
+          const rivals = await Promise.all(
+            Array.from({ length: contenders }, async (_, index) => {
+              const client = await clients.connect(generation)
+              return { client, live: await LivePull.start(client), batch: batchOf(0, 1, `rival-${index}`) }
+            }),
+          )
+          const outcomes = await Promise.all(rivals.map(({ client, batch }) => client.push(batch)))
+          const winner = rivals[outcomes.indexOf('ok')]
+          const losses = outcomes.filter((outcome) => outcome !== 'ok')
+          const loss = { error: 'ServerAheadError', minimumExpectedNum: 1, providedNum: 0 }
+          assert.deepEqual(
+            losses,
+            Array.from({ length: contenders - 1 }, () => loss),
+          )
+          for (const { live } of rivals) assert.deepEqual(await live.until(1), winner?.batch)
+        }))
+
+      if (generation !== 'v03') {
+        it('is refused with both ids when it remembers another backend id, on push and on pull', () =>
+          withClients(server(), async (clients) => {
+            const writer = await clients.connect(generation)
+            assert.equal(await writer.push(batchOf(0)), 'ok')
+            const stranger = await clients.connect(generation, { backendId: 'another-backend-id' })
+            for (const refusal of [await stranger.push(batchOf(1)), await refusalOfPull(stranger, 1)]) {
+              assert.ok(refusal !== 'ok', 'the push is refused')
+              const { expected, ...rest } = refusal
+              assert.match(expected ?? '', /^[\w-]{21}$/)
+              assert.deepEqual(rest, { error: 'BackendIdMismatchError', received: 'another-backend-id' })
+            }
+            const pages = await pullOnce(await clients.connect(generation))
+            assert.deepEqual(
+              pages.flatMap((page) => page.events),
+              batchOf(0),
+            )
+          }))
+
+        it('goes on where it was, by itself, when the server is killed and restarted', () =>
+          Host.with(backend.name, async (host) => {
+            const clients = new Clients(() => host.wsUrl)
+            try {
+              const [writer, reader] = [await clients.connect(generation), await clients.connect(generation)]
+              const live = await LivePull.start(reader)
+              assert.equal(await writer.push(batchOf(0, 3)), 'ok')
+              await live.until(3)
+              await host.kill()
+              await eventually('the live pull notices', () => live.reissued > 0)
+              await host.start()
+              assert.equal(await (await clients.connect(generation)).push(batchOf(3, 2)), 'ok')
+              assert.deepEqual(await live.until(5), batchOf(0, 5))
+              assert.equal(live.ended, undefined)
+            } finally {
+              await clients.close()
+            }
+          }))
+      }
+
+      if (backend === ours) {
+        it('is acknowledged when it repeats a batch that is stored, which stays in the log once', () =>
+          withClients(server(), async (clients) => {
+            const client = await clients.connect(generation)
+            const live = await LivePull.start(await clients.connect(generation))
+            assert.equal(await client.push(batchOf(0, 3)), 'ok')
+            assert.equal(await client.push(batchOf(0, 3)), 'ok')
+            assert.equal(await client.push(batchOf(1, 1)), 'ok')
+            assert.equal(
+              await client.push(batchOf(1, 4)),
+              'ok',
+              'a batch that repeats two events and brings two new ones',
+            )
+            assert.deepEqual(await live.until(5), batchOf(0, 5))
+            const pages = await pullOnce(await clients.connect(generation))
+            assert.deepEqual(
+              pages.flatMap((page) => page.events),
+              batchOf(0, 5),
+            )
+          }))
+      }
+    })
+  }
+})

@@ -1,0 +1,151 @@
+/**
+ * Starts a sync backend under the local Workers runtime: ours as built in `dist/`, or a peer.
+ *
+ * Owns: the runtime process, its storage folder and its log lines. Knows nothing of the protocol.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Log, LogLevel, Miniflare, convertV4MiniflareOptions } from 'miniflare'
+
+/** The repository's root folder, with a trailing slash. */
+export const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** Which backend to run: ours, or one of the peers in `bench/peers/`. */
+export type Backend = 'livestore-sync-worker' | 'sync-cf' | 'minimal-js'
+
+/** The token that every backend started here accepts, the one of LiveStore's templates. */
+export const authToken = 'insecure-token-change-me'
+
+export interface ServerOptions {
+  readonly backend?: Backend
+  /** Folder of Durable Object and D1 storage; a fresh one, removed on stop, when absent. */
+  readonly storage?: string
+  /** Variables of the Worker, over the defaults of the harness. */
+  readonly vars?: Readonly<Record<string, string>>
+  /** Name of the Durable Object binding and class. */
+  readonly binding?: { readonly name: string; readonly className: string }
+  readonly port?: number
+}
+
+export interface Server {
+  readonly backend: Backend
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string
+  /** `ws://127.0.0.1:PORT` */
+  readonly wsUrl: string
+  /** Process id of workerd. */
+  readonly pid: number
+  readonly storage: string
+  /** Every line that the Worker has logged so far. */
+  readonly logs: readonly string[]
+  readonly miniflare: Miniflare
+  /** Stops the runtime in order, and removes the storage folder if the harness made it. */
+  stop(): Promise<void>
+  /** SIGKILLs workerd: nothing of it runs on. The storage folder stays. */
+  kill(): Promise<void>
+}
+
+const compatibilityDate = '2026-04-07'
+
+const entries: Record<Backend, { folder: string; main: string }> = {
+  'livestore-sync-worker': { folder: 'dist', main: 'index.js' },
+  'sync-cf': { folder: '.cache/peers/sync-cf', main: 'sync-cf.js' },
+  'minimal-js': { folder: 'bench/peers', main: 'minimal-js.mjs' },
+}
+
+/** Bundles the reference backend with wrangler, as a user of it would, unless that was done before. */
+const bundleSyncCf = (): void => {
+  const out = join(root, '.cache/peers/sync-cf')
+  const source = join(root, 'bench/peers/sync-cf.mjs')
+  const bundled = statSync(join(out, 'sync-cf.js'), { throwIfNoEntry: false })
+  if (bundled !== undefined && bundled.mtimeMs > statSync(source).mtimeMs) return
+  mkdirSync(out, { recursive: true })
+  const alias = '@livestore/sync-cf/cf-worker:./tests/clients/v04/node_modules/@livestore/sync-cf/dist/cf-worker/mod.js'
+  execFileSync(
+    process.execPath,
+    [join(root, 'node_modules/wrangler/bin/wrangler.js'), 'deploy', source, '--dry-run', '--name', 'sync-cf', '--outdir', out, '--alias', alias]
+      .concat(['--compatibility-date', compatibilityDate, '--compatibility-flags', 'nodejs_compat'])
+      .concat(['--config', join(root, 'bench/peers/sync-cf.wrangler.toml')]),
+    { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, WRANGLER_SEND_METRICS: 'false' } },
+  )
+}
+
+/** The files of a built Worker as Miniflare modules, the main one first. */
+const modulesOf = (backend: Backend) => {
+  const { folder, main } = entries[backend]
+  const path = join(root, folder)
+  const names = [main, ...readdirSync(path).filter((name) => name.endsWith('.wasm'))]
+  return names.map((name) => ({
+    type: name.endsWith('.wasm') ? ('CompiledWasm' as const) : ('ESModule' as const),
+    path: join(path, name),
+    contents: readFileSync(join(path, name)),
+  }))
+}
+
+/** Process ids whose parent is `parent`, with their command names. */
+const childrenOf = (parent: number): Array<{ pid: number; command: string }> =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
+        const command = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))
+        const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+        return Number(fields[1]) === parent && fields[0] !== 'Z' ? [{ pid: Number(name), command }] : []
+      } catch {
+        return [] // the process ended while we looked
+      }
+    })
+
+/** Starts `options.backend` (ours by default) on a free port and resolves once it answers. */
+export const startServer = async (options: ServerOptions = {}): Promise<Server> => {
+  const backend = options.backend ?? 'livestore-sync-worker'
+  if (backend === 'sync-cf') bundleSyncCf()
+  const storage = options.storage ?? mkdtempSync(join(tmpdir(), `${backend}-`))
+  const logs: string[] = []
+  const before = new Set(childrenOf(process.pid).map((child) => child.pid))
+  const binding = options.binding ?? { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
+  const modules = modulesOf(backend)
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      host: '127.0.0.1',
+      port: options.port ?? 0,
+      log: new Log(LogLevel.ERROR),
+      handleStructuredLogs: ({ message }) => logs.push(message),
+      resourcePersistencePath: storage,
+      modules,
+      modulesRoot: dirname(modules[0]!.path),
+      compatibilityDate,
+      compatibilityFlags: ['nodejs_compat'],
+      durableObjects: { [binding.name]: { className: binding.className, useSQLite: true } },
+      d1Databases: ['DB'],
+      bindings: { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars },
+    }),
+  )
+  const address = await miniflare.ready
+  const workerd = childrenOf(process.pid).find((child) => !before.has(child.pid) && child.command === 'workerd')
+  if (workerd === undefined) throw new Error('the runtime started, but no new workerd process was found')
+  const removeStorage = (): void => {
+    if (options.storage === undefined) rmSync(storage, { recursive: true, force: true })
+  }
+  return {
+    backend,
+    url: `http://127.0.0.1:${address.port}`,
+    wsUrl: `ws://127.0.0.1:${address.port}`,
+    pid: workerd.pid,
+    storage,
+    logs,
+    miniflare,
+    stop: async () => {
+      await miniflare.dispose()
+      removeStorage()
+    },
+    kill: async () => {
+      process.kill(workerd.pid, 'SIGKILL')
+      await miniflare.dispose().catch(() => {})
+    },
+  }
+}
