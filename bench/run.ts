@@ -98,7 +98,7 @@ const bundleNumbers = (folder: string): Numbers => {
 /** All chosen sections on a fresh server. */
 const runBackend = async (name: Name, chosen: readonly Section[], vars: Record<string, string>): Promise<Numbers> => {
   const { backend, load, folder } = contenders[name]
-  const server: Server = await startServer({ backend, vars })
+  const server: Server = await startServer({ backend, vars: { LOG_LEVEL: 'info', ...vars } })
   try {
     const numbers: Record<string, number> = {}
     for (const section of chosen) {

@@ -48,7 +48,7 @@ export class SyncBackendDO extends DurableObject<object> {
 
   /** Accepts a WebSocket for this store. */
   override fetch(request: Request): Response {
-    return guard(() => this.#core.fetch(request))
+    return guard(() => this.#core.fetch(request)) as Response
   }
 
   /** Handles one frame of a client. */
@@ -77,6 +77,6 @@ export class WebSocketServer extends SyncBackendDO {}
 
 export default {
   /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
-  fetch: (request: Request, env: object, context: object): Promise<Response> =>
-    guard(() => core.fetch(request, env, context)),
+  fetch: (request: Request, env: object, context: object): Response | Promise<Response> =>
+    guard(() => core.fetch(request, env, context)) as Response | Promise<Response>,
 }

@@ -54,7 +54,7 @@ const tools = toolchain()
 run('compiling the core for wasm32', tools.cargo, ['build', '--release', '--lib', '--target', wasmTarget], tools.env)
 rmSync(bindgen, { recursive: true, force: true })
 run('writing its JavaScript side', tools.wasmBindgen, [
-  ...['--target', 'web', '--out-dir', bindgen, '--out-name', 'core'],
+  ...['--target', 'web', '--encode-into', 'always', '--out-dir', bindgen, '--out-name', 'core'],
   ...['--experimental-reset-state-function', '--omit-default-module-path'],
   join(root, 'target/wasm', wasmTarget, 'release/livestore_sync_worker.wasm'),
 ])

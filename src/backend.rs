@@ -272,7 +272,7 @@ impl<S: Sql> SyncBackend<S> {
                 if let Err(failure) = self.check_request(store_id.as_deref(), frame_bytes) {
                     self.fail(from, &requester, failure, out);
                 } else {
-                    self.pull(from, requester, live, cursor, out);
+                    self.pull(from, &requester, live, cursor, out);
                 }
             }
             Inbound::Ack { id } => self.acknowledge(from, &id, out),
@@ -416,7 +416,7 @@ impl<S: Sql> SyncBackend<S> {
     fn pull(
         &mut self,
         from: ConnectionId,
-        requester: Requester,
+        requester: &Requester,
         live: bool,
         cursor: Option<Cursor<'_>>,
         out: &mut Vec<Output<S::Text>>,
@@ -429,13 +429,13 @@ impl<S: Sql> SyncBackend<S> {
             let (expected, received) = (own.clone(), received.to_owned());
             return self.fail(
                 from,
-                &requester,
+                requester,
                 Failure::BackendIdMismatch { expected, received },
                 out,
             );
         }
         let after = cursor.map_or(SeqNum::ROOT, |cursor| cursor.after);
-        let head = self.page_heads.text(&self.store, &requester);
+        let head = self.page_heads.text(&self.store, requester);
         let id = requester.id.clone();
         let subscription = Subscription::new(requester.clone(), live, after, head);
         let Some(connection) = self.connection_mut(from) else {
@@ -454,7 +454,7 @@ impl<S: Sql> SyncBackend<S> {
             }
             let message =
                 "this connection has as many pulls under way as one connection can hold".to_owned();
-            return self.fail(from, &requester, Failure::Unknown { message }, out);
+            return self.fail(from, requester, Failure::Unknown { message }, out);
         }
         self.send_pages(from, Some(&id), out);
     }
@@ -479,10 +479,9 @@ impl<S: Sql> SyncBackend<S> {
                 continue;
             }
             match send_turn(store, family, &self.last_page_tail, to, subscription, out) {
-                Ok(Sent::Everything) => {}
                 // 0.3 has no acknowledgements: the next pages follow in a turn of their own.
                 Ok(Sent::Window) if family == Family::Plain => out.push(Output::Resume),
-                Ok(Sent::Window) => {}
+                Ok(Sent::Window | Sent::Everything) => {}
                 Err(error) => failed = Some(error),
             }
         }

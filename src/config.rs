@@ -31,9 +31,9 @@ pub enum LogLevel {
     Error,
     /// Things an operator should look at.
     Warn,
-    /// Transitions: a store opened, a request refused.
+    /// Requests that were refused.
     Info,
-    /// Every connection.
+    /// Every wake and every connection.
     Debug,
 }
 
@@ -75,7 +75,7 @@ impl Config {
                 tokens: lookup("AUTH_TOKEN")
                     .map(|list| Tokens::parse(&list))
                     .unwrap_or_default(),
-                allow_anonymous: flag("ALLOW_ANONYMOUS", lookup("ALLOW_ANONYMOUS"))?,
+                allow_anonymous: flag("ALLOW_ANONYMOUS", lookup("ALLOW_ANONYMOUS").as_deref())?,
             },
             origins: origins(lookup("ALLOWED_ORIGINS"))?,
             binding: lookup("SYNC_BINDING"),
@@ -110,8 +110,8 @@ impl Config {
     }
 }
 
-fn flag(name: &'static str, value: Option<String>) -> Result<bool, ConfigError> {
-    match value.as_deref() {
+fn flag(name: &'static str, value: Option<&str>) -> Result<bool, ConfigError> {
+    match value {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(other) => Err(ConfigError {

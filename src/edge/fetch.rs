@@ -1,39 +1,44 @@
 //! The Worker's entry: gathers the facts of a request, lets `route` decide, answers or forwards.
 
-use worker::{Context, Env, Headers, ObjectNamespace, Request, Response, Result, event};
+use js_sys::Array;
+use wasm_bindgen::prelude::*;
+use worker::Env;
+use worker::worker_sys::web_sys::Request;
 
 use super::{config, js};
 use crate::config::{Config, USUAL_BINDINGS};
 use crate::route::{self, Answer, Route};
 
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+/// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
+///
+/// Written out rather than derived, because it waits for nothing itself: the object's promise is
+/// returned as it is.
+///
+/// # Errors
+/// What the platform throws.
+#[wasm_bindgen]
+#[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
+pub fn fetch(request: Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
     let config = match config(&env) {
         Ok(config) => config,
-        Err(error) => return Response::error(format!("Configuration: {error}"), 500),
+        Err(error) => return js::respond(500, &format!("Configuration: {error}"), &Array::new()),
     };
     let binding = binding(&env, &config);
     match decide(&config, &request, binding.is_some())? {
-        Route::Answer(answer) => respond(answer),
-        Route::Forward { store_id } => match binding {
-            Some(objects) => {
-                objects
-                    .get_by_name(store_id.as_str())?
-                    .fetch_with_request(request)
-                    .await
-            }
-            None => Response::error("Failed dependency", 424),
-        },
+        Route::Answer(answer) => respond(&answer),
+        Route::Forward { store_id } => {
+            js::forward(&binding.unwrap_or_default(), store_id.as_str(), &request)
+        }
     }
 }
 
-fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route> {
-    let url = js::Url::parse(&request.inner().url())?;
+fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route, JsValue> {
+    let url = js::Url::parse(&request.url())?;
     let headers = request.headers();
     let (origin, upgrade) = (headers.get("Origin")?, headers.get("Upgrade")?);
     let requested_headers = headers.get("Access-Control-Request-Headers")?;
     let request = route::Request {
-        method: &request.inner().method(),
+        method: &request.method(),
         origin: &url.origin(),
         host: &url.hostname(),
         path: &url.pathname(),
@@ -46,26 +51,26 @@ fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route
 }
 
 /// The binding that the deployment names, or the first of the usual ones that exists.
-fn binding(env: &Env, config: &Config) -> Option<ObjectNamespace> {
+fn binding(env: &Env, config: &Config) -> Option<JsValue> {
     match &config.binding {
-        Some(name) => env.durable_object(name).ok(),
+        Some(name) => js::object_binding(env, name),
         None => USUAL_BINDINGS
             .iter()
-            .find_map(|name| env.durable_object(name).ok()),
+            .find_map(|name| js::object_binding(env, name)),
     }
 }
 
-fn respond(answer: Answer) -> Result<Response> {
-    let headers = Headers::new();
+fn respond(answer: &Answer) -> Result<JsValue, JsValue> {
+    let headers = Array::new();
     for (name, value) in &answer.headers {
-        headers.set(name, value)?;
+        headers.push(&Array::of2(
+            &JsValue::from_str(name),
+            &JsValue::from_str(value),
+        ));
     }
-    let response = match answer.body {
-        Some(body) => {
-            headers.set("Content-Type", "text/plain")?;
-            Response::from_body(worker::ResponseBody::Body(body.into_owned().into_bytes()))?
-        }
-        None => Response::empty()?,
-    };
-    Ok(response.with_status(answer.status).with_headers(headers))
+    js::respond(
+        answer.status,
+        answer.body.as_deref().unwrap_or_default(),
+        &headers,
+    )
 }

@@ -47,10 +47,11 @@ export const send = (socket, frame) => {
 
 /** @param {any} socket @param {number} code @param {string} reason */
 export const close = (socket, code, reason) => {
+  if (socket.readyState === WebSocket.CLOSED) return // the runtime has answered the close frame itself
   try {
     socket.close(code, reason)
   } catch {
-    // closed already, or a code that may not be sent
+    // a code that may not be sent
   }
 }
 
@@ -70,6 +71,18 @@ export const autoRespond = (state, ping, pong) =>
 export const wakeSoon = (storage) => {
   storage.setAlarm(Date.now())
 }
+
+/** @param {any} objects @param {string} name @param {Request} request */
+export const forward = (objects, name, request) => objects.get(objects.idFromName(name)).fetch(request)
+
+/** @param {number} status @param {string} body @param {Array<[string, string]>} headers */
+export const respond = (status, body, headers) => {
+  const type = body === '' ? [] : [['Content-Type', 'text/plain']]
+  return new Response(body === '' ? null : body, { status, headers: [...type, ...headers] })
+}
+
+/** @param {any} env @param {string} name */
+export const objectBinding = (env, name) => (typeof env[name]?.idFromName === 'function' ? env[name] : undefined)
 
 /** @param {any} env @param {string} name */
 export const variable = (env, name) => {

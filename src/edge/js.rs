@@ -86,6 +86,22 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = wakeSoon)]
     pub(super) fn wake_soon(storage: &JsValue) -> Result<(), JsValue>;
 
+    /// Hands a request to the object of this name: a promise of its answer.
+    #[wasm_bindgen(catch)]
+    pub(super) fn forward(
+        objects: &JsValue,
+        name: &str,
+        request: &JsValue,
+    ) -> Result<JsValue, JsValue>;
+
+    /// A plain-text answer; no body where `body` is empty.
+    #[wasm_bindgen(catch)]
+    pub(super) fn respond(status: u16, body: &str, headers: &Array) -> Result<JsValue, JsValue>;
+
+    /// A binding that holds Durable Objects.
+    #[wasm_bindgen(js_name = objectBinding)]
+    pub(super) fn object_binding(env: &Env, name: &str) -> Option<JsValue>;
+
     /// A variable or secret.
     pub(super) fn variable(env: &Env, name: &str) -> Option<String>;
 

@@ -10,11 +10,25 @@ mod log;
 mod object;
 mod sql;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use worker::Env;
 
 use crate::config::{Config, ConfigError};
 
+thread_local! {
+    /// Variables do not change under a running version, which an instance of the core belongs to.
+    static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
+}
+
 /// The deployment's variables and secrets.
-fn config(env: &Env) -> Result<Config, ConfigError> {
-    Config::parse(|name| js::variable(env, name))
+fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
+    CONFIG.with_borrow_mut(|kept| match kept {
+        Some(config) => Ok(Rc::clone(config)),
+        None => {
+            let config = Rc::new(Config::parse(|name| js::variable(env, name))?);
+            Ok(Rc::clone(kept.insert(config)))
+        }
+    })
 }

@@ -7,16 +7,16 @@
 
 use std::cell::RefCell;
 
-use js_sys::Uint8Array;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
-use worker::worker_sys::web_sys::{Request, Response};
+use worker::worker_sys::web_sys::Request;
 use worker::{Env, worker_sys};
 
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
 use super::{config, js};
 use crate::backend::{ConnectionId, Frame, Output, SyncBackend};
-use crate::config::{Config, LogLevel};
+use crate::config::LogLevel;
 use crate::event::{BackendId, StoreId};
 use crate::limits::Limits;
 use crate::route::{SyncQuery, family_of};
@@ -65,7 +65,7 @@ impl SyncObject {
 
     /// A WebSocket upgrade that the Worker has let in.
     #[allow(clippy::needless_pass_by_value)] // The runtime hands it over.
-    pub fn fetch(&self, request: Request) -> Result<Response, JsValue> {
+    pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         let url = js::Url::parse(&request.url())?;
         let Ok(query) = SyncQuery::parse(&js::query_of(&url)) else {
             return text(400, "Invalid path");
@@ -192,7 +192,7 @@ impl SyncObject {
             .map_or(LogLevel::Info, |config| config.log_level);
         let limits = config
             .as_ref()
-            .map_or_else(|_| Limits::default(), |config: &Config| config.limits);
+            .map_or_else(|_| Limits::default(), |config| config.limits);
         let log = Log::new(level, store_id.as_str());
         if let Err(error) = &config {
             log.write(LogLevel::Error, "configuration", &error.to_string());
@@ -237,7 +237,7 @@ impl SyncObject {
 }
 
 impl Opened {
-    fn connect(&mut self, state: &JsValue, family: Family) -> Result<Response, JsValue> {
+    fn connect(&mut self, state: &JsValue, family: Family) -> Result<JsValue, JsValue> {
         let connection = self.backend.connect(family);
         let attachment = self.backend.attachment(connection).unwrap_or_default();
         let accepted = match js::accept(state, &attachment) {
@@ -250,7 +250,7 @@ impl Opened {
         self.place(connection, accepted.get(0));
         self.auto_respond(state);
         self.log.write(LogLevel::Debug, "connected", "");
-        accepted.get(1).dyn_into()
+        Ok(accepted.get(1))
     }
 
     fn place(&mut self, connection: ConnectionId, socket: JsValue) {
@@ -362,7 +362,7 @@ impl Opened {
 
 fn report_found(log: &Log, found: Found, head: u64, sockets: usize) {
     match found {
-        Found::NoContext | Found::InStep => {}
+        Found::NewStore | Found::NoContext | Found::InStep => {}
         Found::Behind { stored, log: stored_log } => log.write(
             LogLevel::Warn,
             "head-repaired",
@@ -381,8 +381,6 @@ fn report_found(log: &Log, found: Found, head: u64, sockets: usize) {
     );
 }
 
-fn text(status: u16, body: &str) -> Result<Response, JsValue> {
-    let init = worker_sys::web_sys::ResponseInit::new();
-    init.set_status(status);
-    Response::new_with_opt_str_and_init(Some(body), &init)
+fn text(status: u16, body: &str) -> Result<JsValue, JsValue> {
+    js::respond(status, body, &Array::new())
 }

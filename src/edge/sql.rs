@@ -5,7 +5,7 @@ use js_sys::{Array, JsString, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::js;
-use crate::store::sql::{Param, Sql, Step, StoreError, Text, Value};
+use crate::store::sql::{OnRow, Param, Sql, Step, StoreError, Text, Value};
 
 /// The object's SQLite.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ impl Sql for ObjectSql {
     fn query(
         &self,
         statement: &JsString,
-        params: &[Param<'_>],
-        row: &mut dyn FnMut(&[Value<JsText>]),
+        params: &[Param<'_, JsText>],
+        row: OnRow<'_, JsText>,
     ) -> Result<(), StoreError> {
         let rows = js::query(&self.sql, statement, &bind(params)).map_err(failed)?;
         for values in rows {
@@ -67,7 +67,7 @@ impl Sql for ObjectSql {
         Ok(())
     }
 
-    fn transact(&self, steps: &[Step<'_, JsString>]) -> Result<(), StoreError> {
+    fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
         let (statements, params) = (Array::new(), Array::new());
         for step in steps {
             statements.push(step.statement);
@@ -78,12 +78,13 @@ impl Sql for ObjectSql {
 }
 
 #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
-fn bind(params: &[Param<'_>]) -> Array {
+fn bind(params: &[Param<'_, JsText>]) -> Array {
     params
         .iter()
         .map(|param| match param {
             Param::Int(integer) => JsValue::from_f64(*integer as f64),
             Param::Text(text) => JsValue::from_str(text),
+            Param::Kept(text) => text.as_js().into(),
             Param::Bytes(bytes) => Uint8Array::from(*bytes).into(),
         })
         .collect()

@@ -10,15 +10,15 @@ pub mod sql;
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
 use crate::limits::{EVENT_BYTES_CEILING, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use crate::wire::Family;
-use schema::Statements;
+use schema::{Created, Opening, Statements};
 use sql::{Param, Sql, Step, StoreError, Text as _, Value};
 
 /// One store's event log.
-#[derive(Debug)]
 pub struct EventStore<S: Sql> {
     sql: S,
-    statements: Statements<S::Statement>,
+    statements: Statements<S>,
     store_id: StoreId,
+    kept_store_id: S::Text,
     backend_id: BackendId,
     head: SeqNum,
     last_stored: SeqNum,
@@ -28,7 +28,9 @@ pub struct EventStore<S: Sql> {
 /// What was found when a store was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// No rows for this store: a new log, or one whose context was lost.
+    /// A new store: its tables have just been made.
+    NewStore,
+    /// Tables without a context row for this store; it has one now, with a new backend id.
     NoContext,
     /// The stored head agreed with the log.
     InStep,
@@ -68,51 +70,59 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails; nothing is half done, and opening can be tried again.
     pub fn open(sql: S, store_id: StoreId, fresh: BackendId) -> Result<(Self, Found), StoreError> {
-        let statements = schema::statements(&sql, &store_id);
-        let (mut found, mut context) = (Found::InStep, None);
-        if let Ok(row) = Self::read_context(&sql, &statements, &store_id) {
-            context = row;
-        } else {
-            // The usual reason is that a table is missing; any other fails again below.
-            schema::create(&sql, &store_id)?;
+        if schema::create_missing(&sql, &store_id, &fresh)? == Created::Everything {
+            return Ok((
+                Self::new(sql, store_id, fresh, SeqNum::ROOT, SeqNum::ROOT),
+                Found::NewStore,
+            ));
         }
-        if context.is_none() {
-            context = Self::read_context(&sql, &statements, &store_id)?;
-        }
-        let (backend_id, stored, log) = match context {
-            Some((backend_id, stored, log)) if !backend_id.as_str().is_empty() => {
-                (backend_id, stored, log)
-            }
-            _ => {
-                found = Found::NoContext;
-                let log = Self::read_last(&sql, &statements)?;
-                sql.transact(&[Step {
-                    statement: &statements.insert_context,
-                    params: &[
-                        Param::Text(store_id.as_str()),
-                        Param::Int(log.to_i64()),
-                        Param::Text(fresh.as_str()),
-                    ],
-                }])?;
-                (fresh, log, log)
-            }
+        let statements = schema::opening(&sql, &store_id);
+        let Some((backend_id, stored, log)) = Self::read_context(&sql, &statements, &store_id)?
+        else {
+            let log = Self::read_last(&sql, &statements)?;
+            sql.transact(&[Step {
+                statement: &statements.insert_context,
+                params: &[
+                    Param::Text(store_id.as_str()),
+                    Param::Int(log.to_i64()),
+                    Param::Text(fresh.as_str()),
+                ],
+            }])?;
+            return Ok((Self::new(sql, store_id, fresh, log, log), Found::NoContext));
         };
+        let mut found = Found::InStep;
         if stored < log {
             found = Found::Behind { stored, log };
-            sql.transact(&[Self::head_step(&statements, log, &store_id).as_step()])?;
+            sql.transact(&[Step {
+                statement: &statements.set_head,
+                params: &[Param::Int(log.to_i64()), Param::Text(store_id.as_str())],
+            }])?;
         } else if stored > log {
             found = Found::Ahead { stored, log };
         }
-        let store = Self {
+        Ok((
+            Self::new(sql, store_id, backend_id, stored.max(log), log),
+            found,
+        ))
+    }
+
+    fn new(
+        sql: S,
+        store_id: StoreId,
+        backend_id: BackendId,
+        head: SeqNum,
+        last_stored: SeqNum,
+    ) -> Self {
+        Self {
+            statements: Statements::new(&store_id),
+            kept_store_id: S::Text::new(store_id.as_str()),
             sql,
-            statements,
             store_id,
             backend_id,
-            head: stored.max(log),
-            last_stored: log,
+            head,
+            last_stored,
             scratch: Pack::default(),
-        };
-        Ok((store, found))
+        }
     }
 
     /// The store's id.
@@ -150,38 +160,46 @@ impl<S: Sql> EventStore<S> {
     /// *Shape*: `created_at` is ISO 8601 in UTC with milliseconds, one value for the whole batch.
     ///
     /// # Errors
-    /// When SQLite fails; then nothing is stored and the head is unchanged.
+    /// When SQLite fails, or the batch does not continue from the head; then nothing is stored and the
+    /// head is unchanged.
     pub fn append(&mut self, batch: &Batch<'_>, created_at: &str) -> Result<(), StoreError> {
-        assert_eq!(
-            batch.parent(),
-            self.head,
-            "a batch is admitted before it is appended"
-        );
-        let runs = self.scratch.pack(batch.events());
-        let head = HeadStep::new(batch.last(), &self.store_id);
-        let params: Vec<[Param<'_>; 6]> = runs
+        if batch.parent() != self.head {
+            // Only a bug leads here; better to store nothing than a broken log.
+            let message = format!(
+                "the batch continues from {}, not from the head",
+                batch.parent()
+            );
+            return Err(StoreError { message });
+        }
+        let runs = self.scratch.pack(created_at, batch.events());
+        let bytes = &self.scratch.bytes;
+        let params: Vec<[Param<'_, S::Text>; 8]> = runs
             .iter()
-            .map(|run| {
-                [
-                    Param::Int(run.first),
-                    Param::Bytes(&self.scratch.bytes),
-                    Param::Text(created_at),
-                    Param::Text(run.client_id),
-                    Param::Text(run.session_id),
-                    Param::Text(&run.offsets),
-                ]
-            })
+            .map(|run| run.params(bytes, created_at))
             .collect();
-        let mut steps: Vec<Step<'_, S::Statement>> = params
-            .iter()
-            .map(|params| Step {
-                statement: &self.statements.append,
-                params,
-            })
-            .collect();
+        let head = [
+            Param::Int(batch.last().to_i64()),
+            Param::Kept(&self.kept_store_id),
+        ];
+        let mut steps = Vec::with_capacity(runs.len() + 1);
+        for (run, params) in runs.iter().zip(&params) {
+            steps.push(match run.contents {
+                Contents::One { .. } => Step {
+                    statement: self.statements.append_one(&self.sql),
+                    params,
+                },
+                Contents::Many { .. } => {
+                    let params = params.get(..7).unwrap_or_default();
+                    Step {
+                        statement: self.statements.append_run(&self.sql),
+                        params,
+                    }
+                }
+            });
+        }
         steps.push(Step {
-            statement: &self.statements.set_head,
-            params: &head.params,
+            statement: self.statements.set_head(&self.sql),
+            params: &head,
         });
         self.sql.transact(&steps)?;
         self.head = batch.last();
@@ -236,7 +254,7 @@ impl<S: Sql> EventStore<S> {
         let last = first + i64::try_from(events.len()).unwrap_or(i64::MAX) - 1;
         let (mut remaining, mut equal) = (events.iter(), 0);
         self.sql.query(
-            &self.statements.events_between,
+            self.statements.events_between(&self.sql),
             &[Param::Int(first), Param::Int(last)],
             &mut |row| {
                 let event = remaining.next();
@@ -258,14 +276,17 @@ impl<S: Sql> EventStore<S> {
             last: after,
         };
         let params = [Param::Int(after.to_i64()), Param::Int(i64::from(events))];
-        self.sql
-            .query(self.statements.page(family), &params, &mut |row| {
+        self.sql.query(
+            self.statements.page(&self.sql, family),
+            &params,
+            &mut |row| {
                 if let [Value::Text(items), Value::Int(last), Value::Int(bytes)] = row {
                     page.items = Some(items.clone());
                     page.last = SeqNum::clamped(*last);
                     page.bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
                 }
-            })?;
+            },
+        )?;
         Ok(page)
     }
 
@@ -281,18 +302,21 @@ impl<S: Sql> EventStore<S> {
             Param::Int(i64::try_from(budget).unwrap_or(i64::MAX)),
         ];
         let mut count = 0;
-        self.sql
-            .query(self.statements.count_fitting(family), &params, &mut |row| {
+        self.sql.query(
+            self.statements.count_fitting(&self.sql, family),
+            &params,
+            &mut |row| {
                 if let [Value::Int(fitting)] = row {
                     count = u32::try_from(*fitting).unwrap_or(0);
                 }
-            })?;
+            },
+        )?;
         Ok(count)
     }
 
     fn read_context(
         sql: &S,
-        statements: &Statements<S::Statement>,
+        statements: &Opening<S::Statement>,
         store_id: &StoreId,
     ) -> Result<Option<(BackendId, SeqNum, SeqNum)>, StoreError> {
         let mut context = None;
@@ -310,7 +334,7 @@ impl<S: Sql> EventStore<S> {
         Ok(context)
     }
 
-    fn read_last(sql: &S, statements: &Statements<S::Statement>) -> Result<SeqNum, StoreError> {
+    fn read_last(sql: &S, statements: &Opening<S::Statement>) -> Result<SeqNum, StoreError> {
         let mut last = SeqNum::ROOT;
         sql.query(&statements.last, &[], &mut |row| {
             if let [Value::Int(stored)] = row {
@@ -318,44 +342,6 @@ impl<S: Sql> EventStore<S> {
             }
         })?;
         Ok(last)
-    }
-
-    fn head_step<'a>(
-        statements: &'a Statements<S::Statement>,
-        head: SeqNum,
-        store_id: &'a StoreId,
-    ) -> OwnedStep<'a, S::Statement> {
-        OwnedStep {
-            statement: &statements.set_head,
-            head: HeadStep::new(head, store_id),
-        }
-    }
-}
-
-/// Parameters that set the stored head.
-struct HeadStep<'a> {
-    params: [Param<'a>; 2],
-}
-
-impl<'a> HeadStep<'a> {
-    fn new(head: SeqNum, store_id: &'a StoreId) -> Self {
-        Self {
-            params: [Param::Int(head.to_i64()), Param::Text(store_id.as_str())],
-        }
-    }
-}
-
-struct OwnedStep<'a, Statement> {
-    statement: &'a Statement,
-    head: HeadStep<'a>,
-}
-
-impl<Statement> OwnedStep<'_, Statement> {
-    fn as_step(&self) -> Step<'_, Statement> {
-        Step {
-            statement: self.statement,
-            params: &self.head.params,
-        }
     }
 }
 
@@ -383,8 +369,9 @@ fn is_same<T: sql::Text>(event: &Event<'_>, row: &[Value<T>]) -> bool {
         && session.read() == event.session_id
 }
 
-/// The contents of a batch in one run of bytes, so that any number of events crosses to SQLite in six
-/// parameters: each event's name and args one after the other, found again by packed offsets.
+/// Everything textual of a batch in one run of bytes, so that any number of events crosses to SQLite
+/// as numbers and a BLOB: `created at`, then for each run of one client session its client id and
+/// session id, then each event's name and args. Positions count from 1, as SQL does.
 #[derive(Debug, Default)]
 struct Pack {
     bytes: Vec<u8>,
@@ -395,46 +382,96 @@ struct Run<'a> {
     first: i64,
     client_id: &'a str,
     session_id: &'a str,
-    /// JSON array of `offset << 33 | name bytes << 21 | args bytes`, an integer an event.
-    offsets: String,
+    client_at: usize,
+    contents: Contents,
+}
+
+/// Where the events of a run are.
+enum Contents {
+    /// One event, right after the session id.
+    One {
+        name_bytes: usize,
+        args_bytes: usize,
+    },
+    /// A JSON array of `position << 33 | name bytes << 21 | args bytes`, an integer an event.
+    Many { offsets: String },
 }
 
 impl Pack {
-    fn pack<'a>(&mut self, events: &'a [Event<'_>]) -> Vec<Run<'a>> {
-        use std::fmt::Write as _;
+    fn pack<'a>(&mut self, created_at: &str, events: &'a [Event<'_>]) -> Vec<Run<'a>> {
         self.bytes.clear();
-        let mut runs: Vec<Run<'a>> = Vec::with_capacity(1);
+        self.bytes.extend_from_slice(created_at.as_bytes());
+        events
+            .chunk_by(|event, next| {
+                event.client_id == next.client_id && event.session_id == next.session_id
+            })
+            .filter_map(|events| events.first().map(|first| self.pack_run(first, events)))
+            .collect()
+    }
+
+    fn pack_run<'a>(&mut self, first: &'a Event<'_>, events: &'a [Event<'_>]) -> Run<'a> {
+        use std::fmt::Write as _;
+        let client_at = self.bytes.len() + 1;
+        self.bytes.extend_from_slice(first.client_id.as_bytes());
+        self.bytes.extend_from_slice(first.session_id.as_bytes());
+        let mut offsets = String::new();
         for event in events {
             let args = event.args_text().unwrap_or_default();
             debug_assert!(
                 event.content_bytes() <= EVENT_BYTES_CEILING,
                 "`Batch` bounds its events"
             );
-            let packed = (self.bytes.len() as u64) << 33
-                | (event.name.len() as u64) << 21
-                | args.len() as u64;
+            if events.len() > 1 {
+                let position = self.bytes.len() as u64 + 1;
+                let packed = position << 33 | (event.name.len() as u64) << 21 | args.len() as u64;
+                let before = if offsets.is_empty() { '[' } else { ',' };
+                // Writing to a string cannot fail.
+                let _ = write!(offsets, "{before}{packed}");
+            }
             self.bytes.extend_from_slice(event.name.as_bytes());
             self.bytes.extend_from_slice(args.as_bytes());
-            let continues = runs.last().is_some_and(|run| {
-                run.client_id == event.client_id && run.session_id == event.session_id
-            });
-            if !continues {
-                runs.push(Run {
-                    first: event.seq_num,
-                    client_id: &event.client_id,
-                    session_id: &event.session_id,
-                    offsets: String::from("["),
-                });
-            }
-            if let Some(run) = runs.last_mut() {
-                let comma = if continues { "," } else { "" };
-                // Writing to a string cannot fail.
-                let _ = write!(run.offsets, "{comma}{packed}");
-            }
         }
-        for run in &mut runs {
-            run.offsets.push(']');
+        let contents = if events.len() > 1 {
+            offsets.push(']');
+            Contents::Many { offsets }
+        } else {
+            let args_bytes = first.args_text().map_or(0, str::len);
+            Contents::One {
+                name_bytes: first.name.len(),
+                args_bytes,
+            }
+        };
+        let (client_id, session_id) = (&first.client_id, &first.session_id);
+        Run {
+            first: first.seq_num,
+            client_id,
+            session_id,
+            client_at,
+            contents,
         }
-        runs
+    }
+}
+
+impl Run<'_> {
+    /// The parameters of its statement; the last one is for a run of one event only.
+    fn params<'a, T>(&'a self, bytes: &'a [u8], created_at: &str) -> [Param<'a, T>; 8] {
+        let length = |bytes: usize| Param::Int(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let (contents, last) = match &self.contents {
+            Contents::One {
+                name_bytes,
+                args_bytes,
+            } => (length(*name_bytes), length(*args_bytes)),
+            Contents::Many { offsets } => (Param::Text(offsets), Param::Int(0)),
+        };
+        [
+            Param::Int(self.first),
+            Param::Bytes(bytes),
+            length(created_at.len()),
+            length(self.client_at),
+            length(self.client_id.len()),
+            length(self.session_id.len()),
+            contents,
+            last,
+        ]
     }
 }

@@ -15,8 +15,10 @@
 //! | | `currentHead` | kept in step with the log for the way back; never trusted over it |
 //! | | `backendId` | 21-character nanoid, kept for the life of the log |
 
-use crate::event::StoreId;
-use crate::store::sql::{Sql, Step, StoreError};
+use std::cell::OnceCell;
+
+use crate::event::{BackendId, StoreId};
+use crate::store::sql::{Param, Sql, Step, StoreError, Value};
 use crate::wire::Family;
 
 /// The version in the tables' names. A newer one is other tables, which we would not see.
@@ -37,9 +39,9 @@ pub fn log_table(store_id: &StoreId) -> String {
     format!("eventlog_{FORMAT_VERSION}_{suffix}")
 }
 
-/// Every statement of one store, prepared.
+/// The statements that open a store.
 #[derive(Debug)]
-pub struct Statements<Statement> {
+pub struct Opening<Statement> {
     /// `backendId`, `currentHead` and the log's last number, of one store id.
     pub context: Statement,
     /// The log's last number.
@@ -48,40 +50,150 @@ pub struct Statements<Statement> {
     pub insert_context: Statement,
     /// Moves the stored head: head, store id.
     pub set_head: Statement,
-    /// Appends one run of events: first number, packed bytes, created at, client, session, offsets.
-    pub append: Statement,
-    /// The stored events from one number to another.
-    pub events_between: Statement,
-    pages: [Statement; 2],
-    fitting: [Statement; 2],
 }
 
-impl<Statement> Statements<Statement> {
-    /// Items, last number and bytes of a page: after, events.
-    pub(crate) fn page(&self, family: Family) -> &Statement {
-        let [plain, rpc] = &self.pages;
-        match family {
-            Family::Plain => plain,
-            Family::Rpc => rpc,
+/// The statements that serve a store, each prepared when it is first needed: most wakes need few.
+pub(crate) struct Statements<S: Sql> {
+    table: String,
+    set_head: OnceCell<S::Statement>,
+    append_one: OnceCell<S::Statement>,
+    append_run: OnceCell<S::Statement>,
+    events_between: OnceCell<S::Statement>,
+    pages: [OnceCell<S::Statement>; 2],
+    fitting: [OnceCell<S::Statement>; 2],
+}
+
+impl<S: Sql> Statements<S> {
+    pub(crate) fn new(store_id: &StoreId) -> Self {
+        Self {
+            table: log_table(store_id),
+            set_head: OnceCell::new(),
+            append_one: OnceCell::new(),
+            append_run: OnceCell::new(),
+            events_between: OnceCell::new(),
+            pages: [OnceCell::new(), OnceCell::new()],
+            fitting: [OnceCell::new(), OnceCell::new()],
         }
+    }
+
+    /// Moves the stored head: head, store id.
+    pub(crate) fn set_head(&self, sql: &S) -> &S::Statement {
+        self.set_head.get_or_init(|| sql.prepare(SET_HEAD))
+    }
+
+    /// Appends one event: its number, then as [`Statements::append_run`], then the bytes of its name and
+    /// of its args instead of the offsets.
+    pub(crate) fn append_one(&self, sql: &S) -> &S::Statement {
+        self.append_one.get_or_init(|| {
+            let into = self.insert_into();
+            sql.prepare(&format!(
+                "{into} VALUES (?1, ?1 - 1, CAST(substr(?2, ?4 + ?5 + ?6, ?7) AS TEXT), \
+                 nullif(CAST(substr(?2, ?4 + ?5 + ?6 + ?7, ?8) AS TEXT), ''), {ORIGIN})"
+            ))
+        })
+    }
+
+    /// Appends one run of events: first number, packed bytes, bytes of created at, position of the client
+    /// id, its bytes, bytes of the session id, offsets of the events.
+    pub(crate) fn append_run(&self, sql: &S) -> &S::Statement {
+        self.append_run.get_or_init(|| {
+            let into = self.insert_into();
+            sql.prepare(&format!(
+                "{into} SELECT ?1 + key, ?1 + key - 1, \
+                 CAST(substr(?2, value >> 33, (value >> 21) & 4095) AS TEXT), \
+                 nullif(CAST(substr(?2, (value >> 33) + ((value >> 21) & 4095), value & 2097151) AS TEXT), ''), \
+                 {ORIGIN} FROM json_each(?7)"
+            ))
+        })
+    }
+
+    /// The stored events from one number to another.
+    pub(crate) fn events_between(&self, sql: &S) -> &S::Statement {
+        self.events_between.get_or_init(|| {
+            sql.prepare(&format!(
+                "SELECT parentSeqNum, name, args, clientId, sessionId FROM \"{}\" \
+                 WHERE seqNum BETWEEN ?1 AND ?2 ORDER BY seqNum",
+                self.table
+            ))
+        })
+    }
+
+    /// Items, last number and bytes of a page: after, events.
+    pub(crate) fn page(&self, sql: &S, family: Family) -> &S::Statement {
+        of_family(&self.pages, family).get_or_init(|| {
+            let items = items(&self.table, family);
+            sql.prepare(&format!(
+                "SELECT group_concat(item, ','), max(seqNum), sum(octet_length(item) + 1) FROM ({items})"
+            ))
+        })
     }
 
     /// How many events fit: after, events, bytes.
-    pub(crate) fn count_fitting(&self, family: Family) -> &Statement {
-        let [plain, rpc] = &self.fitting;
-        match family {
-            Family::Plain => plain,
-            Family::Rpc => rpc,
-        }
+    pub(crate) fn count_fitting(&self, sql: &S, family: Family) -> &S::Statement {
+        of_family(&self.fitting, family).get_or_init(|| {
+            let items = items(&self.table, family);
+            sql.prepare(&format!(
+                "SELECT count(*) FROM (SELECT sum(octet_length(item) + 1) OVER (ORDER BY seqNum) AS total \
+                 FROM ({items})) WHERE total <= ?3"
+            ))
+        })
+    }
+
+    fn insert_into(&self) -> String {
+        let table = &self.table;
+        format!(
+            "INSERT INTO \"{table}\" (seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId)"
+        )
     }
 }
 
-/// Creates the tables that are missing, in the very text that sync-cf stores.
+/// Created at, client id and session id of a run, out of its packed bytes.
+const ORIGIN: &str = "CAST(substr(?2, 1, ?3) AS TEXT), CAST(substr(?2, ?4, ?5) AS TEXT), \
+                      CAST(substr(?2, ?4 + ?5, ?6) AS TEXT)";
+
+fn of_family<T>([plain, rpc]: &[T; 2], family: Family) -> &T {
+    match family {
+        Family::Plain => plain,
+        Family::Rpc => rpc,
+    }
+}
+
+/// What [`create_missing`] had to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Neither table was there: both are, with a context row.
+    Everything,
+    /// At least one table was there, and both are now.
+    AtMostOne,
+}
+
+const INSERT_CONTEXT: &str =
+    "INSERT OR REPLACE INTO context_7 (storeId, currentHead, backendId) VALUES (?1, ?2, ?3)";
+const SET_HEAD: &str = "UPDATE context_7 SET currentHead = ?1 WHERE storeId = ?2";
+
+/// Creates the tables that are missing, in the very text that sync-cf stores; a store without either
+/// gets its context row, with head 0 and the backend id `fresh`, in the same transaction.
 ///
 /// # Errors
-/// When SQLite fails; then neither table is made.
-pub fn create<S: Sql>(sql: &S, store_id: &StoreId) -> Result<(), StoreError> {
+/// When SQLite fails; then nothing is made.
+pub fn create_missing<S: Sql>(
+    sql: &S,
+    store_id: &StoreId,
+    fresh: &BackendId,
+) -> Result<Created, StoreError> {
     let table = log_table(store_id);
+    let tables = sql.prepare(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('context_7', ?1)",
+    );
+    let mut present = 0;
+    sql.query(&tables, &[Param::Text(&table)], &mut |row| {
+        if let [Value::Int(count)] = row {
+            present = *count;
+        }
+    })?;
+    if present == 2 {
+        return Ok(Created::AtMostOne);
+    }
     let log = sql.prepare(&format!(
         "CREATE TABLE IF NOT EXISTS \"{table}\" (\"seqNum\" integer primary key   , \"parentSeqNum\" integer   \
          not null , \"name\" text   not null , \"args\" text    , \"createdAt\" text   not null , \"clientId\" \
@@ -91,7 +203,13 @@ pub fn create<S: Sql>(sql: &S, store_id: &StoreId) -> Result<(), StoreError> {
         "CREATE TABLE IF NOT EXISTS \"context_7\" (\"storeId\" text primary key   , \"currentHead\" integer   \
          not null , \"backendId\" text   not null ) strict",
     );
-    sql.transact(&[
+    let insert = sql.prepare(INSERT_CONTEXT);
+    let row = [
+        Param::Text(store_id.as_str()),
+        Param::Int(0),
+        Param::Text(fresh.as_str()),
+    ];
+    let mut steps = vec![
         Step {
             statement: &log,
             params: &[],
@@ -100,47 +218,31 @@ pub fn create<S: Sql>(sql: &S, store_id: &StoreId) -> Result<(), StoreError> {
             statement: &context,
             params: &[],
         },
-    ])
+    ];
+    if present == 0 {
+        steps.push(Step {
+            statement: &insert,
+            params: &row,
+        });
+    }
+    sql.transact(&steps)?;
+    Ok(if present == 0 {
+        Created::Everything
+    } else {
+        Created::AtMostOne
+    })
 }
 
-/// Prepares every statement of one store.
-pub(crate) fn statements<S: Sql>(sql: &S, store_id: &StoreId) -> Statements<S::Statement> {
+/// Prepares the statements that open a store.
+pub(crate) fn opening<S: Sql>(sql: &S, store_id: &StoreId) -> Opening<S::Statement> {
     let table = log_table(store_id);
-    let page = |family: Family| {
-        let items = items(&table, family);
-        sql.prepare(&format!(
-            "SELECT group_concat(item, ','), max(seqNum), sum(octet_length(item) + 1) FROM ({items})"
-        ))
-    };
-    let fitting = |family: Family| {
-        let items = items(&table, family);
-        sql.prepare(&format!(
-            "SELECT count(*) FROM (SELECT sum(octet_length(item) + 1) OVER (ORDER BY seqNum) AS total \
-             FROM ({items})) WHERE total <= ?3"
-        ))
-    };
-    Statements {
+    Opening {
         context: sql.prepare(&format!(
             "SELECT backendId, currentHead, (SELECT max(seqNum) FROM \"{table}\") FROM context_7 WHERE storeId = ?1"
         )),
         last: sql.prepare(&format!("SELECT max(seqNum) FROM \"{table}\"")),
-        insert_context: sql.prepare(
-            "INSERT OR REPLACE INTO context_7 (storeId, currentHead, backendId) VALUES (?1, ?2, ?3)",
-        ),
-        set_head: sql.prepare("UPDATE context_7 SET currentHead = ?1 WHERE storeId = ?2"),
-        append: sql.prepare(&format!(
-            "INSERT INTO \"{table}\" (seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId) \
-             SELECT ?1 + key, ?1 + key - 1, \
-             CAST(substr(?2, (value >> 33) + 1, (value >> 21) & 4095) AS TEXT), \
-             nullif(CAST(substr(?2, (value >> 33) + 1 + ((value >> 21) & 4095), value & 2097151) AS TEXT), ''), \
-             ?3, ?4, ?5 FROM json_each(?6)"
-        )),
-        events_between: sql.prepare(&format!(
-            "SELECT parentSeqNum, name, args, clientId, sessionId FROM \"{table}\" \
-             WHERE seqNum BETWEEN ?1 AND ?2 ORDER BY seqNum"
-        )),
-        pages: [page(Family::Plain), page(Family::Rpc)],
-        fitting: [fitting(Family::Plain), fitting(Family::Rpc)],
+        insert_context: sql.prepare(INSERT_CONTEXT),
+        set_head: sql.prepare(SET_HEAD),
     }
 }
 

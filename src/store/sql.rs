@@ -4,11 +4,13 @@ use thiserror::Error;
 
 /// A value bound to a statement. Integers stay within 2^53, since some hosts carry them as doubles.
 #[derive(Clone, Copy, Debug)]
-pub enum Param<'a> {
+pub enum Param<'a, T> {
     /// An integer.
     Int(i64),
     /// A text.
     Text(&'a str),
+    /// A text that lives with the host already.
+    Kept(&'a T),
     /// Bytes, as a BLOB.
     Bytes(&'a [u8]),
 }
@@ -39,20 +41,12 @@ pub trait Text: Clone {
 
 /// One statement of a transaction with its parameters.
 #[derive(Debug)]
-pub struct Step<'a, Statement> {
+pub struct Step<'a, Statement, T> {
     /// What to run.
     pub statement: &'a Statement,
     /// Its parameters in order.
-    pub params: &'a [Param<'a>],
+    pub params: &'a [Param<'a, T>],
 }
-
-impl<Statement> Clone for Step<'_, Statement> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Statement> Copy for Step<'_, Statement> {}
 
 /// The platform failed: a full disk, a lost connection, a damaged table.
 ///
@@ -63,6 +57,9 @@ pub struct StoreError {
     /// What SQLite said.
     pub message: String,
 }
+
+/// Is shown one row of a query at a time.
+pub type OnRow<'a, T> = &'a mut dyn FnMut(&[Value<T>]);
 
 /// A synchronous SQLite.
 pub trait Sql {
@@ -81,13 +78,13 @@ pub trait Sql {
     fn query(
         &self,
         statement: &Self::Statement,
-        params: &[Param<'_>],
-        row: &mut dyn FnMut(&[Value<Self::Text>]),
+        params: &[Param<'_, Self::Text>],
+        row: OnRow<'_, Self::Text>,
     ) -> Result<(), StoreError>;
 
     /// Runs all steps in one transaction.
     ///
     /// # Errors
     /// When SQLite fails; then no step has had an effect.
-    fn transact(&self, steps: &[Step<'_, Self::Statement>]) -> Result<(), StoreError>;
+    fn transact(&self, steps: &[Step<'_, Self::Statement, Self::Text>]) -> Result<(), StoreError>;
 }

@@ -307,21 +307,26 @@ pub fn encode_items(family: Family, events: &[Event<'_>], created_at: &str, out:
         out.push_str(r#","sessionId":"#);
         push_quoted(&event.session_id, out);
         out.push_str(shape.metadata);
-        push_quoted(&Cow::Borrowed(created_at), out);
+        push_plain(created_at, out);
         out.push_str(shape.close);
     }
 }
 
-/// A text borrowed from a JSON frame had no escapes there, so it needs none here.
+/// Writes a text that came in a JSON frame: if it is borrowed from there it had no escapes, and needs
+/// none here.
+#[allow(clippy::ptr_arg)] // Whether it is borrowed is what counts.
 fn push_quoted(text: &Cow<'_, str>, out: &mut String) {
     match text {
-        Cow::Borrowed(text) => {
-            out.push('"');
-            out.push_str(text);
-            out.push('"');
-        }
+        Cow::Borrowed(text) => push_plain(text, out),
         Cow::Owned(text) => out.push_str(&quote(text)),
     }
+}
+
+/// Writes a text that is known to need no escapes.
+fn push_plain(text: &str, out: &mut String) {
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 fn push_integer(value: i64, out: &mut String) {

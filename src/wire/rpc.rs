@@ -88,6 +88,9 @@ struct CursorValue<'a> {
 }
 
 pub(super) fn decode(text: &str) -> Vec<Inbound<'_>> {
+    if let Some(ack) = decode_ack(text) {
+        return vec![ack];
+    }
     if !text.trim_ascii_start().starts_with('[') {
         return vec![decode_one(text)];
     }
@@ -98,6 +101,18 @@ pub(super) fn decode(text: &str) -> Vec<Inbound<'_>> {
             .collect(),
         Err(error) => vec![syntax(&error)],
     }
+}
+
+/// Reads an `Ack` spelled the way clients spell it: they send one for every page and every broadcast.
+fn decode_ack(text: &str) -> Option<Inbound<'_>> {
+    let id = text
+        .strip_prefix(r#"{"_tag":"Ack","requestId":"#)?
+        .strip_suffix('}')?;
+    let digits = id
+        .strip_prefix('"')
+        .map_or(Some(id), |rest| rest.strip_suffix('"'))?;
+    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| RequestId::from_json(id).map_or(Inbound::Nothing, |id| Inbound::Ack { id }))
 }
 
 fn decode_one(text: &str) -> Inbound<'_> {
@@ -197,10 +212,9 @@ fn explain(text: &str) -> Inbound<'_> {
         request_id: envelope.request_id,
         payload: None,
     };
-    let raw = match (typed.message_tag.as_ref(), envelope.payload) {
-        ("Request", Some(raw)) => raw,
+    let ("Request", Some(raw)) = (typed.message_tag.as_ref(), envelope.payload) else {
         // The payload of another message has no meaning, so it may be anything.
-        _ => return interpret(typed),
+        return interpret(typed);
     };
     match serde_json::from_str::<Payload<'_>>(raw.get()) {
         Ok(payload) => interpret(Envelope {

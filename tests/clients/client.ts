@@ -77,4 +77,4 @@ export type MakeClient = (options: ClientOptions) => Promise<SyncClient>
 
 /** Whether a pull ended because its socket broke: then, and only then, a client pulls again. */
 export const isOffline = (refusal: Refusal): boolean =>
-  refusal.error === 'IsOfflineError' || refusal.error === 'RpcClientError'
+  refusal.error === 'IsOfflineError' || refusal.error.startsWith('Socket')

@@ -102,6 +102,20 @@ const assertSurvived = (log: readonly Event[], before: readonly Event[], { sent,
   assert.deepEqual(rest, possible.flat().slice(0, rest.length), 'nothing else is in the log')
 }
 
+/**
+ * Pushes again what had no answer, stored or not, as a client does: all of it is acknowledged, and none is there twice.
+ * The reference knows no repeated push.
+ */
+const repeatUnanswered = async (clients: Clients, before: readonly Event[], life: Life): Promise<readonly Event[]> => {
+  const client = await clients.connect('v04')
+  for (const batch of life.sent.slice(life.acknowledged)) {
+    assert.equal(await client.push(batch), 'ok', 'a repeated push is acknowledged')
+  }
+  const log = await readLog(clients)
+  assert.deepEqual(log, [...before, ...life.sent.flat()], 'every batch that was sent is in the log, once')
+  return log
+}
+
 const crashAndGoOn = (backend: BackendUnderTest, way: Way, report: (line: string) => void): Promise<void> =>
   Host.with(backend.name, async (host) => {
     const random = randomStream(seed, way.name)
@@ -116,8 +130,9 @@ const crashAndGoOn = (backend: BackendUnderTest, way: Way, report: (line: string
         await pusher.close()
         await clients.close()
         await host.start()
-        const found = await readLog(clients)
+        let found = await readLog(clients)
         assertSurvived(found, log, seen)
+        if (backend === ours) found = await repeatUnanswered(clients, log, seen)
         report(
           `life ${life}: ${seen.acknowledged} of ${seen.sent.length} batches acknowledged, log ${log.length} to ${found.length}`,
         )

@@ -105,7 +105,6 @@ export class FakeServer {
     this.#publish([event])
   }
 
-  dropAll(): void { for (const s of this.#server.clients) s.terminate() }
   /** Loses every live pull; the sockets stay open. */
   forget(): void {
     this.#subscriptions = []

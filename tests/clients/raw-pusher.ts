@@ -4,8 +4,8 @@
  */
 import { once } from 'node:events'
 import { type RawData, WebSocket } from 'ws'
+import { targetOf } from '../harness/raw-client.ts'
 import type { ClientOptions, Event, PushOutcome } from './client.ts'
-import { connectionUrl } from './connection.ts'
 
 interface Exit {
   readonly _tag: string
@@ -31,7 +31,7 @@ export class RawPusher {
   }
 
   static async connect(options: ClientOptions): Promise<RawPusher> {
-    const socket = new WebSocket(connectionUrl(options))
+    const socket = new WebSocket(options.url + targetOf(options))
     await once(socket, 'open')
     return new RawPusher(socket, options)
   }

@@ -7,13 +7,20 @@ const numberIn = (record: Record<string, unknown>, key: string): number | undefi
 const stringIn = (record: Record<string, unknown>, key: string): string | undefined =>
   typeof record[key] === 'string' && record[key] !== '' ? record[key] : undefined
 
+/** Effect 4 wraps what broke the connection into the reason of an `RpcClientError`. */
+const reasonOf = (record: Record<string, unknown>): Record<string, unknown> => {
+  const { _tag, reason } = record
+  const wrapped = _tag === 'RpcClientError' && typeof reason === 'object' && reason !== null
+  return wrapped ? (reason as Record<string, unknown>) : record
+}
+
 /** The tag and facts of a tagged error; the message of an error that has no facts. */
 export const refusalOf = (cause: unknown): Refusal => {
   const record = (typeof cause === 'object' && cause !== null ? cause : { message: String(cause) }) as Record<
     string,
     unknown
   >
-  const error = stringIn(record, '_tag') ?? 'untagged'
+  const error = stringIn(reasonOf(record), '_tag') ?? 'untagged'
   const facts = {
     minimumExpectedNum: numberIn(record, 'minimumExpectedNum'),
     providedNum: numberIn(record, 'providedNum'),

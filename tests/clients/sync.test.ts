@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Clients, control, forEachBackend, ours, sharedServer, withClients } from './backends.ts'
-import { type Generation, type Page, PullError, type Refusal, type SyncClient } from './client.ts'
+import { type Event, type Generation, type Page, PullError, type Refusal, type SyncClient } from './client.ts'
 import { batchOf } from './events.ts'
 import { LivePull, pullOnce } from './live-pull.ts'
 import { Host } from './restart.ts'
-import { eventually } from './waiting.ts'
+import { eventually, within } from './waiting.ts'
 
 const contenders = 8
 
@@ -127,6 +127,20 @@ forEachBackend([ours, control], (backend) => {
           for (const { live } of rivals) assert.deepEqual(await live.until(1), winner?.batch)
         }))
 
+      it('gets everything in order when it reads nothing while 150 pushes are published to it', () =>
+        withClients(server(), async (clients) => {
+          const [writer, reader] = [await clients.connect(generation), await clients.connect(generation)]
+          const pages = reader.pull(0, 'live')[Symbol.asyncIterator]()
+          assert.deepEqual((await pages.next()).value, emptyPage)
+          for (let head = 0; head < 150; head += 1) assert.equal(await writer.push(batchOf(head)), 'ok')
+          const events: Event[] = []
+          while (events.length < 150) {
+            const next = await within('the next page comes', pages.next())
+            events.push(...(next.value as Page).events)
+          }
+          assert.deepEqual(events, batchOf(0, 150))
+        }))
+
       if (generation !== 'v03') {
         it('is refused with both ids when it remembers another backend id, on push and on pull', () =>
           withClients(server(), async (clients) => {
@@ -166,7 +180,22 @@ forEachBackend([ours, control], (backend) => {
           }))
       }
 
+      // Guarantees of ours beyond those of the reference.
       if (backend === ours) {
+        it('gets each event once and in order when others push while it pulls a long log', () =>
+          withClients(server(), async (clients) => {
+            const writer = await clients.connect(generation)
+            for (let head = 0; head < 2_000; head += 100) assert.equal(await writer.push(batchOf(head, 100)), 'ok')
+            const pushing = (async () => {
+              for (let head = 2_000; head < 2_400; head += 4) assert.equal(await writer.push(batchOf(head, 4)), 'ok')
+            })()
+            const lives = await Promise.all(
+              [0, 0, 0].map(async () => LivePull.start(await clients.connect(generation))),
+            )
+            await pushing
+            for (const live of lives) assert.deepEqual(await live.until(2_400), batchOf(0, 2_400))
+          }))
+
         it('is acknowledged when it repeats a batch that is stored, which stays in the log once', () =>
           withClients(server(), async (clients) => {
             const client = await clients.connect(generation)

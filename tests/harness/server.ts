@@ -23,10 +23,12 @@ export interface ServerOptions {
   readonly backend?: Backend
   /** Folder of Durable Object and D1 storage; a fresh one, removed on stop, when absent. */
   readonly storage?: string
-  /** Variables of the Worker, over the defaults of the harness. */
-  readonly vars?: Readonly<Record<string, string>>
-  /** Name of the Durable Object binding and class. */
-  readonly binding?: { readonly name: string; readonly className: string }
+  /** Variables of the Worker, over the defaults of the harness; `undefined` takes a default away. */
+  readonly vars?: Readonly<Record<string, string | undefined>>
+  /** Name of the Durable Object binding and class; `undefined` for a Worker without any. */
+  readonly binding?: { readonly name: string; readonly className: string } | undefined
+  /** Whether `Server.sql` works, for which the runtime wraps the Durable Object class. */
+  readonly inspect?: boolean
   readonly port?: number
 }
 
@@ -42,6 +44,10 @@ export interface Server {
   /** Every line that the Worker has logged so far. */
   readonly logs: readonly string[]
   readonly miniflare: Miniflare
+  /** Drops the object of a store from memory at once, as an idle time would: its sockets stay open. */
+  evict(storeId: string): Promise<void>
+  /** Runs a statement inside the object of a store, on the connection that its own statements use. */
+  sql(storeId: string, statement: string): Promise<ReadonlyArray<Readonly<Record<string, unknown>>>>
   /** Stops the runtime in order, and removes the storage folder if the harness made it. */
   stop(): Promise<void>
   /** SIGKILLs workerd: nothing of it runs on. The storage folder stays. */
@@ -49,6 +55,9 @@ export interface Server {
 }
 
 const compatibilityDate = '2026-04-07'
+
+/** What Miniflare calls a Worker that was given no name. */
+const workerName = ''
 
 const entries: Record<Backend, { folder: string; main: string }> = {
   'livestore-sync-worker': { folder: 'dist', main: 'index.js' },
@@ -66,7 +75,18 @@ const bundleSyncCf = (): void => {
   const alias = '@livestore/sync-cf/cf-worker:./tests/clients/v04/node_modules/@livestore/sync-cf/dist/cf-worker/mod.js'
   execFileSync(
     process.execPath,
-    [join(root, 'node_modules/wrangler/bin/wrangler.js'), 'deploy', source, '--dry-run', '--name', 'sync-cf', '--outdir', out, '--alias', alias]
+    [
+      join(root, 'node_modules/wrangler/bin/wrangler.js'),
+      'deploy',
+      source,
+      '--dry-run',
+      '--name',
+      'sync-cf',
+      '--outdir',
+      out,
+      '--alias',
+      alias,
+    ]
       .concat(['--compatibility-date', compatibilityDate, '--compatibility-flags', 'nodejs_compat'])
       .concat(['--config', join(root, 'bench/peers/sync-cf.wrangler.toml')]),
     { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, WRANGLER_SEND_METRICS: 'false' } },
@@ -107,7 +127,9 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const storage = options.storage ?? mkdtempSync(join(tmpdir(), `${backend}-`))
   const logs: string[] = []
   const before = new Set(childrenOf(process.pid).map((child) => child.pid))
-  const binding = options.binding ?? { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
+  const usual = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
+  const binding = 'binding' in options ? options.binding : usual
+  const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars }
   const modules = modulesOf(backend)
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -120,14 +142,23 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       modulesRoot: dirname(modules[0]!.path),
       compatibilityDate,
       compatibilityFlags: ['nodejs_compat'],
-      durableObjects: { [binding.name]: { className: binding.className, useSQLite: true } },
+      durableObjects:
+        binding === undefined ? {} : { [binding.name]: { className: binding.className, useSQLite: true } },
       d1Databases: ['DB'],
-      bindings: { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars },
+      bindings: Object.fromEntries(
+        Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
+      ),
+      unsafeInspectDurableObjects: options.inspect ?? false,
     }),
   )
-  const address = await miniflare.ready
+  const address = await miniflare.ready.catch(async (error: unknown) => {
+    // What is left of a runtime that did not start would keep this process alive.
+    await miniflare.dispose().catch(() => {})
+    throw error
+  })
   const workerd = childrenOf(process.pid).find((child) => !before.has(child.pid) && child.command === 'workerd')
   if (workerd === undefined) throw new Error('the runtime started, but no new workerd process was found')
+  const { className } = binding ?? usual
   const removeStorage = (): void => {
     if (options.storage === undefined) rmSync(storage, { recursive: true, force: true })
   }
@@ -139,6 +170,12 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     storage,
     logs,
     miniflare,
+    evict: (storeId) =>
+      miniflare.unsafeEvictDurableObject(workerName, className, { name: storeId, webSockets: 'hibernate' }),
+    sql: async (storeId, statement) => {
+      const storage = await miniflare.unsafeGetDurableObjectStorage(workerName, className, { name: storeId })
+      return storage.exec(statement)
+    },
     stop: async () => {
       await miniflare.dispose()
       removeStorage()

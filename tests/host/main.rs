@@ -1,1 +1,46 @@
-//! tests
+//! The core on the host: the SQL that is shipped, the log under any history, recordings of real
+//! clients, and hostile frames.
+//!
+//! | module | proves |
+//! |---|---|
+//! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
+//! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
+//! | [`transcripts`] | the frames that recorded clients of each generation were sent |
+//! | [`hostile`] | no frame panics, wedges a connection, or reaches another one |
+//!
+//! [`host_sql`] is the SQLite they run on, [`client`] the other end of the wire.
+//!
+//! Property tests print the seed of a failure and keep it beside the file; `PROPTEST_CASES` overrides
+//! how many cases run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod client;
+mod host_sql;
+mod hostile;
+mod log_model;
+mod sql_store;
+mod transcripts;
+
+use proptest::test_runner::{Config, FileFailurePersistence};
+
+/// Runs `cases` cases unless `PROPTEST_CASES` says otherwise; seeds of failures are kept beside the
+/// test's file.
+fn cases(cases: u32) -> Config {
+    let default = Config::default();
+    Config {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() {
+            default.cases
+        } else {
+            cases
+        },
+        max_shrink_time: 60_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..default
+    }
+}

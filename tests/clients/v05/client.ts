@@ -4,11 +4,11 @@
  * That release of the sync client is not published, so the messages are declared here; the RPC layer under them, which
  * makes the dialect what it is, is `effect` 4 as published.
  */
-import { Context, Effect, Exit, Layer, Option, Schema, Scope, Stream } from 'effect'
+import { Effect, Exit, Layer, Option, Schema, Scope, Stream } from 'effect'
 import { Rpc, RpcClient, RpcGroup, RpcSerialization } from 'effect/rpc'
 import { Socket } from 'effect/socket'
+import { targetOf } from '../../harness/raw-client.ts'
 import type { ClientOptions, Page, PushOutcome, SyncClient } from '../client.ts'
-import { connectionUrl } from '../connection.ts'
 import { pagesOf } from '../pages.ts'
 import { refusalOf } from '../refusal.ts'
 
@@ -76,18 +76,39 @@ const SyncWsRpc = RpcGroup.make(
 /** What the client of every generation puts into one push request. */
 const pushEventsMax = 100
 
+/** Whether there is a connection, and the wait for the next one. */
+class Connection {
+  #isUp = false
+  #waiting: Array<() => void> = []
+
+  up(): void {
+    this.#isUp = true
+    for (const resume of this.#waiting.splice(0)) resume()
+  }
+
+  down(): void {
+    this.#isUp = false
+  }
+
+  async whenUp(): Promise<void> {
+    if (!this.#isUp) await new Promise<void>((resume) => this.#waiting.push(resume))
+  }
+}
+
 /** Starts one client; it connects by itself and goes on reconnecting until it is closed. */
 export const makeClient = async (options: ClientOptions): Promise<SyncClient> => {
   const { storeId, payload } = options
   const scope = await Effect.runPromise(Scope.make())
-  let connected = (): void => {}
-  const connection = new Promise<void>((resolve) => (connected = resolve))
+  const connection = new Connection()
   const protocol = RpcClient.layerProtocolSocket({ retryTransientErrors: true, pingInterval: '10 seconds' }).pipe(
-    Layer.provide(Socket.layerWebSocket(connectionUrl(options))),
+    Layer.provide(Socket.layerWebSocket(options.url + targetOf(options))),
     Layer.provide(Socket.layerWebSocketConstructorGlobal),
     Layer.provide(RpcSerialization.layerJson),
     Layer.provide(
-      Layer.succeed(RpcClient.ConnectionHooks)({ onConnect: Effect.sync(connected), onDisconnect: Effect.void }),
+      Layer.succeed(RpcClient.ConnectionHooks)({
+        onConnect: Effect.sync(() => connection.up()),
+        onDisconnect: Effect.sync(() => connection.down()),
+      }),
     ),
   )
   const rpc = await Layer.build(protocol).pipe(
@@ -113,7 +134,7 @@ export const makeClient = async (options: ClientOptions): Promise<SyncClient> =>
 
   return {
     generation: 'v05',
-    connect: () => connection,
+    connect: () => connection.whenUp(),
     push: async (batch) => {
       for (let start = 0; start < batch.length; start += pushEventsMax) {
         const part = batch.slice(start, start + pushEventsMax) as ReadonlyArray<typeof Event.Type>
@@ -133,7 +154,9 @@ export const makeClient = async (options: ClientOptions): Promise<SyncClient> =>
         live: mode === 'live',
         cursor: cursor === 0 ? Option.none() : Option.some(after),
       }
-      return pagesOf(Stream.toAsyncIterable(rpc['SyncWsRpc.Pull'](request)), toPage)
+      // While it is disconnected this RPC client fails every call at once, so a pull waits for the connection.
+      const pages = Effect.promise(() => connection.whenUp()).pipe(Effect.map(() => rpc['SyncWsRpc.Pull'](request)))
+      return pagesOf(Stream.toAsyncIterable(Stream.unwrap(pages)), toPage)
     },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void)),
   }

@@ -1,0 +1,341 @@
+//! [`Sql`] over rusqlite, capped like the SQLite of a Durable Object, failing on demand.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use livestore_sync_worker::store::sql::{Param, Sql, Step, StoreError, Text, Value};
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Statement};
+
+/// A text of the host: shared, never copied, like a string of JavaScript.
+#[derive(Clone, Debug)]
+pub(crate) struct HostText(Rc<str>);
+
+impl HostText {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for HostText {
+    fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    fn join(head: &Self, body: &Self, tail: &Self) -> Self {
+        Self([&*head.0, &*body.0, &*tail.0].concat().into())
+    }
+
+    fn read(&self) -> String {
+        (*self.0).to_owned()
+    }
+}
+
+/// How integers cross to SQLite and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// As they are.
+    Integers,
+    /// As doubles, the only numbers of JavaScript.
+    Doubles,
+}
+
+impl Binding {
+    pub(crate) const ALL: [Self; 2] = [Self::Integers, Self::Doubles];
+}
+
+/// When a statement fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before it did anything.
+    Before,
+    /// After its effect, or after all its rows were shown.
+    After,
+}
+
+/// SQLite, shared by everything that has a clone.
+#[derive(Clone, Debug)]
+pub(crate) struct HostSql(Rc<Database>);
+
+#[derive(Debug)]
+struct Database {
+    connection: Connection,
+    binding: Binding,
+    statements_run: Cell<usize>,
+    fault: RefCell<Option<Fault>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    /// The number of the statement, as `statements_run` counts.
+    at: usize,
+    when: When,
+}
+
+impl HostSql {
+    pub(crate) fn in_memory(binding: Binding) -> Self {
+        Self::with(Connection::open_in_memory().unwrap(), binding)
+    }
+
+    pub(crate) fn in_file(path: &std::path::Path, binding: Binding) -> Self {
+        Self::with(Connection::open(path).unwrap(), binding)
+    }
+
+    fn with(connection: Connection, binding: Binding) -> Self {
+        // What the platform documents, and a local runtime enforces.
+        for (limit, value) in [
+            (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 100),
+            (Limit::SQLITE_LIMIT_LENGTH, 2_000_000),
+            (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+            (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
+            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+            (Limit::SQLITE_LIMIT_ATTACHED, 0),
+        ] {
+            connection.set_limit(limit, value).unwrap();
+        }
+        connection.set_prepared_statement_cache_capacity(64);
+        Self(Rc::new(Database {
+            connection,
+            binding,
+            statements_run: Cell::new(0),
+            fault: RefCell::new(None),
+        }))
+    }
+
+    /// The connection, to look at and to prepare what a test starts from; not counted, never failing.
+    pub(crate) fn raw(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Runs SQL that a test starts from.
+    pub(crate) fn set_up(&self, sql: &str) {
+        self.raw().execute_batch(sql).unwrap();
+    }
+
+    /// How many statements have run: each query, each step, and each commit is one.
+    pub(crate) fn statements_run(&self) -> usize {
+        self.0.statements_run.get()
+    }
+
+    /// Makes the statement after `skip` more of them fail, once.
+    pub(crate) fn fail_after(&self, skip: usize, when: When) {
+        let at = self.statements_run() + skip;
+        *self.0.fault.borrow_mut() = Some(Fault { at, when });
+    }
+
+    /// Takes back what [`HostSql::fail_after`] ordered; whether it was still to come.
+    pub(crate) fn heal(&self) -> bool {
+        self.0.fault.borrow_mut().take().is_some()
+    }
+
+    /// Whether a failure is still to come.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.0.fault.borrow().is_some()
+    }
+
+    /// Whether the next statement is the one that fails.
+    fn is_due(&self) -> bool {
+        let number = self.statements_run();
+        let fault = *self.0.fault.borrow();
+        fault.is_some_and(|fault| fault.at == number)
+    }
+
+    fn run<R>(&self, work: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
+        let number = self.statements_run();
+        self.0.statements_run.set(number + 1);
+        let due = self.0.fault.borrow().filter(|fault| fault.at == number);
+        if due.is_some() {
+            self.heal();
+        }
+        match due.map(|fault| fault.when) {
+            None => work(),
+            Some(When::Before) => Err(injected()),
+            Some(When::After) => work().and(Err(injected())),
+        }
+    }
+
+    fn prepared(
+        &self,
+        sql: &str,
+        params: &[Param<'_, HostText>],
+    ) -> Result<Prepared<'_>, StoreError> {
+        let mut statement = self.0.connection.prepare_cached(sql).map_err(failed)?;
+        if statement.parameter_count() != params.len() {
+            return Err(StoreError {
+                message: "wrong number of parameter bindings".to_owned(),
+            });
+        }
+        for (index, param) in params.iter().enumerate() {
+            self.bind(&mut statement, index + 1, param)
+                .map_err(failed)?;
+        }
+        Ok(statement)
+    }
+
+    fn bind(
+        &self,
+        statement: &mut Statement<'_>,
+        index: usize,
+        param: &Param<'_, HostText>,
+    ) -> rusqlite::Result<()> {
+        match (param, self.0.binding) {
+            (Param::Int(integer), Binding::Integers) => {
+                statement.raw_bind_parameter(index, *integer)
+            }
+            (Param::Int(integer), Binding::Doubles) => {
+                statement.raw_bind_parameter(index, to_double(*integer))
+            }
+            (Param::Text(text), _) => statement.raw_bind_parameter(index, *text),
+            (Param::Kept(text), _) => statement.raw_bind_parameter(index, text.as_str()),
+            (Param::Bytes(bytes), _) => statement.raw_bind_parameter(index, *bytes),
+        }
+    }
+
+    fn value(&self, value: ValueRef<'_>) -> Value<HostText> {
+        match value {
+            ValueRef::Integer(integer) if self.0.binding == Binding::Integers => {
+                Value::Int(integer)
+            }
+            ValueRef::Integer(integer) => Value::Int(from_double(to_double(integer))),
+            ValueRef::Real(double) => Value::Int(from_double(double)),
+            ValueRef::Text(bytes) => {
+                Value::Text(HostText(String::from_utf8_lossy(bytes).as_ref().into()))
+            }
+            ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+        }
+    }
+}
+
+type Prepared<'a> = rusqlite::CachedStatement<'a>;
+
+impl Sql for HostSql {
+    type Text = HostText;
+    type Statement = Rc<str>;
+
+    fn prepare(&self, sql: &str) -> Rc<str> {
+        sql.into()
+    }
+
+    fn query(
+        &self,
+        statement: &Rc<str>,
+        params: &[Param<'_, HostText>],
+        row: &mut dyn FnMut(&[Value<HostText>]),
+    ) -> Result<(), StoreError> {
+        self.run(|| {
+            let mut statement = self.prepared(statement, params)?;
+            let columns = statement.column_count();
+            let mut rows = statement.raw_query();
+            while let Some(found) = rows.next().map_err(failed)? {
+                let values: Vec<Value<HostText>> = (0..columns)
+                    .map(|column| self.value(found.get_ref_unwrap(column)))
+                    .collect();
+                row(&values);
+            }
+            Ok(())
+        })
+    }
+
+    fn transact(&self, steps: &[Step<'_, Rc<str>, HostText>]) -> Result<(), StoreError> {
+        self.set_up("BEGIN IMMEDIATE");
+        let mut outcome = steps.iter().try_for_each(|step| {
+            self.run(|| {
+                let mut statement = self.prepared(step.statement, step.params)?;
+                statement.raw_execute().map(drop).map_err(failed)
+            })
+        });
+        if outcome.is_ok() {
+            // A commit that reports a failure has not happened.
+            let doomed = self.is_due();
+            outcome = self.run(|| {
+                if doomed {
+                    return Ok(());
+                }
+                self.0.connection.execute_batch("COMMIT").map_err(failed)
+            });
+        }
+        if outcome.is_err() && !self.0.connection.is_autocommit() {
+            self.set_up("ROLLBACK");
+        }
+        outcome
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
+fn to_double(integer: i64) -> f64 {
+    integer as f64
+}
+
+#[allow(clippy::cast_possible_truncation)] // `as` saturates, as the platform's side does.
+fn from_double(double: f64) -> i64 {
+    double as i64
+}
+
+fn injected() -> StoreError {
+    StoreError {
+        message: "injected failure".to_owned(),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // It is what `map_err` hands over.
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError {
+        message: error.to_string(),
+    }
+}
+
+#[test]
+fn a_transaction_is_all_or_nothing_whatever_fails() {
+    for when in [When::Before, When::After] {
+        for at in 0..3 {
+            let sql = HostSql::in_memory(Binding::Integers);
+            sql.set_up("CREATE TABLE t (x integer primary key) strict");
+            let insert = sql.prepare("INSERT INTO t VALUES (?1)");
+            let steps = |params: &[[Param<'_, HostText>; 1]; 2]| {
+                let step = |params| Step {
+                    statement: &insert,
+                    params,
+                };
+                sql.transact(&[step(&params[0]), step(&params[1])])
+            };
+            let params = [[Param::Int(1)], [Param::Int(2)]];
+            sql.fail_after(at, when);
+            assert!(steps(&params).is_err());
+            let count = |sql: &HostSql| -> i64 {
+                sql.raw()
+                    .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+                    .unwrap()
+            };
+            assert_eq!(count(&sql), 0, "step {at} failed {when:?}");
+            assert!(steps(&params).is_ok());
+            assert_eq!(count(&sql), 2);
+        }
+    }
+}
+
+#[test]
+fn the_platforms_limits_hold() {
+    let sql = HostSql::in_memory(Binding::Doubles);
+    let too_long = "x".repeat(2_000_001);
+    let mut ignore = |_: &[Value<HostText>]| {};
+    let select = sql.prepare("SELECT ?1");
+    assert!(
+        sql.query(&select, &[Param::Text(&too_long)], &mut ignore)
+            .is_err()
+    );
+    assert!(
+        sql.query(
+            &select,
+            &[Param::Bytes(&too_long.as_bytes()[1..])],
+            &mut ignore
+        )
+        .is_ok()
+    );
+    assert!(sql.query(&select, &[], &mut ignore).is_err());
+    let many = sql.prepare("SELECT ?101");
+    assert!(
+        sql.query(&many, &[const { Param::Int(1) }; 101], &mut ignore)
+            .is_err()
+    );
+}

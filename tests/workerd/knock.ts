@@ -1,0 +1,63 @@
+/** One request to the Worker's door, as plain HTTP: any method, any header, an upgrade if asked for. */
+import { request as send } from 'node:http'
+import type { Server } from '../harness/server.ts'
+
+export interface Knock {
+  readonly method?: string
+  /** Path and query, exactly as they go over the wire. */
+  readonly target: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Asks for a WebSocket, in these letters. */
+  readonly upgrade?: string
+}
+
+export interface Answer {
+  readonly status: number
+  readonly body: string
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+const deadlineMs = 15_000
+
+/** Sends one request and resolves with the answer. A WebSocket that it opens is dropped. */
+export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, headers, upgrade }: Knock) =>
+  new Promise<Answer>((resolve, reject) => {
+    const { hostname, port } = new URL(server.url)
+    const handshake =
+      upgrade === undefined
+        ? {}
+        : {
+            connection: 'Upgrade',
+            upgrade,
+            'sec-websocket-version': '13',
+            'sec-websocket-key': Buffer.from('sixteen bytes ok').toString('base64'),
+          }
+    const request = send({
+      host: hostname,
+      port,
+      method,
+      path: target,
+      agent: false,
+      headers: { ...handshake, ...headers },
+    })
+    request.setTimeout(deadlineMs, () => request.destroy(new Error(`no answer to ${method} ${target}`)))
+    request.on('error', reject)
+    request.on('upgrade', (response, socket) => {
+      socket.destroy()
+      resolve({ status: response.statusCode!, body: '', headers: response.headers as Record<string, string> })
+    })
+    request.on('response', (response) => {
+      const parts: Buffer[] = []
+      response.on('error', reject)
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode!,
+          body: Buffer.concat(parts).toString(),
+          headers: response.headers as Record<string, string>,
+        }),
+      )
+    })
+    request.end()
+  })
