@@ -64,12 +64,15 @@ struct Database {
     binding: Binding,
     statements_run: Cell<usize>,
     fault: RefCell<Option<Fault>>,
+    failures: Cell<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Fault {
     /// The number of the statement, as `statements_run` counts.
     at: usize,
+    /// How many statements fail, this one included.
+    count: usize,
     when: When,
 }
 
@@ -100,6 +103,7 @@ impl HostSql {
             binding,
             statements_run: Cell::new(0),
             fault: RefCell::new(None),
+            failures: Cell::new(0),
         }))
     }
 
@@ -118,10 +122,15 @@ impl HostSql {
         self.0.statements_run.get()
     }
 
-    /// Makes the statement after `skip` more of them fail, once.
+    /// Makes the statement after `skip` more of them fail.
     pub(crate) fn fail_after(&self, skip: usize, when: When) {
+        self.fail_run(skip, 1, when);
+    }
+
+    /// Makes `count` statements fail, after `skip` more of them.
+    pub(crate) fn fail_run(&self, skip: usize, count: usize, when: When) {
         let at = self.statements_run() + skip;
-        *self.0.fault.borrow_mut() = Some(Fault { at, when });
+        *self.0.fault.borrow_mut() = Some(Fault { at, count, when });
     }
 
     /// Takes back what [`HostSql::fail_after`] ordered; whether it was still to come.
@@ -129,24 +138,26 @@ impl HostSql {
         self.0.fault.borrow_mut().take().is_some()
     }
 
-    /// Whether a failure is still to come.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.0.fault.borrow().is_some()
+    /// How many statements have been made to fail.
+    pub(crate) fn failures(&self) -> usize {
+        self.0.failures.get()
     }
 
     /// Whether the next statement is the one that fails.
     fn is_due(&self) -> bool {
         let number = self.statements_run();
         let fault = *self.0.fault.borrow();
-        fault.is_some_and(|fault| fault.at == number)
+        fault.is_some_and(|fault| fault.at <= number)
     }
 
     fn run<R>(&self, work: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
         let number = self.statements_run();
         self.0.statements_run.set(number + 1);
-        let due = self.0.fault.borrow().filter(|fault| fault.at == number);
-        if due.is_some() {
-            self.heal();
+        let due = self.0.fault.borrow().filter(|fault| fault.at <= number);
+        if let Some(fault) = due {
+            self.0.failures.set(self.failures() + 1);
+            let count = fault.count - 1;
+            *self.0.fault.borrow_mut() = (count > 0).then_some(Fault { count, ..fault });
         }
         match due.map(|fault| fault.when) {
             None => work(),

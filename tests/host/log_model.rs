@@ -145,11 +145,20 @@ enum Op {
     Evict,
     Fail {
         skip: u8,
+        count: u8,
         after: bool,
     },
     SetClock {
         ms: u32,
     },
+}
+
+/// The log that a history starts with.
+#[derive(Clone, Copy, Debug)]
+struct Existing {
+    events: u16,
+    /// Bytes of the args of each, 0 for those of a plain event.
+    bytes: usize,
 }
 
 /// An event of the reference.
@@ -277,21 +286,17 @@ fn open(sql: &HostSql) -> Result<EventStore<HostSql>, String> {
 }
 
 impl World {
-    /// A store that holds `existing` events already, and a stored head `ahead` of them.
-    fn new(tongues: &[Tongue], existing: u16, ahead: u8, binding: Binding) -> Self {
+    /// A store that holds events already, and a stored head `ahead` of them.
+    fn new(tongues: &[Tongue], existing: Existing, ahead: u8, binding: Binding) -> Self {
         let sql = HostSql::in_memory(binding);
         open(&sql).unwrap();
         let created_at = "2025-01-01T00:00:00.000Z";
-        sql.set_up(&format!(
-            "INSERT INTO eventlog_7_model_store WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n \
-             WHERE n < {existing}) SELECT n, n - 1, 'todoCreated', '{{\"id\":\"id-' || n || '\"}}', '{created_at}', \
-             'client-A', 'session-A' FROM n WHERE n <= {existing}"
-        ));
-        let kept_head = i64::from(existing) + i64::from(ahead);
-        sql.set_up(&format!("UPDATE context_7 SET currentHead = {kept_head}"));
-        let log = (1..=i64::from(existing))
+        let log: Vec<Stored> = (1..=i64::from(existing.events))
             .map(|seq_num| {
-                let event = Sample::new(seq_num);
+                let event = match existing.bytes {
+                    0 => Sample::new(seq_num),
+                    bytes => Sample::padded(seq_num, bytes),
+                };
                 let (delivered, created_at) = (event.delivered(), created_at.to_owned());
                 Stored {
                     event,
@@ -300,6 +305,32 @@ impl World {
                 }
             })
             .collect();
+        sql.set_up("BEGIN");
+        for Stored { event, .. } in &log {
+            let mut insert = sql
+                .raw()
+                .prepare_cached(
+                    "INSERT INTO eventlog_7_model_store VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )
+                .unwrap();
+            let (seq_num, parent_seq_num) = (event.seq_num, event.parent_seq_num);
+            let (name, args) = (&event.name, &event.args);
+            let (client_id, session_id) = (&event.client_id, &event.session_id);
+            insert
+                .execute((
+                    seq_num,
+                    parent_seq_num,
+                    name,
+                    args,
+                    created_at,
+                    client_id,
+                    session_id,
+                ))
+                .unwrap();
+        }
+        sql.set_up("COMMIT");
+        let kept_head = i64::from(existing.events) + i64::from(ahead);
+        sql.set_up(&format!("UPDATE context_7 SET currentHead = {kept_head}"));
         let backend = SyncBackend::new(open(&sql).unwrap(), LIMITS);
         let clients = tongues
             .iter()
@@ -369,9 +400,10 @@ impl World {
             Op::Ping { client } => self.ping(client),
             Op::Resume => self.resume(),
             Op::Evict => self.evict(),
-            Op::Fail { skip, after } => {
+            Op::Fail { skip, count, after } => {
                 let when = if after { When::After } else { When::Before };
-                self.sql.fail_after(usize::from(skip), when);
+                self.sql
+                    .fail_run(usize::from(skip), usize::from(count), when);
             }
             Op::SetClock { ms } => self.now_ms = 1_700_000_000_000 + u64::from(ms),
         }
@@ -437,10 +469,10 @@ impl World {
         &mut self,
         work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Vec<Output<HostText>>),
     ) -> Turn {
-        let was_armed = self.sql.is_failing();
+        let failed_before = self.sql.failures();
         let mut out = Vec::new();
         work(&mut self.backend, &mut out);
-        let has_failed = was_armed && !self.sql.is_failing();
+        let has_failed = self.sql.failures() > failed_before;
         let mut turn = Turn {
             frames: Vec::new(),
             closed: BTreeSet::new(),
@@ -1218,7 +1250,10 @@ impl World {
 
     /// The object leaves memory and comes back for its sockets.
     fn evict(&mut self) {
-        let store = open(&self.sql).or_else(|_| open(&self.sql)).unwrap();
+        let store = std::iter::repeat_with(|| open(&self.sql))
+            .take(9)
+            .find_map(Result::ok)
+            .unwrap();
         assert_eq!(store.backend_id().as_str(), BACKEND);
         self.backend = SyncBackend::new(store, LIMITS);
         for client in &mut self.clients {
@@ -1481,7 +1516,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => client().prop_map(|client| Op::Ping { client }),
         2 => Just(Op::Resume),
         4 => Just(Op::Evict),
-        2 => (0..4_u8, any::<bool>()).prop_map(|(skip, after)| Op::Fail { skip, after }),
+        3 => (0..4_u8, 1..4_u8, any::<bool>())
+            .prop_map(|(skip, count, after)| Op::Fail { skip, count, after }),
         1 => any::<u32>().prop_map(|ms| Op::SetClock { ms }),
     ]
 }
@@ -1496,8 +1532,17 @@ fn tongues() -> impl Strategy<Value = Vec<Tongue>> {
     proptest::collection::vec(tongue, 1..5)
 }
 
-fn existing() -> impl Strategy<Value = u16> {
-    prop_oneof![4 => Just(0), 3 => 1..30_u16, 2 => 100..500_u16, 2 => 1_700..2_600_u16]
+fn existing() -> impl Strategy<Value = Existing> {
+    let small = |events| Existing { events, bytes: 0 };
+    prop_oneof![
+        4 => Just(small(0)),
+        4 => (1..30_u16).prop_map(small),
+        3 => (100..500_u16).prop_map(small),
+        // More pages than may be on their way.
+        5 => (1_700..2_600_u16).prop_map(small),
+        // More bytes than one turn sends.
+        1 => (5..8_u16).prop_map(|events| Existing { events, bytes: 890_000 }),
+    ]
 }
 
 #[test]

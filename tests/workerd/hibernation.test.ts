@@ -262,19 +262,19 @@ describe('when the object is dropped between any two frames', () => {
   for (const generation of rpcGenerations) {
     it(`pushes during a half-sent pull of ${generation} are folded into its pages, in order and once`, async () => {
       const storeId = freshStoreId()
-      const events = await fill(server, storeId, 2_000)
+      const events = await fill(server, storeId, 5_000)
       const [peer, pusher] = [await connect(generation, storeId), await connect('v04', storeId)]
       const pull = peer.pull({ live: true })
       const frames = [...(await peer.settled())]
       await server.evict(storeId)
-      await pusher.pushed(batchOf(2_000, 10, 'pusher'))
+      await pusher.pushed(batchOf(5_000, 10, 'pusher'))
       for (let acked = 0; pagesIn(frames).at(-1)!.remaining > 0; acked += 1) {
-        assert.ok(acked < 25, 'the pull stays behind though all was acknowledged')
-        if (acked === 3) await server.evict(storeId)
+        assert.ok(acked < 60, 'the pull stays behind though all was acknowledged')
+        if (acked === 1) await server.evict(storeId)
         peer.ack(pull)
         frames.push(...(await peer.settled()))
       }
-      await pusher.pushed(batchOf(2_010, 1, 'pusher'))
+      await pusher.pushed(batchOf(5_010, 1, 'pusher'))
       frames.push(...(await peer.settled()))
       assert.deepEqual(eventsIn(frames), [...events, ...batchOf(2_000, 10, 'pusher'), ...batchOf(2_010, 1, 'pusher')])
       assert.deepEqual(await startsOf(server, storeId), [0, 2, 2])
@@ -295,25 +295,6 @@ describe('when the object is dropped between any two frames', () => {
       assert.deepEqual(eventsIn(frames), events)
     })
   }
-
-  it('a large log reaches a 0.3 client whole, over several turns and two lives, with what is pushed meanwhile', async (t) => {
-    const storeId = freshStoreId()
-    const events = await fill(server, storeId, 30_000, 200)
-    const [peer, pusher] = [await connect('v03', storeId), await connect('v04', storeId)]
-    peer.pull()
-    await peer.client.next()
-    const evicting = server.evict(storeId)
-    await evicting
-    const before = peer.client.frames.length
-    await pusher.pushed(batchOf(30_000, 3, 'pusher'))
-    const isLast = (frame: string): boolean => pageIn(frame)!.events.at(-1)?.seqNum === 30_003
-    const frames = [...peer.client.frames.slice(0, 1), ...(await peer.client.upTo('the log is complete', isLast))]
-    t.diagnostic(`${before} of ${frames.length} frames came before the object was dropped`)
-    assert.ok(before < frames.length, 'all was sent before the object was dropped')
-    assert.deepEqual(eventsIn(frames), [...events, ...batchOf(30_000, 3, 'pusher')])
-    assert.deepEqual(await peer.settled(), [])
-    assert.deepEqual(await startsOf(server, storeId), [0, 2])
-  })
 
   it('an Ack of a finished pull means nothing', async () => {
     const storeId = freshStoreId()
@@ -348,10 +329,30 @@ describe('when the object is dropped between any two frames', () => {
   })
 })
 
+describe('a large log', () => {
+  it('reaches a 0.3 client whole, over turns between which others are served, with what they push folded in', async () => {
+    const storeId = freshStoreId()
+    const events = await fill(server, storeId, 30_000, 200)
+    const [peer, pusher] = [await connect('v03', storeId), await connect('v04', storeId)]
+    peer.pull()
+    await peer.client.next()
+    const pushed = batchOf(30_000, 3, 'pusher')
+    assert.deepEqual((await pusher.pushed(pushed)).answer, pushedFrame('v04', 1))
+    const before = peer.client.frames.length
+    const isLast = (frame: string): boolean => pageIn(frame)!.remaining === 0
+    await peer.client.upTo('the log is complete', isLast)
+    assert.ok(before < peer.client.frames.length, 'the push was answered before the last page')
+    assert.deepEqual(eventsIn(peer.client.frames), [...events, ...pushed])
+    assert.deepEqual(await peer.settled(), [])
+    assert.deepEqual(await startsOf(server, storeId), [0])
+  })
+})
+
 describe('the runtime answers pings', () => {
   /** Asserts that a ping of `peer` is answered, and whether an object that was dropped before was built for that. */
   const assertPing = async (peer: Peer, wakes: boolean): Promise<void> => {
     const { storeId, generation, client } = peer
+    await peer.settled() // an object that is out of memory cannot be dropped
     await server.evict(storeId)
     const before = await startsOf(server, storeId)
     client.send(pings[generation].ping)
