@@ -51,7 +51,10 @@ class Pusher {
 
   static async open(server: Server, storeId: string): Promise<Pusher> {
     const backendId = await prime(server, storeId)
-    return new Pusher(await Connection.open(server.wsUrl, storeId), backendId)
+    const connection = await Connection.open(server.wsUrl, storeId)
+    // As every client does before it names the backend id in its pushes.
+    await connection.pull(0)
+    return new Pusher(connection, backendId)
   }
 
   /** Encodes the next `count` pushes of `size` events; each function sends one and resolves once it is acknowledged. */

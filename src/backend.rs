@@ -17,8 +17,8 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat};
 
 use crate::event::{Batch, Event, SeqNum, StoreId};
-use crate::eventlog::{Admission, Refusal, admit, split};
-use crate::limits::{ATTACHMENT_BYTES_MAX, Limits, TURN_BYTES_MAX, WINDOW_PAGES};
+use crate::eventlog::{Admission, Refusal, admit, check_lifetime, split};
+use crate::limits::{ATTACHMENT_BYTES_MAX, Limits, TURN_BYTES_MAX};
 use crate::store::EventStore;
 use crate::store::sql::{Sql, StoreError, Text as _};
 use crate::wire::{
@@ -77,6 +77,8 @@ pub enum Report {
     },
     /// A client acknowledged pages of a pull that nobody knows, and was told to connect again.
     UnknownPull,
+    /// A client had not pulled on its connection for too long, and was told to connect again.
+    Overdue,
 }
 
 impl fmt::Display for Report {
@@ -86,6 +88,7 @@ impl fmt::Display for Report {
             Self::StoreFailed { during, message } => {
                 write!(f, "storage failed during {during}: {message}")
             }
+            Self::Overdue => f.write_str("closed a connection on which nothing was pulled"),
             Self::UnknownPull => {
                 f.write_str("closed a connection that acknowledged an unknown pull")
             }
@@ -102,7 +105,7 @@ pub enum Frame<'a> {
     Binary(&'a [u8]),
 }
 
-/// Going away: what clients are told when they have to connect again.
+/// Service restart: what clients are told when they have to connect again.
 const TRY_AGAIN: u16 = 1012;
 
 /// The sync backend of one store.
@@ -153,9 +156,9 @@ impl<S: Sql> SyncBackend<S> {
             })
     }
 
-    /// Takes up a new socket. Its attachment has to be kept at once.
-    pub fn connect(&mut self, family: Family) -> ConnectionId {
-        self.insert(Connection::new(family))
+    /// Takes up a new socket, opened at `now_ms`. Its attachment has to be kept at once.
+    pub fn connect(&mut self, family: Family, now_ms: u64) -> ConnectionId {
+        self.insert(Connection::new(family, now_ms))
     }
 
     /// Takes up a socket that outlived the object's memory, from what was kept with it.
@@ -259,7 +262,12 @@ impl<S: Sql> SyncBackend<S> {
                 if let Err(failure) = self.check_request(store_id.as_deref(), frame_bytes) {
                     self.fail(from, &requester, failure, out);
                 } else {
+                    if let (None, Some(connection)) = (&backend_id, self.connection_mut(from)) {
+                        // A client that has pulled before would name the backend id it got.
+                        connection.expect_no_pull();
+                    }
                     self.push(from, &requester, backend_id.as_deref(), events, now_ms, out);
+                    self.close_overdue(now_ms, out);
                 }
             }
             Inbound::Pull {
@@ -312,6 +320,10 @@ impl<S: Sql> SyncBackend<S> {
         now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
+        let lifetime = check_lifetime(self.store.backend_id(), backend_id);
+        if let (Err(refusal), false) = (lifetime, events.is_empty()) {
+            return self.refuse(from, requester, refusal, out);
+        }
         let batch = match Batch::parse(events, &self.limits) {
             Ok(Some(batch)) => batch,
             Ok(None) => return self.send(from, &wire::push_ack(requester), out),
@@ -320,7 +332,7 @@ impl<S: Sql> SyncBackend<S> {
                 return self.fail(from, requester, Failure::Unknown { message }, out);
             }
         };
-        let admission = match admit(&self.store, batch, backend_id) {
+        let admission = match admit(&self.store, batch) {
             Ok(admission) => admission,
             Err(refusal) => return self.refuse(from, requester, refusal, out),
         };
@@ -379,15 +391,17 @@ impl<S: Sql> SyncBackend<S> {
                         if !subscription.is_caught_up() || subscription.after() >= batch.last() {
                             continue;
                         }
-                        if subscription.after() > batch.parent() {
-                            // Its cursor was beyond the head, and lies inside this batch.
+                        let bodies = rpc
+                            .get_or_insert_with(|| bodies(store, Family::Rpc, batch, created_at));
+                        // Its cursor may have been beyond the head, and lie inside this batch; or it
+                        // acknowledges more slowly than others push.
+                        let straddles = subscription.after() > batch.parent();
+                        if straddles || !subscription.has_room_for(bodies.len()) {
                             subscription.page_again();
                             behind.push((to, subscription.requester().id.clone()));
                             continue;
                         }
-                        subscription.advance(batch.last());
-                        let bodies = rpc
-                            .get_or_insert_with(|| bodies(store, Family::Rpc, batch, created_at));
+                        subscription.sent(batch.last(), bodies.len());
                         let id = &subscription.requester().id;
                         if recent.as_ref().is_none_or(|(known, _)| known != id) {
                             let head = subscription.page_head();
@@ -408,7 +422,10 @@ impl<S: Sql> SyncBackend<S> {
             }
         }
         for (to, id) in behind {
-            self.send_pages(to, Some(&id), out);
+            if let Some(connection) = self.connection_mut(to) {
+                connection.mark_changed();
+            }
+            self.go_on(to, &id, out);
             self.remember(to, out);
         }
     }
@@ -421,18 +438,14 @@ impl<S: Sql> SyncBackend<S> {
         cursor: Option<Cursor<'_>>,
         out: &mut Vec<Output<S::Text>>,
     ) {
-        let own = self.store.backend_id();
         let received = cursor
             .as_ref()
             .and_then(|cursor| cursor.backend_id.as_deref());
-        if let Some(received) = received.filter(|received| *received != own.as_str()) {
-            let (expected, received) = (own.clone(), received.to_owned());
-            return self.fail(
-                from,
-                requester,
-                Failure::BackendIdMismatch { expected, received },
-                out,
-            );
+        if let Err(refusal) = check_lifetime(self.store.backend_id(), received) {
+            return self.refuse(from, requester, refusal, out);
+        }
+        if let Some(connection) = self.connection_mut(from) {
+            connection.expect_no_pull();
         }
         let after = cursor.map_or(SeqNum::ROOT, |cursor| cursor.after);
         let head = self.page_heads.text(&self.store, requester);
@@ -491,14 +504,23 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
+    /// Sends more pages of a pull if there are some and enough of those before have arrived.
+    fn go_on(&mut self, to: ConnectionId, id: &RequestId, out: &mut Vec<Output<S::Text>>) {
+        let subscription = self
+            .connection_mut(to)
+            .and_then(|connection| connection.find_mut(id));
+        if subscription.is_some_and(|subscription| subscription.is_ready()) {
+            self.send_pages(to, Some(id), out);
+        }
+    }
+
     fn acknowledge(&mut self, from: ConnectionId, id: &RequestId, out: &mut Vec<Output<S::Text>>) {
         let Some(connection) = self.connection_mut(from) else {
             return;
         };
         if let Some(subscription) = connection.find_mut(id) {
-            if subscription.acknowledge() {
-                self.send_pages(from, Some(id), out);
-            }
+            subscription.acknowledge();
+            self.go_on(from, id, out);
         } else if !connection.has_seen(id) {
             // The client waits for pages of a pull that was answered before this object existed. Only
             // a closed socket makes it pull again; see ARCHITECTURE.md.
@@ -509,6 +531,27 @@ impl<S: Sql> SyncBackend<S> {
                 code: TRY_AGAIN,
                 reason: "unknown pull: connect and pull again",
             });
+        }
+    }
+
+    /// Closes the sockets of clients that should have pulled by now. Such a client lost its connection
+    /// without noticing, has a new one, and waits on it for a pull that ended with the old one; it
+    /// pulls again once this one is closed too.
+    fn close_overdue(&mut self, now_ms: u64, out: &mut Vec<Output<S::Text>>) {
+        for index in 0..self.connections.len() {
+            let connection = ConnectionId::new(index);
+            if self
+                .connection(connection)
+                .is_some_and(|connection| connection.is_overdue(now_ms))
+            {
+                self.disconnect(connection);
+                out.push(Output::Report(Report::Overdue));
+                out.push(Output::Close {
+                    connection,
+                    code: TRY_AGAIN,
+                    reason: "no pull on this connection: connect and pull again",
+                });
+            }
         }
     }
 
@@ -708,7 +751,7 @@ fn send_turn<S: Sql>(
         let items = page.items.unwrap_or_else(|| store.text(""));
         let frame = S::Text::join(subscription.page_head(), &items, &tail);
         out.push(Output::Send { to, frame });
-        subscription.sent(page.last);
+        subscription.sent(page.last, 1);
         if info == PageInfo::NoMore {
             if !subscription.finish_paging() {
                 let done = wire::pull_done(subscription.requester());
@@ -720,7 +763,7 @@ fn send_turn<S: Sql>(
             return Ok(Sent::Everything);
         }
         bytes += page.bytes;
-        let window_is_full = family == Family::Rpc && subscription.unacknowledged() >= WINDOW_PAGES;
+        let window_is_full = family == Family::Rpc && subscription.is_window_full();
         if bytes >= TURN_BYTES_MAX || window_is_full {
             return Ok(Sent::Window);
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::limits::{EVENT_NAME_BYTES_MAX, Limits, SEQ_NUM_MAX};
+use crate::limits::{EVENT_NAME_BYTES_MAX, Limits, ORIGIN_ID_BYTES_MAX, SEQ_NUM_MAX};
 
 /// Global sequence number of an event; root, the head of an empty log, is 0.
 ///
@@ -257,6 +257,18 @@ pub enum BatchError {
         /// The limit in force.
         max: usize,
     },
+    /// A client id or session id longer than any real one.
+    #[error(
+        "batch[{index}].{field} has {bytes} bytes, but it may have at most {ORIGIN_ID_BYTES_MAX}"
+    )]
+    IdTooLong {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// The key of the id.
+        field: &'static str,
+        /// Bytes of the id.
+        bytes: usize,
+    },
     /// An event name longer than any real one.
     #[error(
         "batch[{index}].name has {bytes} bytes, but a name may have at most {EVENT_NAME_BYTES_MAX}"
@@ -291,21 +303,39 @@ impl<'a> Batch<'a> {
         let mut last = parent;
         for (index, event) in events.iter().enumerate() {
             last = Self::link(index, event, last)?;
-            let bytes = event.content_bytes();
-            if bytes > limits.event_bytes_max {
-                let max = limits.event_bytes_max;
-                return Err(BatchError::EventTooLarge { index, bytes, max });
-            }
-            if event.name.len() > EVENT_NAME_BYTES_MAX {
-                let bytes = event.name.len();
-                return Err(BatchError::NameTooLong { index, bytes });
-            }
+            Self::check_size(index, event, limits)?;
         }
         Ok(Some(Self {
             events,
             parent,
             last,
         }))
+    }
+
+    fn check_size(index: usize, event: &Event<'_>, limits: &Limits) -> Result<(), BatchError> {
+        let (bytes, max) = (event.content_bytes(), limits.event_bytes_max);
+        if bytes > max {
+            return Err(BatchError::EventTooLarge { index, bytes, max });
+        }
+        if event.name.len() > EVENT_NAME_BYTES_MAX {
+            let bytes = event.name.len();
+            return Err(BatchError::NameTooLong { index, bytes });
+        }
+        let ids = [
+            ("clientId", event.client_id.len()),
+            ("sessionId", event.session_id.len()),
+        ];
+        match ids
+            .into_iter()
+            .find(|(_, bytes)| *bytes > ORIGIN_ID_BYTES_MAX)
+        {
+            Some((field, bytes)) => Err(BatchError::IdTooLong {
+                index,
+                field,
+                bytes,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The number of `event` if it is the child of `parent`.

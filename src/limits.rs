@@ -14,8 +14,16 @@ pub const PAGE_BYTES_MAX: usize = 900_000;
 /// Bytes of a page that are not events: page info, backend id, punctuation.
 pub const PAGE_OVERHEAD_BYTES: usize = 128;
 
-/// Pages of one pull that may be on their way without an acknowledgement. Enforced by `backend`.
+/// Pages of one pull, broadcasts included, that may be on their way without an acknowledgement; what is
+/// pushed meanwhile follows in fewer, fuller pages. *Source*: the buffer of the clients holds 16; some
+/// hundred chunks queued at a 0.4.0 client that loses its connection end its pull for good. Enforced
+/// by `backend`.
 pub const WINDOW_PAGES: u32 = 16;
+
+/// Milliseconds after which a socket is expected to have pulled. A client that lost its connection
+/// without noticing may connect again and never pull again; closing the socket makes it pull.
+/// *Source*: stores pull as soon as their socket opens. Enforced by `backend` at the next push.
+pub const PULL_PATIENCE_MS: u64 = 5_000;
 
 /// Bytes of events that one turn sends for one pull before it waits, but always at least one page.
 /// Bounds what a pull of any length holds in memory. Enforced by `backend`.
@@ -26,9 +34,22 @@ pub const TURN_BYTES_MAX: usize = 4_000_000;
 /// [`Batch`]: crate::event::Batch
 pub const EVENT_NAME_BYTES_MAX: usize = 4_095;
 
-/// Bytes of one event that can be stored. *Source*: the platform's row and string limit of
-/// 2,000,000, less the page's punctuation.
-pub const EVENT_BYTES_CEILING: usize = 1_990_000;
+/// Bytes of a client id or a session id. *Source*: ours; clients use nanoids. Enforced by [`Batch`].
+///
+/// [`Batch`]: crate::event::Batch
+pub const ORIGIN_ID_BYTES_MAX: usize = 1_024;
+
+/// Bytes of one event that can be stored, so that its JSON in a page is still one string. *Source*: the
+/// platform's row and string limit, [`STRING_BYTES_CEILING`], less what escapes can add to its name
+/// and ids, and the punctuation around it.
+pub const EVENT_BYTES_CEILING: usize = 1_950_000;
+
+/// Bytes of one string, one BLOB or one row. *Source*: the platform's SQLite.
+pub const STRING_BYTES_CEILING: usize = 2_000_000;
+
+/// Bytes of events that are handed to SQLite as one BLOB, an event larger than that alone. Enforced by
+/// `store`.
+pub const PACK_BYTES_MAX: usize = 1_000_000;
 
 /// Bytes of a request id, as JSON. *Source*: ours; clients send counters and nanoids.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;

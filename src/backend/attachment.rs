@@ -1,7 +1,7 @@
 //! What is kept with a socket while its object is out of memory.
 //!
 //! *Shape*: a JSON text. `storeId` and `pullRequestIds` as sync-cf writes them; the rest is ours:
-//! `firstRequestId`, and `pulls` for those that are not simply live at the head. An attachment without
+//! `firstRequestId`, `awaitingPullSince` (ms since the epoch), and `pulls` for those that are not simply live at the head. An attachment without
 //! `pullRequestIds` belongs to a 0.3 socket.
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ struct Attachment {
     pull_request_ids: Option<Vec<Box<RawValue>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first_request_id: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    awaiting_pull_since: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pulls: Vec<Pull>,
 }
@@ -50,6 +52,7 @@ pub(super) fn keep<T>(connection: &Connection<T>, store_id: &StoreId, head: SeqN
         store_id: store_id.as_str().to_owned(),
         pull_request_ids: (connection.family() == Family::Rpc).then_some(ids),
         first_request_id: connection.first_request(),
+        awaiting_pull_since: connection.awaiting_pull_since_ms(),
         pulls,
     };
     // Plain data with text keys: nothing in it can fail to be written.
@@ -111,5 +114,10 @@ pub(super) fn restore<T>(
             .filter_map(|subscription| subscription.requester().id.counter())
             .min()
     });
-    Some(Connection::restored(family, subscriptions, first_request))
+    Some(Connection::restored(
+        family,
+        subscriptions,
+        first_request,
+        attachment.awaiting_pull_since,
+    ))
 }

@@ -1,7 +1,7 @@
 //! One socket as the backend sees it: what it speaks, and the pulls that are under way on it.
 
 use crate::event::SeqNum;
-use crate::limits::WINDOW_PAGES;
+use crate::limits::{PULL_PATIENCE_MS, WINDOW_PAGES};
 use crate::wire::{Family, RequestId, Requester};
 
 /// Names a connection within one backend, until it disconnects.
@@ -38,6 +38,9 @@ pub(super) struct Connection<T> {
     family: Family,
     subscriptions: Vec<Subscription<T>>,
     first_request: Option<u64>,
+    /// Since when this socket has been expected to pull: from its first moment to its first pull. In
+    /// milliseconds since the epoch; `None` when it is not, or no more.
+    awaiting_pull_since_ms: Option<u64>,
     /// Whether the attachment kept with the socket is out of date.
     changed: bool,
 }
@@ -45,11 +48,8 @@ pub(super) struct Connection<T> {
 /// How far a pull is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// Pages are on their way; `unacknowledged` of them have not been acknowledged.
-    Paging {
-        /// Pages sent and not acknowledged.
-        unacknowledged: u32,
-    },
+    /// There are more pages to send from the log.
+    Paging,
     /// The last page has been sent, and pushes follow as they come.
     Live,
     /// The last page has been sent, and that is all.
@@ -63,17 +63,22 @@ pub(super) struct Subscription<T> {
     live: bool,
     after: SeqNum,
     delivery: Delivery,
+    /// Pages and broadcasts that are on their way.
+    unacknowledged: u32,
     /// Whether the attachment kept with the socket knows it.
     kept: bool,
     page_head: T,
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(family: Family) -> Self {
+    pub(super) fn new(family: Family, now_ms: u64) -> Self {
+        // 0.3 sockets get what is pushed without asking for it.
+        let awaiting_pull_since_ms = (family == Family::Rpc).then_some(now_ms);
         Self {
             family,
             subscriptions: Vec::new(),
             first_request: None,
+            awaiting_pull_since_ms,
             changed: false,
         }
     }
@@ -82,6 +87,7 @@ impl<T> Connection<T> {
         family: Family,
         mut subscriptions: Vec<Subscription<T>>,
         first_request: Option<u64>,
+        awaiting_pull_since_ms: Option<u64>,
     ) -> Self {
         for subscription in &mut subscriptions {
             subscription.kept = true;
@@ -90,6 +96,7 @@ impl<T> Connection<T> {
             family,
             subscriptions,
             first_request,
+            awaiting_pull_since_ms,
             changed: false,
         }
     }
@@ -130,6 +137,11 @@ impl<T> Connection<T> {
         self.changed |= self.subscriptions.len() < before;
     }
 
+    /// Takes note that the attachment is out of date.
+    pub(super) fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
     /// Whether the attachment was out of date, which it is no more.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
@@ -145,7 +157,7 @@ impl<T> Connection<T> {
             .any(|pull| pull.kept || pull.delivery != Delivery::Finished);
         self.subscriptions
             .retain(|subscription| match subscription.delivery {
-                Delivery::Paging { .. } => true,
+                Delivery::Paging => true,
                 Delivery::Live => family == Family::Rpc,
                 Delivery::Finished => false,
             });
@@ -162,6 +174,21 @@ impl<T> Connection<T> {
         }
     }
 
+    pub(super) fn awaiting_pull_since_ms(&self) -> Option<u64> {
+        self.awaiting_pull_since_ms
+    }
+
+    /// Takes note that the client pulls, or is one that only pushes.
+    pub(super) fn expect_no_pull(&mut self) {
+        self.changed |= self.awaiting_pull_since_ms.take().is_some();
+    }
+
+    /// Whether its client should have pulled by now, and so believes in a pull that is gone.
+    pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
+        self.awaiting_pull_since_ms
+            .is_some_and(|since_ms| now_ms.saturating_sub(since_ms) > PULL_PATIENCE_MS)
+    }
+
     /// Whether a request with this id can have been made on this socket: clients count upwards.
     pub(super) fn has_seen(&self, id: &RequestId) -> bool {
         match (id.counter(), self.first_request) {
@@ -174,14 +201,14 @@ impl<T> Connection<T> {
 }
 
 impl<T> Subscription<T> {
-    /// A pull that has got nothing yet.
+    /// A pull that has got nothing after `after` yet.
     pub(super) fn new(requester: Requester, live: bool, after: SeqNum, page_head: T) -> Self {
-        let delivery = Delivery::Paging { unacknowledged: 0 };
         Self {
             requester,
             live,
             after,
-            delivery,
+            delivery: Delivery::Paging,
+            unacknowledged: 0,
             kept: false,
             page_head,
         }
@@ -189,13 +216,10 @@ impl<T> Subscription<T> {
 
     /// A live pull that has everything up to `after`.
     pub(super) fn caught_up(requester: Requester, after: SeqNum, page_head: T) -> Self {
+        let delivery = Delivery::Live;
         Self {
-            requester,
-            live: true,
-            after,
-            delivery: Delivery::Live,
-            kept: false,
-            page_head,
+            delivery,
+            ..Self::new(requester, true, after, page_head)
         }
     }
 
@@ -220,23 +244,27 @@ impl<T> Subscription<T> {
         self.delivery == Delivery::Live
     }
 
-    pub(super) fn advance(&mut self, last: SeqNum) {
+    /// Pages or broadcasts up to `last` are on their way.
+    pub(super) fn sent(&mut self, last: SeqNum, pages: usize) {
         self.after = last;
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        self.unacknowledged = self.unacknowledged.saturating_add(pages);
     }
 
-    /// A page up to `last` is on its way.
-    pub(super) fn sent(&mut self, last: SeqNum) {
-        self.after = last;
-        if let Delivery::Paging { unacknowledged } = &mut self.delivery {
-            *unacknowledged += 1;
-        }
+    /// Whether as many pages are on their way as may be.
+    pub(super) fn is_window_full(&self) -> bool {
+        self.unacknowledged >= WINDOW_PAGES
     }
 
-    pub(super) fn unacknowledged(&self) -> u32 {
-        match self.delivery {
-            Delivery::Paging { unacknowledged } => unacknowledged,
-            Delivery::Live | Delivery::Finished => 0,
-        }
+    /// Whether `pages` more may be on their way.
+    pub(super) fn has_room_for(&self, pages: usize) -> bool {
+        pages <= WINDOW_PAGES.saturating_sub(self.unacknowledged) as usize
+    }
+
+    /// Whether it is time to send more of the log. Waiting for half a window keeps the line busy with
+    /// few turns.
+    pub(super) fn is_ready(&self) -> bool {
+        self.delivery == Delivery::Paging && self.unacknowledged <= WINDOW_PAGES / 2
     }
 
     /// The last page is on its way; whether the pull goes on with what is pushed.
@@ -251,18 +279,11 @@ impl<T> Subscription<T> {
 
     /// Reads on from the log instead of following what is pushed.
     pub(super) fn page_again(&mut self) {
-        self.delivery = Delivery::Paging { unacknowledged: 0 };
+        self.delivery = Delivery::Paging;
     }
 
-    /// A page has arrived; whether it is time to send more. Waiting for half a window keeps the line
-    /// busy with few turns.
-    pub(super) fn acknowledge(&mut self) -> bool {
-        match &mut self.delivery {
-            Delivery::Paging { unacknowledged } => {
-                *unacknowledged = unacknowledged.saturating_sub(1);
-                *unacknowledged <= WINDOW_PAGES / 2
-            }
-            Delivery::Live | Delivery::Finished => false,
-        }
+    /// A page or broadcast has arrived.
+    pub(super) fn acknowledge(&mut self) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
     }
 }

@@ -18,6 +18,7 @@ use crate::route::{self, Answer, Route};
 /// What the platform throws.
 #[wasm_bindgen]
 #[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
+#[allow(unreachable_pub)] // It is exported to JavaScript, which asks for `pub`.
 pub fn fetch(request: Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
     let config = match config(&env) {
         Ok(config) => config,

@@ -55,6 +55,7 @@ impl Log {
             Report::Refused { .. } => (LogLevel::Info, "refused"),
             Report::StoreFailed { .. } => (LogLevel::Error, "storage-failed"),
             Report::UnknownPull => (LogLevel::Info, "unknown-pull"),
+            Report::Overdue => (LogLevel::Info, "no-pull"),
         };
         self.write(level, event, &report.to_string());
     }

@@ -238,7 +238,7 @@ impl SyncObject {
 
 impl Opened {
     fn connect(&mut self, state: &JsValue, family: Family) -> Result<JsValue, JsValue> {
-        let connection = self.backend.connect(family);
+        let connection = self.backend.connect(family, js::now_ms());
         let attachment = self.backend.attachment(connection).unwrap_or_default();
         let accepted = match js::accept(state, &attachment) {
             Ok(accepted) => accepted,
@@ -375,7 +375,7 @@ fn report_found(log: &Log, found: Found, head: u64, sockets: usize) {
         ),
     }
     log.write(
-        LogLevel::Info,
+        LogLevel::Debug,
         "opened",
         &format!("head {head}, {sockets} sockets"),
     );

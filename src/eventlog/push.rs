@@ -37,7 +37,23 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
-/// Decides about `batch`, in the reference's order: lifetime first, then the head.
+/// Checks that a client means this lifetime of the log; one that knows none yet may push.
+///
+/// *Shape*: comes before anything else is said of a push, as in the reference: a client of another
+/// lifetime has to start over, whatever it pushes.
+///
+/// # Errors
+/// [`Refusal::BackendIdMismatch`].
+pub fn check_lifetime(own: &BackendId, received: Option<&str>) -> Result<(), Refusal> {
+    match received.filter(|received| *received != own.as_str()) {
+        Some(received) => Err(Refusal::BackendIdMismatch {
+            received: received.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Decides about `batch`.
 ///
 /// A batch that starts below the head is a retry if its events are stored as they stand (the
 /// acknowledgement was lost); any other has lost a race.
@@ -47,14 +63,7 @@ pub enum Refusal {
 pub fn admit<'a, S: Sql>(
     store: &EventStore<S>,
     batch: Batch<'a>,
-    backend_id: Option<&str>,
 ) -> Result<Admission<'a>, Refusal> {
-    let mismatch = |id: &str, own: &BackendId| id != own.as_str();
-    if let Some(received) = backend_id.filter(|id| mismatch(id, store.backend_id())) {
-        return Err(Refusal::BackendIdMismatch {
-            received: received.to_owned(),
-        });
-    }
     let (head, parent) = (store.head(), batch.parent());
     let ahead = Refusal::ServerAhead {
         minimum_expected: head,

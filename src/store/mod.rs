@@ -7,8 +7,10 @@
 pub mod schema;
 pub mod sql;
 
+use std::ops::Range;
+
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
-use crate::limits::{EVENT_BYTES_CEILING, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
+use crate::limits::{PACK_BYTES_MAX, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use crate::wire::Family;
 use schema::{Created, Opening, Statements};
 use sql::{Param, Sql, Step, StoreError, Text as _, Value};
@@ -77,7 +79,8 @@ impl<S: Sql> EventStore<S> {
             ));
         }
         let statements = schema::opening(&sql, &store_id);
-        let Some((backend_id, stored, log)) = Self::read_context(&sql, &statements, &store_id)?
+        let context = Self::read_context(&sql, &statements, &store_id)?;
+        let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
         else {
             let log = Self::read_last(&sql, &statements)?;
             sql.transact(&[Step {
@@ -369,20 +372,20 @@ fn is_same<T: sql::Text>(event: &Event<'_>, row: &[Value<T>]) -> bool {
         && session.read() == event.session_id
 }
 
-/// Everything textual of a batch in one run of bytes, so that any number of events crosses to SQLite
-/// as numbers and a BLOB: `created at`, then for each run of one client session its client id and
-/// session id, then each event's name and args. Positions count from 1, as SQL does.
+/// Everything textual of a batch, so that any number of events crosses to SQLite as numbers and BLOBs:
+/// for each run, `created at`, client id and session id, then each event's name and args. Positions
+/// count from the run's first byte and from 1, as SQL does.
 #[derive(Debug, Default)]
 struct Pack {
     bytes: Vec<u8>,
 }
 
-/// Consecutive events of one client session.
+/// Consecutive events of one client session that go into one BLOB.
 struct Run<'a> {
     first: i64,
     client_id: &'a str,
     session_id: &'a str,
-    client_at: usize,
+    packed: Range<usize>,
     contents: Contents,
 }
 
@@ -400,29 +403,43 @@ enum Contents {
 impl Pack {
     fn pack<'a>(&mut self, created_at: &str, events: &'a [Event<'_>]) -> Vec<Run<'a>> {
         self.bytes.clear();
-        self.bytes.extend_from_slice(created_at.as_bytes());
+        let mut packed = 0;
         events
             .chunk_by(|event, next| {
-                event.client_id == next.client_id && event.session_id == next.session_id
+                packed += event.content_bytes();
+                let fits = packed + next.content_bytes() <= PACK_BYTES_MAX;
+                let continues = fits
+                    && event.client_id == next.client_id
+                    && event.session_id == next.session_id;
+                if !continues {
+                    packed = 0;
+                }
+                continues
             })
-            .filter_map(|events| events.first().map(|first| self.pack_run(first, events)))
+            .filter_map(|events| {
+                events
+                    .first()
+                    .map(|first| self.pack_run(created_at, first, events))
+            })
             .collect()
     }
 
-    fn pack_run<'a>(&mut self, first: &'a Event<'_>, events: &'a [Event<'_>]) -> Run<'a> {
+    fn pack_run<'a>(
+        &mut self,
+        created_at: &str,
+        first: &'a Event<'_>,
+        events: &[Event<'_>],
+    ) -> Run<'a> {
         use std::fmt::Write as _;
-        let client_at = self.bytes.len() + 1;
-        self.bytes.extend_from_slice(first.client_id.as_bytes());
-        self.bytes.extend_from_slice(first.session_id.as_bytes());
+        let start = self.bytes.len();
+        for origin in [created_at, &first.client_id, &first.session_id] {
+            self.bytes.extend_from_slice(origin.as_bytes());
+        }
         let mut offsets = String::new();
         for event in events {
             let args = event.args_text().unwrap_or_default();
-            debug_assert!(
-                event.content_bytes() <= EVENT_BYTES_CEILING,
-                "`Batch` bounds its events"
-            );
             if events.len() > 1 {
-                let position = self.bytes.len() as u64 + 1;
+                let position = (self.bytes.len() - start) as u64 + 1;
                 let packed = position << 33 | (event.name.len() as u64) << 21 | args.len() as u64;
                 let before = if offsets.is_empty() { '[' } else { ',' };
                 // Writing to a string cannot fail.
@@ -442,11 +459,12 @@ impl Pack {
             }
         };
         let (client_id, session_id) = (&first.client_id, &first.session_id);
+        let packed = start..self.bytes.len();
         Run {
             first: first.seq_num,
             client_id,
             session_id,
-            client_at,
+            packed,
             contents,
         }
     }
@@ -465,9 +483,9 @@ impl Run<'_> {
         };
         [
             Param::Int(self.first),
-            Param::Bytes(bytes),
+            Param::Bytes(bytes.get(self.packed.clone()).unwrap_or_default()),
             length(created_at.len()),
-            length(self.client_at),
+            length(created_at.len() + 1),
             length(self.client_id.len()),
             length(self.session_id.len()),
             contents,

@@ -252,9 +252,9 @@ fn items(table: &str, family: Family) -> String {
     let shape = family.item_shape();
     let (metadata, close) = (shape.metadata, shape.close);
     format!(
-        "SELECT seqNum, '{{\"eventEncoded\":{{\"name\":' || json_quote(name) || ',\"args\":' || ifnull(args, 'null') \
-         || ',\"seqNum\":' || seqNum || ',\"parentSeqNum\":' || parentSeqNum || ',\"clientId\":' || json_quote(clientId) \
-         || ',\"sessionId\":' || json_quote(sessionId) || '{metadata}' || json_quote(createdAt) || '{close}' AS item \
+        "SELECT seqNum, concat('{{\"eventEncoded\":{{\"name\":', json_quote(name), ',\"args\":', ifnull(args, 'null'), \
+         ',\"seqNum\":', seqNum, ',\"parentSeqNum\":', parentSeqNum, ',\"clientId\":', json_quote(clientId), \
+         ',\"sessionId\":', json_quote(sessionId), '{metadata}', json_quote(createdAt), '{close}') AS item \
          FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2"
     )
 }

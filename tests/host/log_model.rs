@@ -435,7 +435,7 @@ impl World {
         let index = self.index(client);
         self.disconnect(client);
         let family = self.clients[index].tongue.generation(false).family();
-        let connection = self.backend.connect(family);
+        let connection = self.backend.connect(family, self.now_ms);
         let kept = self.backend.attachment(connection).unwrap();
         let others: Vec<_> = self
             .clients
@@ -567,7 +567,7 @@ impl World {
         } else {
             claim
         };
-        let expected = self.expect_push(&events, claim);
+        let expected = self.expect_push(&events, claim, frame.len());
         let turn = self.send(index, &frame);
         self.finish_push(index, &id, generation, expected, turn);
     }
@@ -670,13 +670,13 @@ impl World {
         }
     }
 
-    fn expect_push(&self, events: &[Sample], claim: Claim) -> Expected {
+    fn expect_push(&self, events: &[Sample], claim: Claim, frame_bytes: usize) -> Expected {
         let head = self.head();
         let bytes = |event: &Sample| {
             let args = event.args.as_ref().map_or(0, String::len);
             event.name.len() + args + event.client_id.len() + event.session_id.len()
         };
-        if claim == Claim::ForeignStore {
+        if claim == Claim::ForeignStore || frame_bytes > LIMITS.frame_bytes_max {
             return Expected::Unknown;
         }
         let Some(first) = events.first() else {
@@ -1204,7 +1204,7 @@ impl World {
             store_id: STORE,
         }
         .push(&id, None, &batch_json(&events));
-        let expected = self.expect_push(&events, Claim::NoBackend);
+        let expected = self.expect_push(&events, Claim::NoBackend, frame.len());
         let turn = self.send(index, &frame);
         self.finish_push(index, &id, generation, expected, turn);
         if self.clients[index].socket.is_some() {

@@ -180,7 +180,7 @@ mod tables {
         for store_id in ["my-store.1", "", "a'b\"c", "é😀", "plain"] {
             let sql = HostSql::in_memory(Binding::Doubles);
             let (store, found) = open_store(&sql, store_id).unwrap();
-            assert_eq!(found, Found::NoContext);
+            assert_eq!(found, Found::NewStore);
             assert_eq!(
                 (store.head(), store.last_stored()),
                 (SeqNum::ROOT, SeqNum::ROOT)
@@ -449,7 +449,7 @@ mod round_trips {
                 let json = if escape { escaped(&json) } else { json };
                 let events: Vec<Event<'_>> = serde_json::from_str(&json).unwrap();
                 let batch = Batch::parse(events, &Limits::default()).unwrap().unwrap();
-                let admission = admit(&store, batch, Some(FRESH));
+                let admission = admit(&store, batch);
                 prop_assert!(matches!(admission, Ok(Admission::Repeated)), "{:?}", admission);
             }
         }
@@ -505,7 +505,7 @@ mod round_trips {
                 .unwrap()
         };
         let batch = parse(Box::leak(json.into_boxed_str()));
-        let Ok(Admission::Append(rest)) = admit(&store, batch, None) else {
+        let Ok(Admission::Append(rest)) = admit(&store, batch) else {
             panic!("not admitted")
         };
         assert_eq!((rest.parent().get(), rest.last().get()), (4, 7));
@@ -532,7 +532,7 @@ mod round_trips {
                 events.push(Sample::new(4));
                 change(&mut events[index]);
                 with_batch(&batch_json(&events), |batch| {
-                    let refusal = admit(&store, batch.clone(), None);
+                    let refusal = admit(&store, batch.clone());
                     assert!(
                         matches!(refusal, Err(Refusal::ServerAhead { minimum_expected, provided })
                             if minimum_expected.get() == 3 && provided == SeqNum::ROOT),
@@ -769,7 +769,7 @@ mod adoption {
         // The missing numbers are never given to other events.
         for first in 1..=7 {
             with_batch(&batch_json(&[Sample::new(first)]), |batch| {
-                let refused = admit(&store, batch.clone(), None);
+                let refused = admit(&store, batch.clone());
                 assert!(
                     matches!(refused, Err(Refusal::ServerAhead { .. })),
                     "{refused:?}"
@@ -873,7 +873,7 @@ mod adoption {
         for first in [3, 4, 6] {
             with_batch(&batch_json(&[Sample::new(first)]), |batch| {
                 assert!(matches!(
-                    admit(&store, batch.clone(), None),
+                    admit(&store, batch.clone()),
                     Err(Refusal::ServerAhead { .. })
                 ));
             });
@@ -892,7 +892,7 @@ mod adoption {
         let events: Vec<Sample> = (1..=4).map(Sample::new).collect();
         for batch in [&events[..3], &events[1..3], &events[..], &events[1..]] {
             with_batch(&batch_json(batch), |batch| {
-                let refused = admit(&store, batch.clone(), None);
+                let refused = admit(&store, batch.clone());
                 assert!(
                     matches!(refused, Err(Refusal::ServerAhead { .. })),
                     "{refused:?}"
@@ -937,7 +937,7 @@ mod adoption {
             }
         });
         with_batch(&batch_json(&events), |batch| {
-            let admission = admit(&store, batch.clone(), None);
+            let admission = admit(&store, batch.clone());
             assert!(
                 matches!(admission, Ok(Admission::Repeated)),
                 "{admission:?}"
@@ -1169,7 +1169,7 @@ mod failures {
         sql.set_up("DROP TABLE eventlog_7_my_store_1");
         assert!(store.page(Family::Rpc, SeqNum::ROOT).is_err());
         with_batch(&batch_json(&[Sample::new(1)]), |batch| {
-            let refusal = admit(&store, batch.clone(), None);
+            let refusal = admit(&store, batch.clone());
             assert!(matches!(refusal, Err(Refusal::Store(_))), "{refusal:?}");
         });
     }

@@ -1,0 +1,41 @@
+/** The SQLite file of a store's object, to be read and changed while no server runs on its folder. */
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** The table that holds the log of a store. */
+export const logTableOf = (storeId: string): string => `eventlog_7_${storeId.replaceAll(/[^a-zA-Z0-9]/g, '_')}`
+
+/** Runs `use` on the database of `storeId` in a storage folder. */
+export const withDatabase = <T>(storage: string, storeId: string, use: (database: DatabaseSync) => T): T => {
+  const files = readdirSync(storage, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /[0-9a-f]{64}\.sqlite$/.test(name))
+    .map((name) => join(storage, name))
+  for (const file of files) {
+    const database = new DatabaseSync(file)
+    try {
+      // Files are named by a hash: the one that has this log table belongs to the store.
+      const find = database.prepare("SELECT count(*) AS found FROM sqlite_master WHERE type = 'table' AND name = ?")
+      if (find.get(logTableOf(storeId))?.['found'] === 1) return use(database)
+    } finally {
+      database.close()
+    }
+  }
+  return assert.fail(`none of ${files.length} files belongs to ${storeId}`)
+}
+
+/** Every row of a query. */
+export const rowsOf = (database: DatabaseSync, query: string): ReadonlyArray<Readonly<Record<string, unknown>>> =>
+  database
+    .prepare(query)
+    .all()
+    .map((row) => ({ ...row }))
+
+/** The tables that are not the runtime's own, by name. */
+export const tablesOf = (database: DatabaseSync): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    rowsOf(database, "SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+      .filter(({ name }) => !/^(_cf_|__miniflare_|sqlite_)/.test(String(name)))
+      .map(({ name, sql }) => [name, sql]),
+  )
