@@ -70,4 +70,6 @@ run('bundling', tools.esbuild, [
 const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
 for (const { name, bytes, gzip } of files) say(`dist/${name} ${bytes} bytes, ${gzip} gzip`)
 writeFileSync(join(dist, 'sizes.json'), `${JSON.stringify(files, null, 2)}\n`)
-say(`done in ${((Date.now() - started) / 1000).toFixed(1)} s, ${files.reduce((sum, file) => sum + file.gzip, 0)} bytes gzip`)
+say(
+  `done in ${((Date.now() - started) / 1000).toFixed(1)} s, ${files.reduce((sum, file) => sum + file.gzip, 0)} bytes gzip`,
+)

@@ -74,8 +74,13 @@ const _: () = assert!(
     "`store::pack` has 12 bits for a name"
 );
 const _: () = assert!(
-    FRAME_BYTES_CEILING < 1 << 26,
-    "`store::pack` has 26 bits for an offset"
+    STRING_BYTES_CEILING < 1 << 26,
+    "`store::pack` has 26 bits for a position"
+);
+const _: () = assert!(
+    EVENT_BYTES_CEILING + 6 * (EVENT_NAME_BYTES_MAX + 2 * ORIGIN_ID_BYTES_MAX) + 512
+        <= STRING_BYTES_CEILING,
+    "an accepted event can be read again, whatever its escapes"
 );
 
 /// The limits that a deployment can set.

@@ -2,7 +2,11 @@
 // `edge::js`, which documents them.
 
 /** @param {any} sql @param {string} statement @param {unknown[]} params */
-export const query = (sql, statement, params) => sql.exec(statement, ...params).raw().toArray()
+export const query = (sql, statement, params) =>
+  sql
+    .exec(statement, ...params)
+    .raw()
+    .toArray()
 
 /** @param {any} storage @param {string[]} statements @param {unknown[][]} params */
 export const transact = (storage, statements, params) => {

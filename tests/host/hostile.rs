@@ -17,6 +17,7 @@ use crate::host_sql::{Binding, HostSql, HostText};
 const STORE: &str = "quiet-store";
 const BACKEND: &str = "backend-of-the-room--";
 const EVENTS: i64 = 3;
+const NOW_MS: u64 = 1_795_342_751_954;
 
 /// A store of three events with a connection for hostile frames and two that listen.
 struct Room {
@@ -44,8 +45,8 @@ impl Room {
         let fresh = BackendId::stored(BACKEND.to_owned());
         let (store, _) = EventStore::open(sql.clone(), StoreId::new(STORE), fresh).unwrap();
         let mut backend = SyncBackend::new(store, Limits::default());
-        let listeners = [Family::Rpc, Family::Plain].map(|family| backend.connect(family));
-        let hostile = backend.connect(family);
+        let listeners = [Family::Rpc, Family::Plain].map(|family| backend.connect(family, NOW_MS));
+        let hostile = backend.connect(family, NOW_MS);
         let mut room = Self {
             sql,
             backend,
@@ -68,8 +69,7 @@ impl Room {
 
     fn turn(&mut self, from: ConnectionId, frame: Frame<'_>) -> Outcome {
         let mut out: Vec<Output<HostText>> = Vec::new();
-        self.backend
-            .on_frame(from, frame, 1_795_342_751_954, &mut out);
+        self.backend.on_frame(from, frame, NOW_MS, &mut out);
         let mut outcome = Outcome::default();
         for output in out {
             match output {
@@ -116,7 +116,7 @@ impl Room {
             }
         }
         if outcome.is_closed {
-            self.hostile = self.backend.connect(self.family);
+            self.hostile = self.backend.connect(self.family, NOW_MS);
         }
         self.check();
         outcome
@@ -190,15 +190,6 @@ fn is_push_ack(family: Family, answer: &str) -> bool {
 
 /// The sequence numbers of a page, however odd its args are; `None` for another frame.
 fn pages(frame: &str) -> Option<Vec<i64>> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Page<'a> {
-        Rpc {
-            #[serde(borrow)]
-            values: [Batch<'a>; 1],
-        },
-        Plain(#[serde(borrow)] Batch<'a>),
-    }
     #[derive(Deserialize)]
     struct Batch<'a> {
         #[serde(borrow)]

@@ -6,9 +6,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
-use livestore_sync_worker::event::{BackendId, StoreId};
+use livestore_sync_worker::event::{BackendId, Event, StoreId};
+use livestore_sync_worker::eventlog::split;
 use livestore_sync_worker::limits::{
-    ATTACHMENT_BYTES_MAX, Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, WINDOW_PAGES,
+    ATTACHMENT_BYTES_MAX, Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PULL_PATIENCE_MS, WINDOW_PAGES,
 };
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation};
@@ -115,6 +116,11 @@ enum Op {
         kind: PushKind,
         claim: Claim,
     },
+    /// Pushes one after the other, without an acknowledgement by anyone.
+    PushMany {
+        client: u8,
+        pushes: u8,
+    },
     Pull {
         client: u8,
         second: bool,
@@ -147,6 +153,9 @@ enum Op {
         skip: u8,
         count: u8,
         after: bool,
+    },
+    Wait {
+        ms: u16,
     },
     SetClock {
         ms: u32,
@@ -185,7 +194,7 @@ struct Pull {
     state: State,
     /// Chunks that the client has not acknowledged.
     unacked: u32,
-    /// Pages on their way as this life of the object can know.
+    /// The same as this life of the object can know.
     window: u32,
     /// Whether it started beyond the head.
     is_ahead: bool,
@@ -200,6 +209,8 @@ struct Socket {
     kept: String,
     pulls: Vec<Pull>,
     first_request: Option<u64>,
+    /// Since when its client has been expected to pull.
+    awaiting_pull_since_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -227,6 +238,8 @@ struct World {
     kept_head: i64,
     now_ms: u64,
     is_resume_due: bool,
+    /// Who must be closed in the turn to come.
+    overdue: BTreeSet<usize>,
     seen: Seen,
 }
 
@@ -241,16 +254,21 @@ struct Seen {
     /// Pages that came after an eviction, to a pull from before it.
     pages_after_waking: u32,
     full_windows: u32,
+    /// Broadcasts that had to wait for acknowledgements.
+    slow_listeners: u32,
     /// Pushes during which some pull had pages to come.
     pushes_while_paging: u32,
     storage_failures: u32,
+    /// Connections closed because storage failed.
     closed: u32,
+    /// Connections closed because they never pulled.
+    overdue: u32,
     /// Pulls from beyond the head that were overtaken by it.
     overtaken: u32,
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u32; 11] {
+    fn counts(&mut self) -> [&mut u32; 13] {
         [
             &mut self.appended,
             &mut self.repeated,
@@ -259,9 +277,11 @@ impl Seen {
             &mut self.pages,
             &mut self.pages_after_waking,
             &mut self.full_windows,
+            &mut self.slow_listeners,
             &mut self.pushes_while_paging,
             &mut self.storage_failures,
             &mut self.closed,
+            &mut self.overdue,
             &mut self.overtaken,
         ]
     }
@@ -349,6 +369,7 @@ impl World {
             kept_head,
             now_ms: 1_795_345_151_954,
             is_resume_due: false,
+            overdue: BTreeSet::new(),
             seen: Seen::default(),
         }
     }
@@ -379,6 +400,12 @@ impl World {
                 kind,
                 claim,
             } => self.push(client, second, &kind, claim),
+            Op::PushMany { client, pushes } => {
+                for _ in 0..pushes {
+                    let sizes = Sizes::Few(1);
+                    self.push(client, false, &PushKind::Right { sizes }, Claim::Right);
+                }
+            }
             Op::Pull {
                 client,
                 second,
@@ -405,6 +432,7 @@ impl World {
                 self.sql
                     .fail_run(usize::from(skip), usize::from(count), when);
             }
+            Op::Wait { ms } => self.now_ms += u64::from(ms),
             Op::SetClock { ms } => self.now_ms = 1_700_000_000_000 + u64::from(ms),
         }
         self.check();
@@ -448,6 +476,7 @@ impl World {
             kept,
             pulls: Vec::new(),
             first_request: None,
+            awaiting_pull_since_ms: (family == Family::Rpc).then_some(self.now_ms),
         });
     }
 
@@ -568,6 +597,7 @@ impl World {
             claim
         };
         let expected = self.expect_push(&events, claim, frame.len());
+        self.expect_overdue(index, claim, frame.len());
         let turn = self.send(index, &frame);
         self.finish_push(index, &id, generation, expected, turn);
     }
@@ -670,6 +700,27 @@ impl World {
         }
     }
 
+    /// Foresees whom the next push finds without a pull for too long.
+    fn expect_overdue(&mut self, index: usize, claim: Claim, frame_bytes: usize) {
+        if claim == Claim::ForeignStore || frame_bytes > LIMITS.frame_bytes_max {
+            return;
+        }
+        if claim == Claim::NoBackend {
+            // One that has pulled before would know the backend id.
+            self.socket(index).awaiting_pull_since_ms = None;
+        }
+        let now_ms = self.now_ms;
+        for (index, client) in self.clients.iter().enumerate() {
+            let since = client
+                .socket
+                .as_ref()
+                .and_then(|socket| socket.awaiting_pull_since_ms);
+            if since.is_some_and(|since| now_ms.saturating_sub(since) > PULL_PATIENCE_MS) {
+                self.overdue.insert(index);
+            }
+        }
+    }
+
     fn expect_push(&self, events: &[Sample], claim: Claim, frame_bytes: usize) -> Expected {
         let head = self.head();
         let bytes = |event: &Sample| {
@@ -682,6 +733,9 @@ impl World {
         let Some(first) = events.first() else {
             return Expected::Stored(Vec::new());
         };
+        if claim == Claim::WrongBackend {
+            return Expected::Mismatch;
+        }
         let numbers = 1..=(1_i64 << 53) - 1;
         let is_chain = events.len() <= 600
             && first.parent_seq_num >= 0
@@ -695,9 +749,6 @@ impl World {
                 .all(|pair| pair[1].parent_seq_num == pair[0].seq_num);
         if !is_chain {
             return Expected::Unknown;
-        }
-        if claim == Claim::WrongBackend {
-            return Expected::Mismatch;
         }
         let parent = first.parent_seq_num;
         let ahead = Expected::Ahead { head, parent };
@@ -795,10 +846,9 @@ impl World {
                 created_at,
             });
         }
-        // Who has to get it: who is not paging now.
-        let due: Vec<(usize, Option<String>)> = self.live_pulls();
         let plain: Vec<usize> = self.plain_listeners();
         self.seen.pushes_while_paging += u32::from(!new.is_empty() && self.is_paging());
+        self.send_back_to_paging(&new);
         self.receive(&turn, Some((id, &new)));
         if !new.is_empty() {
             for listener in plain {
@@ -813,21 +863,6 @@ impl World {
                         )
                 });
                 assert!(count.count() == 1 || turn.closed.contains(&listener));
-            }
-            for (listener, pull) in due {
-                let Some(socket) = &self.clients[listener].socket else {
-                    continue;
-                };
-                let pull = socket
-                    .pulls
-                    .iter()
-                    .find(|other| Some(&other.id) == pull.as_ref())
-                    .unwrap();
-                let is_behind = pull.last < self.last_stored();
-                assert!(
-                    !is_behind || pull.state == State::Paging,
-                    "{pull:?} is behind"
-                );
             }
             if let Some(answer) = answer {
                 let own: Vec<usize> = (0..turn.frames.len())
@@ -854,16 +889,29 @@ impl World {
         pulls.any(|pull| pull.state == State::Paging)
     }
 
-    fn live_pulls(&self) -> Vec<(usize, Option<String>)> {
-        let mut live = Vec::new();
-        for (index, client) in self.clients.iter().enumerate() {
-            for pull in client.socket.iter().flat_map(|socket| &socket.pulls) {
-                if pull.state == State::Live && client.tongue.generation(false) != Generation::V03 {
-                    live.push((index, Some(pull.id.clone())));
+    /// Finds the live pulls that cannot take a push as it is: those whose cursor lies inside it, and
+    /// those with too much on its way. They read it from the log.
+    fn send_back_to_paging(&mut self, new: &[Sample]) {
+        let (Some(first), Some(last)) = (new.first(), new.last()) else {
+            return;
+        };
+        let json = batch_json(new);
+        let events: Vec<Event<'_>> = serde_json::from_str(&json).unwrap();
+        let pages = u32::try_from(split(Family::Rpc, &events).count()).unwrap();
+        for index in 0..self.clients.len() {
+            if self.is_plain(index) {
+                continue;
+            }
+            let sockets = self.clients[index].socket.iter_mut();
+            for pull in sockets.flat_map(|socket| &mut socket.pulls) {
+                let is_due = pull.state == State::Live && pull.last < last.seq_num;
+                let is_inside = pull.last > first.parent_seq_num;
+                if is_due && (is_inside || pull.window + pages > WINDOW_PAGES) {
+                    pull.state = State::Paging;
+                    self.seen.slow_listeners += u32::from(!is_inside);
                 }
             }
         }
-        live
     }
 
     /// 0.3 sockets that get broadcasts now: those with no pull under way.
@@ -947,6 +995,7 @@ impl World {
             }
             return;
         }
+        self.socket(index).awaiting_pull_since_ms = None;
         let last = cursor.unwrap_or(0).clamp(0, (1 << 53) - 1);
         self.socket(index).pulls.push(Pull {
             id: id.clone(),
@@ -1021,11 +1070,17 @@ impl World {
             ended.is_empty(),
             "pulls that are not live are told that they are done"
         );
+        let overdue = std::mem::take(&mut self.overdue);
+        self.seen.overdue += u32::try_from(overdue.len()).unwrap();
+        self.seen.closed += u32::try_from(turn.closed.difference(&overdue).count()).unwrap();
         assert!(
-            turn.closed.is_empty() || turn.has_failed,
+            overdue.is_subset(&turn.closed),
+            "{overdue:?} are not closed"
+        );
+        assert!(
+            overdue == turn.closed || turn.has_failed,
             "closed without a reason"
         );
-        self.seen.closed += u32::try_from(turn.closed.len()).unwrap();
         for index in &turn.closed {
             self.clients[*index].socket = None;
         }
@@ -1082,28 +1137,17 @@ impl World {
         pull.got_any = true;
         // 0.3 acknowledges nothing.
         pull.unacked += u32::from(family == Family::Rpc);
-        if pull.state == State::Live && *remaining > 0 {
-            assert!(
-                pull.is_ahead,
-                "only a pull that was ahead reads from the log again"
-            );
-            pull.state = State::Paging;
-            pull.window = 0;
-        }
+        pull.window += u32::from(family == Family::Rpc);
+        assert!(pull.window <= WINDOW_PAGES, "{pull:?}");
         match pull.state {
             State::Live => {
-                assert!(!events.is_empty(), "an empty broadcast");
+                assert!(!events.is_empty() && *remaining == 0, "no broadcast");
                 seen.broadcasts += 1;
                 seen.overtaken += u32::from(pull.is_ahead);
             }
             State::Paging => {
                 seen.pages += 1;
                 seen.pages_after_waking += u32::from(pull.has_slept);
-                pull.window += 1;
-                assert!(
-                    family == Family::Plain || pull.window <= WINDOW_PAGES,
-                    "{pull:?}"
-                );
                 let more = u64::try_from((last_stored - pull.last).max(0)).unwrap();
                 assert_eq!(*remaining, more, "{pull:?}");
                 if *remaining == 0 {
@@ -1205,6 +1249,7 @@ impl World {
         }
         .push(&id, None, &batch_json(&events));
         let expected = self.expect_push(&events, Claim::NoBackend, frame.len());
+        self.expect_overdue(index, Claim::NoBackend, frame.len());
         let turn = self.send(index, &frame);
         self.finish_push(index, &id, generation, expected, turn);
         if self.clients[index].socket.is_some() {
@@ -1506,6 +1551,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => client().prop_map(|client| Op::Disconnect { client }),
         12 => (client(), any::<bool>(), push_kind(), claim())
             .prop_map(|(client, second, kind, claim)| Op::Push { client, second, kind, claim }),
+        2 => (client(), 1..24_u8).prop_map(|(client, pushes)| Op::PushMany { client, pushes }),
         8 => pull.prop_map(|(client, second, from, live, claim, same_id)| Op::Pull {
             client, second, from, live, claim, same_id
         }),
@@ -1518,6 +1564,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Evict),
         3 => (0..4_u8, 1..4_u8, any::<bool>())
             .prop_map(|(skip, count, after)| Op::Fail { skip, count, after }),
+        2 => (0..8_000_u16).prop_map(|ms| Op::Wait { ms }),
         1 => any::<u32>().prop_map(|ms| Op::SetClock { ms }),
     ]
 }

@@ -155,6 +155,12 @@ describe('without CORS and without auth', () => {
     assert.equal(status, 101)
   })
 
+  it('a store id that is too long for a socket to remember is refused with a text', async () => {
+    const answer = await knock(server(), { target: sync('x'.repeat(20_000)), upgrade: 'websocket' })
+    assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} ${answer.body}`)
+    assert.notEqual(answer.body, '')
+  })
+
   it('names that are alike in table names are stores of their own', async () => {
     const storeIds = ['a-b', 'a_b', 'a.b', '', ' ', 'ä', '😀', "'; drop table context_7; --", 'x'.repeat(1_000)]
     for (const storeId of storeIds) {

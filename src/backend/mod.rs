@@ -11,20 +11,22 @@
 
 mod attachment;
 mod connection;
+mod deliver;
 
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
 
 use crate::event::{Batch, Event, SeqNum, StoreId};
-use crate::eventlog::{Admission, Refusal, admit, check_lifetime, split};
-use crate::limits::{ATTACHMENT_BYTES_MAX, Limits, TURN_BYTES_MAX};
+use crate::eventlog::{Admission, Refusal, admit, check_lifetime};
+use crate::limits::{ATTACHMENT_BYTES_MAX, Limits};
 use crate::store::EventStore;
-use crate::store::sql::{Sql, StoreError, Text as _};
+use crate::store::sql::{Sql, StoreError};
 use crate::wire::{
     self, Cursor, Failure, Family, Generation, Inbound, Malformed, PageInfo, RequestId, Requester,
 };
 use connection::{Connection, Subscription};
+use deliver::PageHeads;
 
 pub use connection::ConnectionId;
 
@@ -118,11 +120,6 @@ pub struct SyncBackend<S: Sql> {
     page_heads: PageHeads<S::Text>,
 }
 
-/// Page heads by request id, since clients of different sockets use the same few ids.
-struct PageHeads<T> {
-    recent: Option<(RequestId, T)>,
-}
-
 impl<S: Sql> SyncBackend<S> {
     /// The backend of an opened store, without connections.
     #[must_use]
@@ -134,7 +131,7 @@ impl<S: Sql> SyncBackend<S> {
             limits,
             connections: Vec::new(),
             last_page_tail,
-            page_heads: PageHeads { recent: None },
+            page_heads: PageHeads::new(),
         }
     }
 
@@ -352,84 +349,6 @@ impl<S: Sql> SyncBackend<S> {
         self.send(from, &wire::push_ack(requester), out);
     }
 
-    /// Sends a stored batch to every subscription that has everything before it, the pusher's first.
-    fn publish(
-        &mut self,
-        pusher: ConnectionId,
-        requester: &Requester,
-        batch: &Batch<'_>,
-        created_at: &str,
-        out: &mut Vec<Output<S::Text>>,
-    ) {
-        let mut rpc: Option<Vec<S::Text>> = None;
-        let mut plain: Option<Vec<S::Text>> = None;
-        let mut behind: Vec<(ConnectionId, RequestId)> = Vec::new();
-        let (store, tail) = (&self.store, &self.last_page_tail);
-        let ids = std::iter::once(pusher.index())
-            .chain((0..self.connections.len()).filter(|index| *index != pusher.index()));
-        // Sockets whose pull has the same request id get the very same text.
-        let mut recent: Option<(RequestId, Vec<S::Text>)> = None;
-        for index in ids {
-            let Some(Some(connection)) = self.connections.get_mut(index) else {
-                continue;
-            };
-            let to = ConnectionId::new(index);
-            match connection.family() {
-                Family::Plain => {
-                    if connection.subscriptions().is_empty() {
-                        let frames = plain.get_or_insert_with(|| {
-                            plain_frames(store, requester, batch, created_at)
-                        });
-                        out.extend(frames.iter().map(|frame| Output::Send {
-                            to,
-                            frame: frame.clone(),
-                        }));
-                    }
-                }
-                Family::Rpc => {
-                    for subscription in connection.subscriptions_mut() {
-                        if !subscription.is_caught_up() || subscription.after() >= batch.last() {
-                            continue;
-                        }
-                        let bodies = rpc
-                            .get_or_insert_with(|| bodies(store, Family::Rpc, batch, created_at));
-                        // Its cursor may have been beyond the head, and lie inside this batch; or it
-                        // acknowledges more slowly than others push.
-                        let straddles = subscription.after() > batch.parent();
-                        if straddles || !subscription.has_room_for(bodies.len()) {
-                            subscription.page_again();
-                            behind.push((to, subscription.requester().id.clone()));
-                            continue;
-                        }
-                        subscription.sent(batch.last(), bodies.len());
-                        let id = &subscription.requester().id;
-                        if recent.as_ref().is_none_or(|(known, _)| known != id) {
-                            let head = subscription.page_head();
-                            let frames = bodies
-                                .iter()
-                                .map(|body| S::Text::join(head, body, tail))
-                                .collect();
-                            recent = Some((id.clone(), frames));
-                        }
-                        if let Some((_, frames)) = &recent {
-                            out.extend(frames.iter().map(|frame| Output::Send {
-                                to,
-                                frame: frame.clone(),
-                            }));
-                        }
-                    }
-                }
-            }
-        }
-        for (to, id) in behind {
-            if let Some(connection) = self.connection_mut(to) {
-                connection.mark_changed();
-            }
-            self.go_on(to, &id, out);
-            self.remember(to, out);
-        }
-    }
-
     fn pull(
         &mut self,
         from: ConnectionId,
@@ -470,48 +389,6 @@ impl<S: Sql> SyncBackend<S> {
             return self.fail(from, requester, Failure::Unknown { message }, out);
         }
         self.send_pages(from, Some(&id), out);
-    }
-
-    /// Sends pages of one pull, or of all that have some to send, up to what one turn may.
-    fn send_pages(
-        &mut self,
-        to: ConnectionId,
-        only: Option<&RequestId>,
-        out: &mut Vec<Output<S::Text>>,
-    ) {
-        let store = &self.store;
-        let Some(Some(connection)) = self.connections.get_mut(to.index()) else {
-            return;
-        };
-        let family = connection.family();
-        let mut failed = None;
-        for subscription in connection.subscriptions_mut() {
-            if subscription.is_caught_up()
-                || only.is_some_and(|only| *only != subscription.requester().id)
-            {
-                continue;
-            }
-            match send_turn(store, family, &self.last_page_tail, to, subscription, out) {
-                // 0.3 has no acknowledgements: the next pages follow in a turn of their own.
-                Ok(Sent::Window) if family == Family::Plain => out.push(Output::Resume),
-                Ok(Sent::Window | Sent::Everything) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        connection.remove_finished();
-        if let Some(error) = failed {
-            self.close_after_failure(to, "a pull", &error, out);
-        }
-    }
-
-    /// Sends more pages of a pull if there are some and enough of those before have arrived.
-    fn go_on(&mut self, to: ConnectionId, id: &RequestId, out: &mut Vec<Output<S::Text>>) {
-        let subscription = self
-            .connection_mut(to)
-            .and_then(|connection| connection.find_mut(id));
-        if subscription.is_some_and(|subscription| subscription.is_ready()) {
-            self.send_pages(to, Some(id), out);
-        }
     }
 
     fn acknowledge(&mut self, from: ConnectionId, id: &RequestId, out: &mut Vec<Output<S::Text>>) {
@@ -701,103 +578,6 @@ impl<S: Sql> SyncBackend<S> {
     fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection<S::Text>> {
         self.connections.get_mut(id.index())?.as_mut()
     }
-}
-
-impl<T: Clone> PageHeads<T> {
-    fn text<S: Sql<Text = T>>(&mut self, store: &EventStore<S>, requester: &Requester) -> T {
-        match &self.recent {
-            Some((id, text)) if *id == requester.id && requester.generation != Generation::V03 => {
-                text.clone()
-            }
-            _ => {
-                let text = store.text(&wire::page_head(requester));
-                if requester.generation != Generation::V03 {
-                    self.recent = Some((requester.id.clone(), text.clone()));
-                }
-                text
-            }
-        }
-    }
-}
-
-/// How far a turn got with one pull.
-enum Sent {
-    /// To the end of the log.
-    Everything,
-    /// As far as may be on its way at once.
-    Window,
-}
-
-fn send_turn<S: Sql>(
-    store: &EventStore<S>,
-    family: Family,
-    last_page_tail: &S::Text,
-    to: ConnectionId,
-    subscription: &mut Subscription<S::Text>,
-    out: &mut Vec<Output<S::Text>>,
-) -> Result<Sent, StoreError> {
-    let mut bytes = 0;
-    loop {
-        let page = store.page(family, subscription.after())?;
-        let info = PageInfo::remaining(store.last_stored().since(page.last));
-        let tail = match info {
-            PageInfo::NoMore if family == Family::Rpc => last_page_tail.clone(),
-            _ => store.text(&wire::page_tail(
-                subscription.requester(),
-                info,
-                store.backend_id(),
-            )),
-        };
-        let items = page.items.unwrap_or_else(|| store.text(""));
-        let frame = S::Text::join(subscription.page_head(), &items, &tail);
-        out.push(Output::Send { to, frame });
-        subscription.sent(page.last, 1);
-        if info == PageInfo::NoMore {
-            if !subscription.finish_paging() {
-                let done = wire::pull_done(subscription.requester());
-                out.extend(done.map(|done| Output::Send {
-                    to,
-                    frame: store.text(&done),
-                }));
-            }
-            return Ok(Sent::Everything);
-        }
-        bytes += page.bytes;
-        let window_is_full = family == Family::Rpc && subscription.is_window_full();
-        if bytes >= TURN_BYTES_MAX || window_is_full {
-            return Ok(Sent::Window);
-        }
-    }
-}
-
-/// The pages of a pushed batch, without envelopes.
-fn bodies<S: Sql>(
-    store: &EventStore<S>,
-    family: Family,
-    batch: &Batch<'_>,
-    created_at: &str,
-) -> Vec<S::Text> {
-    let mut text = String::new();
-    split(family, batch.events())
-        .map(|events| {
-            text.clear();
-            wire::encode_items(family, events, created_at, &mut text);
-            store.text(&text)
-        })
-        .collect()
-}
-
-/// The one frame in which 0.3 sockets get a pushed batch.
-fn plain_frames<S: Sql>(
-    store: &EventStore<S>,
-    pusher: &Requester,
-    batch: &Batch<'_>,
-    created_at: &str,
-) -> Vec<S::Text> {
-    let (mut frame, tail) = wire::plain_broadcast(pusher);
-    wire::encode_items(Family::Plain, batch.events(), created_at, &mut frame);
-    frame.push_str(&tail);
-    vec![store.text(&frame)]
 }
 
 /// ISO 8601 in UTC with milliseconds, as JavaScript prints it.
