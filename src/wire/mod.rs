@@ -10,6 +10,7 @@
 //! | [`Generation::V04`] | 0.4.x (Effect 3 RPC) | `Request.id` is a JSON string |
 //! | [`Generation::V05`] | the Effect 4 line | `Request.id` is a JSON number |
 
+mod object;
 mod rpc;
 mod v03;
 mod v04;
@@ -75,7 +76,12 @@ impl RequestId {
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
         let first = json.bytes().next()?;
-        let is_id = first == b'"' || first == b'-' || first.is_ascii_digit();
+        let is_id = match first {
+            // Half of a surrogate pair is no text that could be echoed.
+            b'"' => !json.contains('\\') || serde_json::from_str::<String>(json).is_ok(),
+            b'-' | b'0'..=b'9' => true,
+            _ => false,
+        };
         (is_id && json.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(json.into()))
     }
 

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::object::Object;
 use super::{
     Cursor, Generation, Inbound, ItemShape, Malformed, PageInfo, RequestId, Requester, json, quote,
 };
@@ -49,11 +50,11 @@ struct Payload<'a> {
     #[serde(default)]
     live: Option<bool>,
     #[serde(borrow, default)]
-    cursor: Option<EffectOption<CursorValue<'a>>>,
+    cursor: Option<Object<EffectOption<Object<CursorValue<'a>>>>>,
     #[serde(borrow, default)]
-    batch: Option<Vec<Event<'a>>>,
+    batch: Option<Vec<Object<Event<'a>>>>,
     #[serde(borrow, default)]
-    backend_id: Option<EffectOption<Text<'a>>>,
+    backend_id: Option<Object<EffectOption<Text<'a>>>>,
 }
 
 /// `{"_tag":"None"}` or `{"_tag":"Some","value":…}`.
@@ -116,14 +117,14 @@ fn decode_ack(text: &str) -> Option<Inbound<'_>> {
 }
 
 fn decode_one(text: &str) -> Inbound<'_> {
-    match serde_json::from_str::<Envelope<'_, Payload<'_>>>(text) {
-        Ok(envelope) => interpret(envelope),
+    match serde_json::from_str::<Object<Envelope<'_, Object<Payload<'_>>>>>(text) {
+        Ok(Object(envelope)) => interpret(envelope),
         Err(_) => explain(text),
     }
 }
 
 /// Reads a message whose payload, if it has one, is of the right types.
-fn interpret<'a>(envelope: Envelope<'a, Payload<'a>>) -> Inbound<'a> {
+fn interpret<'a>(envelope: Envelope<'a, Object<Payload<'a>>>) -> Inbound<'a> {
     let outcome = match envelope.message_tag.as_ref() {
         "Request" => match requester(envelope.id) {
             Err(malformed) => Err(malformed),
@@ -145,7 +146,7 @@ fn interpret<'a>(envelope: Envelope<'a, Payload<'a>>) -> Inbound<'a> {
 fn request<'a>(
     requester: Requester,
     tag: Option<Cow<'a, str>>,
-    payload: Option<Payload<'a>>,
+    payload: Option<Object<Payload<'a>>>,
 ) -> Result<Inbound<'a>, Malformed> {
     let tag = tag.unwrap_or(Cow::Borrowed("undefined"));
     if tag != PULL && tag != PUSH {
@@ -155,7 +156,7 @@ fn request<'a>(
             Generation::V03 | Generation::V04 => Malformed::Message { message },
         });
     }
-    let Some(payload) = payload else {
+    let Some(Object(payload)) = payload else {
         return Err(missing(requester, &tag, "payload"));
     };
     let Some(store_id) = payload.store_id else {
@@ -165,10 +166,10 @@ fn request<'a>(
         let Some(live) = payload.live else {
             return Err(missing(requester, &tag, "payload.live"));
         };
-        let Some(cursor) = payload.cursor else {
+        let Some(Object(cursor)) = payload.cursor else {
             return Err(missing(requester, &tag, "payload.cursor"));
         };
-        let cursor = cursor.into_option().map(|value| Cursor {
+        let cursor = cursor.into_option().map(|Object(value)| Cursor {
             backend_id: Some(value.backend_id),
             // Below the first event is from the first event; beyond any number is beyond the head.
             after: SeqNum::clamped(value.event_sequence_number),
@@ -180,13 +181,14 @@ fn request<'a>(
             cursor,
         })
     } else {
-        let Some(events) = payload.batch else {
+        let Some(batch) = payload.batch else {
             return Err(missing(requester, &tag, "payload.batch"));
         };
-        let Some(backend_id) = payload.backend_id else {
+        let Some(Object(backend_id)) = payload.backend_id else {
             return Err(missing(requester, &tag, "payload.backendId"));
         };
         let backend_id = backend_id.into_option().map(|Text(id)| id);
+        let events = batch.into_iter().map(|Object(event)| event).collect();
         Ok(Inbound::Push {
             requester,
             store_id: Some(store_id),
@@ -198,8 +200,8 @@ fn request<'a>(
 
 /// Finds out why a message could not be read, and whose it is.
 fn explain(text: &str) -> Inbound<'_> {
-    let envelope = match serde_json::from_str::<Envelope<'_, &RawValue>>(text) {
-        Ok(envelope) => envelope,
+    let envelope = match serde_json::from_str::<Object<Envelope<'_, &RawValue>>>(text) {
+        Ok(Object(envelope)) => envelope,
         Err(error) if error.is_data() => {
             return Inbound::Malformed(unknown_tag("undefined"));
         }
@@ -216,7 +218,7 @@ fn explain(text: &str) -> Inbound<'_> {
         // The payload of another message has no meaning, so it may be anything.
         return interpret(typed);
     };
-    match serde_json::from_str::<Payload<'_>>(raw.get()) {
+    match serde_json::from_str::<Object<Payload<'_>>>(raw.get()) {
         Ok(payload) => interpret(Envelope {
             payload: Some(payload),
             ..typed

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::object::Object;
 use super::{
     Cursor, Failure, Generation, Inbound, ItemShape, PageInfo, RequestId, Requester, quote,
 };
@@ -31,7 +32,7 @@ struct Message<'a> {
     #[serde(default, deserialize_with = "cursor")]
     cursor: Option<i64>,
     #[serde(borrow, default)]
-    batch: Option<Vec<Event<'a>>>,
+    batch: Option<Vec<Object<Event<'a>>>>,
 }
 
 /// Absent is from the start; a `null` is no cursor that a client sends, so the message is none.
@@ -50,7 +51,7 @@ fn cursor<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i6
 }
 
 pub(super) fn decode(text: &str) -> Inbound<'_> {
-    let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
+    let Ok(Object(message)) = serde_json::from_str::<Object<Message<'_>>>(text) else {
         return Inbound::Nothing;
     };
     let json = message.request_id.get();
@@ -76,7 +77,7 @@ pub(super) fn decode(text: &str) -> Inbound<'_> {
                 requester,
                 store_id: None,
                 backend_id: None,
-                events,
+                events: events.into_iter().map(|Object(event)| event).collect(),
             },
             None => Inbound::Nothing,
         },

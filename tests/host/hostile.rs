@@ -26,6 +26,8 @@ struct Room {
     family: Family,
     hostile: ConnectionId,
     listeners: [ConnectionId; 2],
+    /// What is kept with the sockets, the hostile one first.
+    kept: [String; 3],
     next_id: u64,
 }
 
@@ -47,12 +49,15 @@ impl Room {
         let mut backend = SyncBackend::new(store, Limits::default());
         let listeners = [Family::Rpc, Family::Plain].map(|family| backend.connect(family, NOW_MS));
         let hostile = backend.connect(family, NOW_MS);
+        let sockets = [hostile, listeners[0], listeners[1]];
+        let kept = sockets.map(|socket| backend.attachment(socket).unwrap());
         let mut room = Self {
             sql,
             backend,
             family,
             hostile,
             listeners,
+            kept,
             next_id: 900,
         };
         let events: Vec<Sample> = (1..=EVENTS).map(Sample::new).collect();
@@ -85,8 +90,13 @@ impl Room {
                     outcome.is_closed = true;
                 }
                 Output::Remember { connection } => {
-                    let kept = self.backend.attachment(connection);
-                    assert!(kept.is_none_or(|kept| kept.len() <= ATTACHMENT_BYTES_MAX));
+                    if let Some(kept) = self.backend.attachment(connection) {
+                        assert!(kept.len() <= ATTACHMENT_BYTES_MAX);
+                        let [rpc, plain] = self.listeners;
+                        let sockets = [self.hostile, rpc, plain];
+                        let index = sockets.iter().position(|socket| *socket == connection);
+                        self.kept[index.unwrap()] = kept;
+                    }
                 }
                 Output::Resume | Output::Report(_) => {}
             }
@@ -112,11 +122,12 @@ impl Room {
         }
         for answer in &outcome.answers {
             if pages(answer).is_none() {
-                hear(self.family, answer);
+                hear(self.family, &as_javascript_reads(answer));
             }
         }
         if outcome.is_closed {
             self.hostile = self.backend.connect(self.family, NOW_MS);
+            self.kept[0] = self.backend.attachment(self.hostile).unwrap();
         }
         self.check();
         outcome
@@ -126,9 +137,24 @@ impl Room {
         self.attack(Frame::Text(text))
     }
 
+    /// The object leaves memory and comes back for its sockets.
+    fn evict(&mut self) {
+        let fresh = BackendId::stored("another-backend-id---".to_owned());
+        let (store, _) = EventStore::open(self.sql.clone(), StoreId::new(STORE), fresh).unwrap();
+        self.backend = SyncBackend::new(store, Limits::default());
+        let sockets = self
+            .kept
+            .each_ref()
+            .map(|kept| self.backend.reconnect(kept).unwrap());
+        [self.hostile, self.listeners[0], self.listeners[1]] = sockets;
+    }
+
     /// The connection answers, and the log can be read.
     fn check(&mut self) {
         self.next_id += 1;
+        if self.next_id % 3 == 0 {
+            self.evict();
+        }
         let generation = match (self.family, self.next_id % 2) {
             (Family::Plain, _) => Generation::V03,
             (Family::Rpc, 0) => Generation::V04,
@@ -185,7 +211,17 @@ fn speaker(generation: Generation) -> Speaker<'static> {
 }
 
 fn is_push_ack(family: Family, answer: &str) -> bool {
-    pages(answer).is_none() && matches!(hear(family, answer), Heard::PushDone { .. })
+    pages(answer).is_none()
+        && matches!(
+            hear(family, &as_javascript_reads(answer)),
+            Heard::PushDone { .. }
+        )
+}
+
+/// An id is echoed as it came, and JavaScript reads what serde does not: half a pair of surrogates,
+/// and numbers without bound.
+fn as_javascript_reads(frame: &str) -> String {
+    frame.replace("\\ud", "\\ue").replace("1e400", "1e300")
 }
 
 /// The sequence numbers of a page, however odd its args are; `None` for another frame.
@@ -359,26 +395,45 @@ mod answers {
     }
 
     #[test]
-    fn an_array_is_no_object() {
-        let event = r#"["n",{},4,3,"c","s"]"#;
-        let push = speaker(Generation::V04).push("\"1\"", None, &format!("[{event}]"));
-        let payload = r#"{"_tag":"Request","id":"1","tag":"SyncWsRpc.Pull","payload":["quiet-store",false,{"_tag":"None"},null,null]}"#;
+    fn an_array_is_no_message() {
         check_table(
             Family::Rpc,
             &[
-                ("[[\"Ping\",null,null,null,null]]", UNDEFINED),
-                (&push, Answer::Died),
-                (payload, Answer::Died),
+                (r#"[["Ping",null,null,null,null]]"#, UNDEFINED),
+                (r#"[["Eof"]]"#, UNDEFINED),
             ],
         );
-        let push = speaker(Generation::V03).push("\"1\"", None, &format!("[{event}]"));
         check_table(
             Family::Plain,
-            &[
-                (&push, Answer::Nothing),
-                ("[\"WSMessage.PullReq\",\"r\",null,null]", Answer::Nothing),
-            ],
+            &[(r#"["WSMessage.PullReq","r",1,null]"#, Answer::Nothing)],
         );
+    }
+
+    #[test]
+    fn an_array_is_no_payload() {
+        let payload = r#"["quiet-store",false,{"_tag":"None"},null,null]"#;
+        let cursor = r#"{"storeId":"quiet-store","live":false,"cursor":["None"]}"#;
+        let value = r#"{"storeId":"quiet-store","live":false,"cursor":{"_tag":"Some","value":["backend-of-the-room--",1]}}"#;
+        for payload in [payload, cursor, value] {
+            let pull = format!(
+                r#"{{"_tag":"Request","id":1,"tag":"SyncWsRpc.Pull","payload":{payload}}}"#
+            );
+            check_table(Family::Rpc, &[(&pull, Answer::Died)]);
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_event() {
+        let batch = r#"[["n",{},4,3,"c","s"]]"#;
+        for (generation, answer) in [
+            (Generation::V03, Answer::Nothing),
+            (Generation::V04, Answer::Died),
+            (Generation::V05, Answer::Died),
+        ] {
+            let speaker = speaker(generation);
+            let push = speaker.push(&speaker.id(1), None, batch);
+            check_table(generation.family(), &[(&push, answer)]);
+        }
     }
 
     #[test]
@@ -480,12 +535,7 @@ mod answers {
                 for wrong in wrong.chain(strings).chain(numbers) {
                     let frame = frame.replace(field, &format!("{name}:{wrong}"));
                     let heard = Room::ask(Family::Rpc, &frame);
-                    let expected = if *wrong == "1e400" && false {
-                        Answer::SyntaxDefect
-                    } else {
-                        Answer::Died
-                    };
-                    assert_eq!(answer(&heard), expected, "{frame}: {heard:?}");
+                    assert_eq!(answer(&heard), Answer::Died, "{frame}: {heard:?}");
                     assert_eq!(heard[0].id(), Some(id.as_str()));
                     count += 1;
                 }

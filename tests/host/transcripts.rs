@@ -1084,6 +1084,9 @@ fn is_end(frame: &Value, id: &Value) -> bool {
         && frame["exit"]["_tag"] == "Success"
 }
 
+/// When the replay begins; it takes as long as the recording did.
+const STARTED_MS: u64 = 1_795_342_751_954;
+
 /// A store that is replayed to.
 struct Replay {
     sql: HostSql,
@@ -1128,7 +1131,7 @@ impl Replay {
             family,
             sockets: BTreeMap::new(),
             ours: BTreeMap::new(),
-            now_ms: 1_795_342_751_954,
+            now_ms: STARTED_MS,
         }
     }
 
@@ -1170,7 +1173,6 @@ impl Replay {
     }
 
     fn turn(&mut self, work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Vec<Output<HostText>>)) {
-        self.now_ms += 7;
         let mut out = Vec::new();
         work(&mut self.backend, &mut out);
         let mut is_resume_due = false;
@@ -1292,6 +1294,7 @@ fn replay(
         while let Some(next) = unseen.next_if(|next| next.at_ms() <= line.t_ms) {
             replay.act(next, generation);
         }
+        replay.now_ms = STARTED_MS + line.t_ms;
         let wire = recorded.entry(line.conn.clone()).or_default();
         match (line.dir.as_str(), line.kind.as_str()) {
             ("s2c", "ws-open") => replay.connect(&line.conn),

@@ -357,6 +357,11 @@ for (const generation of rpcGenerations) {
           frames: [pushWith({ name: 'n'.repeat(5_000) })],
           answers: refused('batch\\[0\\]\\.name'),
         },
+        ...['clientId', 'sessionId'].map((key) => ({
+          what: `with a ${key} of 2,000 bytes`,
+          frames: [pushWith({ [key]: 'c'.repeat(2_000) })],
+          answers: refused(`batch\\[0\\]\\.${key}`),
+        })),
         {
           what: 'with a name that is no Unicode text',
           frames: [JSON.stringify(pushWith({ name: 'LONE' })).replace('LONE', '\\ud800')],
@@ -570,7 +575,7 @@ describe('texts that are hard to write', () => {
   const events: ReadonlyArray<(seqNum: number) => string> = [
     field({ name: hard, clientId: hard, sessionId: hard, args: { [hard]: hard } }),
     field({ name: '', clientId: '', sessionId: '', args: '' }),
-    field({ clientId: '\u0001'.repeat(200_000), sessionId: '"'.repeat(500_000) }),
+    field({ name: '\u0001'.repeat(4_000), clientId: '\u0001'.repeat(1_000), sessionId: '"'.repeat(1_000) }),
     raw('"\\ud800 \\udc00 \\/ \\u0041"'),
     raw('{"a":1,"a":2,"__proto__":{"b":3},"constructor":null}'),
     raw(' [ 1 ,\n2.50 , -0 , 1e-7 , 12345678901234567890123 ]\t'),

@@ -103,6 +103,26 @@ for (const generation of rpcGenerations) {
       assertEvents(received, [...events, ...batchOf(6_000)])
     })
 
+    it('that acknowledges nothing is sent a bounded part of what is pushed, and the rest in order once it does', async () => {
+      const storeId = freshStoreId()
+      const [peer, pusher] = [
+        await Peer.connect(server, generation, storeId),
+        await Peer.connect(server, 'v04', storeId),
+      ]
+      peer.pull({ live: true })
+      await peer.settled()
+      for (let head = 0; head < 200; head += 1) await pusher.pushed(batchOf(head))
+      const sent = await peer.settled()
+      assert.ok(sent.length > 0 && sent.length <= 20, `${sent.length} pages are on their way`)
+      const owed = pagesIn(sent)
+      for (const page of owed) peer.ack(page.request)
+      const rest = await peer.drained()
+      assertEvents([...eventsIn(sent), ...eventsIn(rest)], batchOf(0, 200))
+      assert.ok(pagesIn(rest).length <= 4, 'what it had to wait for comes in full pages')
+      await pusher.pushed(batchOf(200))
+      assertEvents(eventsIn(await peer.settled()), batchOf(200))
+    })
+
     it('whose cursor is beyond the head gets what comes after its cursor, and only that', async () => {
       const storeId = freshStoreId()
       const pusher = await Peer.connect(server, 'v04', storeId)

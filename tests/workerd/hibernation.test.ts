@@ -75,7 +75,6 @@ describe('after 10 s without an event', { concurrency: true }, () => {
     it(`a store with live pulls of every generation is dropped, and a push of its ${pushing} socket reaches each once`, async () => {
       const storeId = freshStoreId()
       const peers = await connectLive(storeId)
-      const silent = await connect('v04', storeId)
       const pusher = peers.find((peer) => peer.generation === pushing)!
       const others = peers.filter((peer) => peer !== pusher)
       await pusher.pushed(batchOf(0, 2))
@@ -87,14 +86,13 @@ describe('after 10 s without an event', { concurrency: true }, () => {
       assertOwnPush(pusher, woken.frames, woken.answer, batchOf(2))
       if (pushing === 'v03') await assertDelivered([pusher], batchOf(2))
       await assertDelivered(others, batchOf(2))
-      assert.deepEqual(await startsOf(server, storeId), [0, 4], 'the push met an object that had to be built anew')
+      assert.deepEqual(await startsOf(server, storeId), [0, 3], 'the push met an object that had to be built anew')
 
       const warm = await pusher.pushed(batchOf(3, 3))
       assertOwnPush(pusher, warm.frames, warm.answer, batchOf(3, 3))
       if (pushing === 'v03') await assertDelivered([pusher], batchOf(3, 3))
       await assertDelivered(others, batchOf(3, 3))
-      assert.deepEqual(await silent.settled(), [], 'a socket without a pull gets nothing')
-      assert.deepEqual(await startsOf(server, storeId), [0, 4])
+      assert.deepEqual(await startsOf(server, storeId), [0, 3])
       assertEvents(await logOf(server, storeId), batchOf(0, 6))
     })
   }
@@ -128,6 +126,34 @@ describe('after 10 s without an event', { concurrency: true }, () => {
     assert.equal(pageIn(await peer.client.next())?.remaining, 0)
     assert.deepEqual(await startsOf(server, storeId), [0, 1])
   })
+
+  for (const [waitMs, starts] of [
+    [6_000, [0]],
+    [idleMs, [0, 5]],
+  ] as const) {
+    it(`a socket that has not pulled for ${waitMs} ms is closed at the next push, so that its client pulls again, and no other`, async () => {
+      const storeId = freshStoreId()
+      const [silent, onlyPushes, old, pulled, interrupted] = [
+        await connect('v04', storeId),
+        await connect('v05', storeId),
+        await connect('v03', storeId),
+        await connect('v04', storeId),
+        await connect('v05', storeId),
+      ]
+      pulled.pull()
+      interrupted.pull({ live: true })
+      interrupted.interrupt(1)
+      for (const peer of [pulled, interrupted]) await peer.settled()
+      await onlyPushes.pushed(batchOf(0))
+      assert.equal(silent.client.ended, undefined, 'it has time to pull')
+      await delay(waitMs)
+      assert.deepEqual((await onlyPushes.pushed(batchOf(1))).answer, pushedFrame('v05', 2))
+      assert.equal((await silent.client.closed).code, 1012)
+      assertEvents(eventsIn(await old.settled()), batchOf(0, 2))
+      for (const peer of [pulled, interrupted, onlyPushes]) assert.deepEqual(await peer.settled(), [])
+      assert.deepEqual(await startsOf(server, storeId), starts)
+    })
+  }
 
   for (const which of [['v04', 'v05'], ['v03']] as const) {
     it(`pings of ${which.join(' and ')} sockets are answered without keeping the store in memory or waking it`, async () => {

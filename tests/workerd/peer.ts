@@ -225,6 +225,18 @@ export class Peer {
     return frames.slice(0, -1)
   }
 
+  /** Like `settled`, but acknowledges every page, as a client does, until no more come. */
+  async drained(): Promise<readonly string[]> {
+    const all: string[] = []
+    for (;;) {
+      const frames = await this.settled()
+      all.push(...frames)
+      const pages = pagesIn(frames)
+      if (pages.length === 0) return all
+      if (this.generation !== 'v03') for (const page of pages) this.ack(page.request)
+    }
+  }
+
   /** Pushes `batch` and resolves with every frame up to its answer, that one included and parsed. */
   async pushed(
     batch: unknown,
