@@ -21,11 +21,11 @@ import { metrics, table } from './table.ts'
 import type { Name, Row } from './table.ts'
 
 const fast: Load = {
-  push1: { warm: 500, pushes: 2000 },
+  push1: { warm: 2000, pushes: 3000 },
   push100: { warm: 50, pushes: 600 },
   pull: { events: 20_000, warm: 3, pulls: 12 },
   fanout: { sockets: 100, warm: 30, pushes: 200 },
-  stores: { stores: 100, warm: 5, pushesEach: 30 },
+  stores: { stores: 100, warm: 20, pushesEach: 30 },
   first: { warm: 20, stores: 150 },
 }
 

@@ -8,8 +8,27 @@ export const query = (sql, statement, params) =>
     .raw()
     .toArray()
 
-/** @param {any} storage @param {string[]} statements @param {unknown[][]} params */
-export const transact = (storage, statements, params) => {
+/**
+ * Numbers of all steps lie in one array; where a step takes something else there is a NaN, and the thing is the next of
+ * `others`.
+ *
+ * @param {any} storage
+ * @param {string[]} statements
+ * @param {Uint32Array} counts
+ * @param {Float64Array} numbers
+ * @param {unknown[]} others
+ */
+export const transact = (storage, statements, counts, numbers, others) => {
+  let at = 0
+  let other = 0
+  const params = statements.map((_, step) => {
+    const values = new Array(counts[step])
+    for (let index = 0; index < values.length; index++) {
+      const number = numbers[at++]
+      values[index] = number === number ? number : others[other++]
+    }
+    return values
+  })
   const { sql } = storage
   storage.transactionSync(() => {
     for (let step = 0; step < statements.length; step++) sql.exec(statements[step], ...params[step])

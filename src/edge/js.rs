@@ -38,12 +38,15 @@ extern "C" {
         params: &Array,
     ) -> Result<Array, JsValue>;
 
-    /// Runs statements in one synchronous transaction.
+    /// Runs statements in one synchronous transaction. Numbers cross as one array, so that a step costs
+    /// few calls; a NaN among them stands for the next of `others`.
     #[wasm_bindgen(catch)]
     pub(super) fn transact(
         storage: &JsValue,
         statements: &Array,
-        params: &Array,
+        counts: &[u32],
+        numbers: &[f64],
+        others: &Array,
     ) -> Result<(), JsValue>;
 
     /// Three strings in one.

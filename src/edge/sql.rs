@@ -59,7 +59,8 @@ impl Sql for ObjectSql {
         params: &[Param<'_, JsText>],
         row: OnRow<'_, JsText>,
     ) -> Result<(), StoreError> {
-        let rows = js::query(&self.sql, statement, &bind(params)).map_err(failed)?;
+        let rows =
+            js::query(&self.sql, statement, &params.iter().map(bind).collect()).map_err(failed)?;
         for values in rows {
             let values: Vec<Value<JsText>> = Array::from(&values).iter().map(value).collect();
             row(&values);
@@ -67,27 +68,34 @@ impl Sql for ObjectSql {
         Ok(())
     }
 
+    #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
     fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
-        let (statements, params) = (Array::new(), Array::new());
+        let (statements, others) = (Array::new(), Array::new());
+        let (mut counts, mut numbers) = (Vec::with_capacity(steps.len()), Vec::with_capacity(16));
         for step in steps {
             statements.push(step.statement);
-            params.push(&bind(step.params));
+            counts.push(u32::try_from(step.params.len()).unwrap_or(u32::MAX));
+            for param in step.params {
+                if let Param::Int(integer) = param {
+                    numbers.push(*integer as f64);
+                } else {
+                    numbers.push(f64::NAN);
+                    others.push(&bind(param));
+                }
+            }
         }
-        js::transact(&self.storage, &statements, &params).map_err(failed)
+        js::transact(&self.storage, &statements, &counts, &numbers, &others).map_err(failed)
     }
 }
 
 #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
-fn bind(params: &[Param<'_, JsText>]) -> Array {
-    params
-        .iter()
-        .map(|param| match param {
-            Param::Int(integer) => JsValue::from_f64(*integer as f64),
-            Param::Text(text) => JsValue::from_str(text),
-            Param::Kept(text) => text.as_js().into(),
-            Param::Bytes(bytes) => Uint8Array::from(*bytes).into(),
-        })
-        .collect()
+fn bind(param: &Param<'_, JsText>) -> JsValue {
+    match param {
+        Param::Int(integer) => JsValue::from_f64(*integer as f64),
+        Param::Text(text) => JsValue::from_str(text),
+        Param::Kept(text) => text.as_js().into(),
+        Param::Bytes(bytes) => Uint8Array::from(*bytes).into(),
+    }
 }
 
 #[allow(clippy::cast_possible_truncation)] // `as` saturates, and numbers of these tables are integers.

@@ -130,6 +130,20 @@ export class RawClient {
     return this.closed
   }
 
+  /**
+   * Resolves with the server's goodbye, and hangs up. The local runtime itself hangs up only 10 s after it has closed a
+   * socket, unless it closed it while handling one of its frames.
+   */
+  async dismissed(deadlineMs = deadlineMsDefault): Promise<Closed> {
+    const deadline = performance.now() + deadlineMs
+    while (this.#socket.readyState === WebSocket.OPEN) {
+      if (performance.now() > deadline) throw new Error(`not within ${deadlineMs} ms: the server closes the connection`)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    this.terminate()
+    return this.closed
+  }
+
   /** Ends the connection without a word. */
   terminate(): void {
     this.#socket.terminate()

@@ -101,7 +101,7 @@ impl Speaker<'_> {
             }
         };
         let payload = json!({"storeId": self.store_id, "live": live, "cursor": cursor});
-        self.request(id, "Pull", &payload.to_string())
+        request(id, "Pull", &payload.to_string())
     }
 
     /// A push of `batch`, a JSON array of events.
@@ -116,13 +116,7 @@ impl Speaker<'_> {
         let store_id = Value::from(self.store_id);
         let payload =
             format!(r#"{{"storeId":{store_id},"batch":{batch},"backendId":{backend_id}}}"#);
-        self.request(id, "Push", &payload)
-    }
-
-    fn request(&self, id: &str, tag: &str, payload: &str) -> String {
-        format!(
-            r#"{{"_tag":"Request","id":{id},"tag":"SyncWsRpc.{tag}","payload":{payload},"headers":[]}}"#
-        )
+        request(id, "Push", &payload)
     }
 
     /// A ping that the runtime does not answer.
@@ -132,6 +126,12 @@ impl Speaker<'_> {
             Family::Rpc => r#"{ "_tag": "Ping" }"#,
         }
     }
+}
+
+fn request(id: &str, tag: &str, payload: &str) -> String {
+    format!(
+        r#"{{"_tag":"Request","id":{id},"tag":"SyncWsRpc.{tag}","payload":{payload},"headers":[]}}"#
+    )
 }
 
 /// Says that a page has arrived.

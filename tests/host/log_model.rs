@@ -2,6 +2,8 @@
 //! and connections, the object is evicted and wakes, storage fails. After each step everything that was
 //! sent and stored is compared with a plain list of events.
 
+mod histories;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -198,7 +200,8 @@ struct Pull {
     window: u32,
     /// Whether it started beyond the head.
     is_ahead: bool,
-    got_any: bool,
+    /// Pages and broadcasts it got.
+    chunks: u32,
     /// Whether the object left memory since it began.
     has_slept: bool,
 }
@@ -599,7 +602,7 @@ impl World {
         let expected = self.expect_push(&events, claim, frame.len());
         self.expect_overdue(index, claim, frame.len());
         let turn = self.send(index, &frame);
-        self.finish_push(index, &id, generation, expected, turn);
+        self.finish_push(index, &id, generation, expected, &turn);
     }
 
     /// The events of a push of this kind.
@@ -791,7 +794,7 @@ impl World {
         id: &str,
         generation: Generation,
         expected: Expected,
-        turn: Turn,
+        turn: &Turn,
     ) {
         let before = self.log.len();
         let answer = turn.frames.iter().position(|(to, heard)| {
@@ -849,7 +852,7 @@ impl World {
         let plain: Vec<usize> = self.plain_listeners();
         self.seen.pushes_while_paging += u32::from(!new.is_empty() && self.is_paging());
         self.send_back_to_paging(&new);
-        self.receive(&turn, Some((id, &new)));
+        self.receive(turn, Some((id, &new)));
         if !new.is_empty() {
             for listener in plain {
                 let count = turn.frames.iter().filter(|(to, heard)| {
@@ -1005,7 +1008,7 @@ impl World {
             unacked: 0,
             window: 0,
             is_ahead: last > head,
-            got_any: false,
+            chunks: 0,
             has_slept: false,
         });
         let turn = self.send(index, &frame);
@@ -1034,11 +1037,11 @@ impl World {
                     created_at,
                     ..
                 } => {
-                    let (pusher, new) = pushed.expect("a broadcast is of a push");
-                    let text = if pusher.starts_with('"') {
-                        pusher.to_owned()
+                    let (push_id, new) = pushed.expect("a broadcast is of a push");
+                    let text = if push_id.starts_with('"') {
+                        push_id.to_owned()
                     } else {
-                        format!("\"{pusher}\"")
+                        format!("\"{push_id}\"")
                     };
                     assert_eq!((id, *remaining, events.len()), (&text, 0, new.len()));
                     let tail = &self.log[self.log.len() - new.len()..];
@@ -1057,7 +1060,7 @@ impl World {
                 }
                 Heard::PushDone { id } | Heard::Failed { id, .. } => {
                     assert_eq!(
-                        pushed.map(|(pusher, _)| pusher),
+                        pushed.map(|(push_id, _)| push_id),
                         Some(id.as_str()),
                         "{heard:?}"
                     );
@@ -1121,7 +1124,7 @@ impl World {
         let mut seen = Seen::default();
         assert_ne!(pull.state, State::Done, "a page after the end");
         assert!(
-            !events.is_empty() || !pull.got_any,
+            !events.is_empty() || pull.chunks == 0,
             "an empty page after others"
         );
         assert!(events.len() <= PAGE_EVENTS_MAX as usize);
@@ -1134,7 +1137,7 @@ impl World {
             (family == Family::Rpc).then_some(BACKEND)
         );
         pull.last = events.last().map_or(pull.last, seq_num);
-        pull.got_any = true;
+        pull.chunks += 1;
         // 0.3 acknowledges nothing.
         pull.unacked += u32::from(family == Family::Rpc);
         pull.window += u32::from(family == Family::Rpc);
@@ -1251,7 +1254,7 @@ impl World {
         let expected = self.expect_push(&events, Claim::NoBackend, frame.len());
         self.expect_overdue(index, Claim::NoBackend, frame.len());
         let turn = self.send(index, &frame);
-        self.finish_push(index, &id, generation, expected, turn);
+        self.finish_push(index, &id, generation, expected, &turn);
         if self.clients[index].socket.is_some() {
             self.expect_interrupted(index, &id);
         }

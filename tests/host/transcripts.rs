@@ -149,7 +149,7 @@ const V03: &[Scenario] = &[
         &[Unseen::Pushed {
             at_ms: 0,
             events: (1, 4),
-            padding: 400000,
+            padding: 400_000,
             id: "900",
         }],
         &[],
@@ -1149,12 +1149,12 @@ impl Replay {
     }
 
     fn send(&mut self, conn: &str, frame: Frame<'_>) {
-        let (ping, pong) = self.family.auto_response();
+        let (ping, answer) = self.family.auto_response();
         if matches!(frame, Frame::Text(text) if text == ping) {
             // The runtime answers this one.
             let wire = self.ours.get_mut(conn).unwrap();
             wire.pings += 1;
-            return wire.sent(pong);
+            return wire.sent(answer);
         }
         let text = match frame {
             Frame::Text(text) => Some(text),
@@ -1456,7 +1456,7 @@ fn brief_batch(batch: &Value) -> String {
     let numbers: Vec<i64> = batch.as_array().unwrap().iter().map(number).collect();
     match numbers[..] {
         [] => "none".to_owned(),
-        [first, .., last] if numbers.is_sorted() && last - first + 1 == numbers.len() as i64 => {
+        [first, .., last] if numbers.windows(2).all(|pair| pair[1] == pair[0] + 1) => {
             format!("{first}-{last}")
         }
         _ => numbers

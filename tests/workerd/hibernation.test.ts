@@ -148,7 +148,7 @@ describe('after 10 s without an event', { concurrency: true }, () => {
       assert.equal(silent.client.ended, undefined, 'it has time to pull')
       await delay(waitMs)
       assert.deepEqual((await onlyPushes.pushed(batchOf(1))).answer, pushedFrame('v05', 2))
-      assert.equal((await silent.client.closed).code, 1012)
+      assert.equal((await silent.client.dismissed()).code, 1012)
       assertEvents(eventsIn(await old.settled()), batchOf(0, 2))
       for (const peer of [pulled, interrupted, onlyPushes]) assert.deepEqual(await peer.settled(), [])
       assert.deepEqual(await startsOf(server, storeId), starts)
@@ -228,7 +228,7 @@ function parts({ frames, answer }: { readonly frames: readonly string[]; readonl
 
 describe('when the object is dropped between any two frames', () => {
   /** What a client of each generation sends in one life; a step is one frame. */
-  const session = (generation: Generation): ReadonlyArray<(peer: Peer) => void> => {
+  const dialogue = (generation: Generation): ReadonlyArray<(peer: Peer) => void> => {
     const common: ReadonlyArray<(peer: Peer) => void> = [
       (peer) => peer.pull({ live: true }),
       (peer) => peer.push(batchOf(0, 120)),
@@ -255,13 +255,13 @@ describe('when the object is dropped between any two frames', () => {
     ]
   }
 
-  /** Everything that is sent during a session, one list per step. */
+  /** Everything that is sent during a dialogue, one list per step. */
   const run = async (storeId: string, generation: Generation, isDropped: boolean): Promise<readonly unknown[]> => {
     const peer = await connect(generation, storeId)
     const listener = await connect('v04', storeId)
     listener.pull({ live: true })
     const seen: unknown[] = [await listener.settled()]
-    for (const step of session(generation)) {
+    for (const step of dialogue(generation)) {
       if (isDropped) await server.evict(storeId)
       step(peer)
       seen.push([await peer.settled(), await listener.settled()])
@@ -274,13 +274,13 @@ describe('when the object is dropped between any two frames', () => {
   }
 
   for (const generation of generations) {
-    it(`a session of ${generation} gets the same frames as if it had stayed`, async () => {
+    it(`a dialogue in ${generation} gets the same frames as if it had stayed`, async () => {
       const [warm, dropped] = [freshStoreId(), freshStoreId()]
       const expected = await run(warm, generation, false)
       assert.deepEqual(await run(dropped, generation, true), expected)
-      assert.equal(expected.length, session(generation).length + 1)
+      assert.equal(expected.length, dialogue(generation).length + 1)
       assert.deepEqual(await startsOf(server, warm), [0])
-      assert.deepEqual(await startsOf(server, dropped), [0, ...session(generation).map(() => 2)])
+      assert.deepEqual(await startsOf(server, dropped), [0, ...dialogue(generation).map(() => 2)])
       assert.deepEqual(await logOf(server, dropped), await logOf(server, warm))
     })
   }
