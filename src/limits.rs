@@ -51,6 +51,13 @@ pub const STRING_BYTES_CEILING: usize = 2_000_000;
 /// `store`.
 pub const PACK_BYTES_MAX: usize = 1_000_000;
 
+/// Messages in one frame. *Source*: ours; clients send a few at most. Enforced by `wire`.
+pub const FRAME_MESSAGES_MAX: usize = 1_000;
+
+/// Bytes of a store id as JSON. *Source*: ours, so that it leaves room in an attachment. Enforced by
+/// `route`.
+pub const STORE_ID_BYTES_MAX: usize = 4_096;
+
 /// Bytes of a request id, as JSON. *Source*: ours; clients send counters and nanoids.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use crate::auth::{Denied, Facts};
 use crate::config::Config;
 use crate::event::StoreId;
-use crate::wire::Family;
+use crate::limits::STORE_ID_BYTES_MAX;
+use crate::wire::{Family, quote};
 
 /// What is known of a request before its store is.
 #[derive(Clone, Copy, Debug)]
@@ -291,6 +292,13 @@ fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
         };
         Answer::text(500, format!("Invalid search params: {what}"))
     })?;
+    let store_id_bytes = quote(query.store_id.as_str()).len();
+    if store_id_bytes > STORE_ID_BYTES_MAX {
+        let text = format!(
+            "storeId has {store_id_bytes} bytes as JSON, but at most {STORE_ID_BYTES_MAX} are accepted"
+        );
+        return Err(Answer::text(400, text));
+    }
     check_origin(config, request)?;
     authorize(config, request, &query, is_plain)?;
     if !has_binding {
@@ -459,6 +467,24 @@ mod tests {
                 "Failed dependency: Required Durable Object binding 'SYNC_BACKEND_DO' not available"
             )
         );
+    }
+
+    #[test]
+    fn a_store_id_leaves_room_in_an_attachment() {
+        let open = config(OPEN);
+        for (letter, longest) in [
+            ("a", STORE_ID_BYTES_MAX - 2),
+            ("%01", (STORE_ID_BYTES_MAX - 2) / 6),
+        ] {
+            for (letters, expected) in [(longest, 101), (longest + 1, 400)] {
+                let url = format!("/?transport=ws&storeId={}", letter.repeat(letters));
+                assert_eq!(
+                    status(&open, &request("GET", &url)),
+                    expected,
+                    "{letters} times {letter}"
+                );
+            }
+        }
     }
 
     #[test]

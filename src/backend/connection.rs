@@ -166,12 +166,14 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Takes note of a request, in case it is the first of this socket.
+    /// Takes note of a request, in case its id is the lowest of this socket.
     pub(super) fn note_request(&mut self, id: &RequestId) {
-        if self.first_request.is_none() {
-            self.first_request = id.counter();
-            self.changed |= self.first_request.is_some();
-        }
+        let lowest = match (id.counter(), self.first_request) {
+            (Some(counter), Some(first)) => Some(first.min(counter)),
+            (counter, first) => first.or(counter),
+        };
+        self.changed |= lowest != self.first_request;
+        self.first_request = lowest;
     }
 
     pub(super) fn awaiting_pull_since_ms(&self) -> Option<u64> {

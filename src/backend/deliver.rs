@@ -228,14 +228,8 @@ fn bodies<S: Sql>(
     batch: &Batch<'_>,
     created_at: &str,
 ) -> Vec<S::Text> {
-    let mut text = String::new();
-    split(family, batch.events())
-        .map(|events| {
-            text.clear();
-            wire::encode_items(family, events, created_at, &mut text);
-            store.text(&text)
-        })
-        .collect()
+    let pages = split(family, batch.events(), created_at);
+    pages.map(|page| store.text(&page)).collect()
 }
 
 /// The one frame in which 0.3 sockets get a pushed batch.

@@ -47,7 +47,12 @@ export const accept = (state, attachment) => {
 }
 
 /** @param {any} state */
-export const openSockets = (state) => state.getWebSockets().filter((socket) => socket.readyState === 1)
+export const openSockets = (state) => {
+  const sockets = state.getWebSockets()
+  // A number of an earlier life must not be taken for one of this.
+  for (const socket of sockets) socket.connection = -1
+  return sockets.filter((socket) => socket.readyState === WebSocket.OPEN)
+}
 
 /** @param {any} socket */
 export const attachmentOf = (socket) => {

@@ -222,6 +222,8 @@ impl SyncObject {
                 None => js::close(&socket, 1011, "invalid attachment: connect again"),
             }
         }
+        // The runtime may still answer the pings of a client that has left.
+        opened.auto_respond(&self.state);
         Some(opened)
     }
 

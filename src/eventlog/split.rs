@@ -2,30 +2,35 @@
 
 use crate::event::Event;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
-use crate::wire::{Family, item_overhead_bytes};
+use crate::wire::{Family, encode_item};
 
-/// Cuts `events` into pages of at most 100 events and 900,000 bytes; an event that is larger than
-/// that is alone in its page.
-pub fn split<'s, 'a>(
+/// The JSON items of `events`, cut into pages of at most 100 events and 900,000 bytes; an event that is
+/// larger than that is alone in its page. `created_at` is ISO 8601.
+pub fn split(
     family: Family,
-    events: &'s [Event<'a>],
-) -> impl Iterator<Item = &'s [Event<'a>]> {
+    events: &[Event<'_>],
+    created_at: &str,
+) -> impl Iterator<Item = String> {
     let budget = PAGE_BYTES_MAX - PAGE_OVERHEAD_BYTES;
-    let overhead = item_overhead_bytes(family);
-    let mut rest = events;
+    let mut rest = events.iter();
+    let mut next = String::new();
     std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fitting = rest
-            .iter()
-            .take(PAGE_EVENTS_MAX as usize)
-            .take_while(|event| {
-                bytes += event.content_bytes() + overhead;
-                bytes <= budget
-            })
-            .count();
-        let (page, after) = rest.split_at_checked(fitting.max(1))?;
-        rest = after;
-        Some(page)
+        let mut page = std::mem::take(&mut next);
+        let mut count = u32::from(!page.is_empty());
+        for event in rest.by_ref() {
+            let start = page.len();
+            if count > 0 {
+                page.push(',');
+            }
+            encode_item(family, event, created_at, &mut page);
+            if count > 0 && (count == PAGE_EVENTS_MAX || page.len() > budget) {
+                next.push_str(page.get(start + 1..).unwrap_or_default());
+                page.truncate(start);
+                return Some(page);
+            }
+            count += 1;
+        }
+        (count > 0).then_some(page)
     })
 }
 
@@ -33,30 +38,47 @@ pub fn split<'s, 'a>(
 mod tests {
     use super::*;
 
-    fn sizes(args: &[usize]) -> Vec<usize> {
-        let json: Vec<String> = args
+    fn sizes(names: &[(&str, usize)]) -> Vec<usize> {
+        let json: Vec<String> = names
             .iter()
-            .map(|bytes| {
-                let text = "x".repeat(*bytes);
-                format!(r#"{{"name":"n","args":"{text}","seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}}"#)
+            .map(|(letter, count)| {
+                let name = letter.repeat(*count);
+                format!(r#"{{"name":"{name}","args":1,"seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}}"#)
             })
             .collect();
         let events: Vec<Event<'_>> = json
             .iter()
             .map(|json| serde_json::from_str(json).unwrap())
             .collect();
-        split(Family::Rpc, &events).map(<[_]>::len).collect()
+        let pages = split(Family::Rpc, &events, "2026-11-22T10:19:11.954Z");
+        pages
+            .map(|page| {
+                let items: Vec<serde_json::Value> =
+                    serde_json::from_str(&format!("[{page}]")).unwrap();
+                assert!(items.len() == 1 || page.len() <= PAGE_BYTES_MAX - PAGE_OVERHEAD_BYTES);
+                items.len()
+            })
+            .collect()
     }
 
     #[test]
     fn pages_hold_at_most_100_events() {
-        assert_eq!(sizes(&[1; 250]), [100, 100, 50]);
+        assert_eq!(sizes(&[("x", 1); 250]), [100, 100, 50]);
+        assert_eq!(sizes(&[("x", 1); 100]), [100]);
     }
 
     #[test]
     fn pages_stay_below_900_000_bytes_and_a_larger_event_goes_alone() {
-        assert_eq!(sizes(&[400_000, 400_000, 400_000]), [2, 1]);
-        assert_eq!(sizes(&[10, 950_000, 10]), [1, 1, 1]);
+        assert_eq!(
+            sizes(&[("x", 400_000), ("x", 400_000), ("x", 400_000)]),
+            [2, 1]
+        );
+        assert_eq!(sizes(&[("x", 10), ("x", 950_000), ("x", 10)]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn what_escapes_add_is_counted() {
+        assert_eq!(sizes(&[("\\u0001", 70_000); 3]), [2, 1]);
     }
 
     #[test]

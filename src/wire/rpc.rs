@@ -5,8 +5,10 @@
 //! of sync-cf 0.4.0 and later use them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::object::Object;
@@ -14,6 +16,7 @@ use super::{
     Cursor, Generation, Inbound, ItemShape, Malformed, PageInfo, RequestId, Requester, json, quote,
 };
 use crate::event::{BackendId, Event, SeqNum, integer};
+use crate::limits::FRAME_MESSAGES_MAX;
 
 pub(super) const PING: &str = r#"{"_tag":"Ping"}"#;
 pub(super) const PONG: &str = r#"{"_tag":"Pong"}"#;
@@ -95,12 +98,46 @@ pub(super) fn decode(text: &str) -> Vec<Inbound<'_>> {
     if !text.trim_ascii_start().starts_with('[') {
         return vec![decode_one(text)];
     }
-    match serde_json::from_str::<Vec<&RawValue>>(text) {
-        Ok(messages) => messages
+    match serde_json::from_str::<Messages<'_>>(text) {
+        Ok(Messages(messages)) => messages
             .into_iter()
             .map(|message| decode_one(message.get()))
             .collect(),
+        Err(error) if error.is_data() => {
+            let message = error.to_string();
+            vec![Inbound::Malformed(Malformed::Message { message })]
+        }
         Err(error) => vec![syntax(&error)],
+    }
+}
+
+/// The messages of one frame, not yet read: so many and no more, since each may call for an answer.
+struct Messages<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Messages<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MessagesVisitor;
+        impl<'de> Visitor<'de> for MessagesVisitor {
+            type Value = Messages<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("messages")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Messages<'de>, A::Error> {
+                let mut messages = Vec::new();
+                while let Some(message) = seq.next_element()? {
+                    if messages.len() == FRAME_MESSAGES_MAX {
+                        return Err(A::Error::custom(format_args!(
+                            "a frame may hold at most {FRAME_MESSAGES_MAX} messages"
+                        )));
+                    }
+                    messages.push(message);
+                }
+                Ok(Messages(messages))
+            }
+        }
+        deserializer.deserialize_seq(MessagesVisitor)
     }
 }
 

@@ -262,7 +262,7 @@ describe('without limits of its own, a deployment', () => {
   })
 
   it('takes a batch of many large events from 0.3, whose client does not cut it', async () => {
-    const events = Array.from({ length: 40 }, (_, index) => eventOf(index, 500_000))
+    const events = Array.from({ length: 20 }, (_, index) => eventOf(index, 500_000))
     await pushAndPull('v03', [events])
   })
 

@@ -1,0 +1,360 @@
+//! Pulls, and how everything that is sent is taken in.
+
+use super::*;
+
+impl World {
+    pub(super) fn pull(
+        &mut self,
+        client: u8,
+        second: bool,
+        from: Cursor,
+        live: bool,
+        claim: Claim,
+        same_id: bool,
+    ) {
+        let index = self.connected(client);
+        let generation = self.clients[index].tongue.generation(second);
+        let (head, number) = (self.head(), i64::from);
+        let cursor = match from {
+            Cursor::Start => None,
+            Cursor::BelowHead(back) => Some((head - i64::from(back)).max(0)),
+            Cursor::BeyondHead(ahead) => Some(head + number(ahead)),
+            Cursor::Anywhere(after) => Some(after),
+        };
+        let reused = self.socket(index).pulls.last().map(|pull| pull.id.clone());
+        let reused = reused.filter(|id| {
+            let is_number = !id.starts_with('"');
+            same_id && is_number == (generation == Generation::V05)
+        });
+        let id = reused.unwrap_or_else(|| self.new_id(index, generation));
+        self.socket(index).pulls.retain(|pull| pull.id != id);
+        let (store_id, backend_id) = match claim {
+            Claim::Right | Claim::NoBackend => (STORE, BACKEND),
+            Claim::WrongBackend => (STORE, "of-another-life"),
+            Claim::ForeignStore => ("another-store", BACKEND),
+        };
+        let frame = Speaker {
+            generation,
+            store_id,
+        }
+        .pull(&id, live, cursor.map(|after| (backend_id, after)));
+        let is_refused = generation != Generation::V03
+            && (claim == Claim::ForeignStore || (claim == Claim::WrongBackend && cursor.is_some()));
+        if is_refused {
+            // The id was used again for a request that fails; the one before it goes on as it was or
+            // ends, so ask for it with a new connection.
+            let turn = self.send(index, &frame);
+            let [
+                (
+                    to,
+                    Heard::Failed {
+                        id: answered,
+                        error,
+                    },
+                ),
+            ] = &turn.frames[..]
+            else {
+                panic!("{:?}", turn.frames)
+            };
+            assert_eq!((*to, answered), (index, &id));
+            let expected = if claim == Claim::ForeignStore {
+                Expected::Unknown
+            } else {
+                Expected::Mismatch
+            };
+            expected.check(generation, error);
+            if same_id {
+                self.disconnect(client);
+            }
+            return;
+        }
+        self.socket(index).awaiting_pull_since_ms = None;
+        let last = cursor.unwrap_or(0).clamp(0, (1 << 53) - 1);
+        self.socket(index).pulls.push(Pull {
+            id: id.clone(),
+            live: live || generation == Generation::V03,
+            last,
+            state: State::Paging,
+            unacked: 0,
+            window: 0,
+            is_ahead: last > head,
+            chunks: 0,
+            has_slept: false,
+        });
+        let turn = self.send(index, &frame);
+        assert!(
+            turn.frames
+                .iter()
+                .all(|(to, heard)| *to == index && heard.id() == Some(&id))
+        );
+        assert!(
+            !turn.frames.is_empty() || turn.closed.contains(&index),
+            "a pull has an answer"
+        );
+        self.receive(&turn, None);
+    }
+
+    /// Takes in what a turn sent, in order. `pushed` is the push of this turn with what it added.
+    pub(super) fn receive(&mut self, turn: &Turn, pushed: Option<(&str, &[Sample])>) {
+        let mut ended: Vec<(usize, String)> = Vec::new();
+        for (index, heard) in &turn.frames {
+            match heard {
+                Heard::Page {
+                    is_broadcast: true,
+                    id,
+                    events,
+                    remaining,
+                    created_at,
+                    ..
+                } => {
+                    let (push_id, new) = pushed.expect("a broadcast is of a push");
+                    let text = if push_id.starts_with('"') {
+                        push_id.to_owned()
+                    } else {
+                        format!("\"{push_id}\"")
+                    };
+                    assert_eq!((id, *remaining, events.len()), (&text, 0, new.len()));
+                    let tail = &self.log[self.log.len() - new.len()..];
+                    check_events(events, created_at, tail);
+                    let is_paging = self
+                        .socket(*index)
+                        .pulls
+                        .iter()
+                        .any(|pull| pull.state == State::Paging);
+                    assert!(!is_paging, "a broadcast between the pages of a pull");
+                }
+                Heard::Page { .. } => self.receive_page(*index, heard, &mut ended),
+                Heard::PullDone { id } => {
+                    let at = ended.iter().position(|end| *end == (*index, id.clone()));
+                    ended.remove(at.expect("only a pull that has everything is done"));
+                }
+                Heard::PushDone { id } | Heard::Failed { id, .. } => {
+                    assert_eq!(
+                        pushed.map(|(push_id, _)| push_id),
+                        Some(id.as_str()),
+                        "{heard:?}"
+                    );
+                }
+                other => panic!("nobody asked for {other:?}"),
+            }
+        }
+        ended.retain(|(index, _)| !turn.closed.contains(index));
+        assert!(
+            ended.is_empty(),
+            "pulls that are not live are told that they are done"
+        );
+        let overdue = std::mem::take(&mut self.overdue);
+        self.seen.overdue += u32::try_from(overdue.len()).unwrap();
+        self.seen.closed += u32::try_from(turn.closed.difference(&overdue).count()).unwrap();
+        assert!(
+            overdue.is_subset(&turn.closed),
+            "{overdue:?} are not closed"
+        );
+        assert!(
+            overdue == turn.closed || turn.has_failed,
+            "closed without a reason"
+        );
+        for index in &turn.closed {
+            self.clients[*index].socket = None;
+        }
+    }
+
+    pub(super) fn receive_page(
+        &mut self,
+        index: usize,
+        heard: &Heard,
+        ended: &mut Vec<(usize, String)>,
+    ) {
+        let Heard::Page {
+            id,
+            events,
+            created_at,
+            remaining,
+            backend_id,
+            bytes,
+            ..
+        } = heard
+        else {
+            panic!("{heard:?} is no page");
+        };
+        let family = self.clients[index].tongue.generation(false).family();
+        let last_stored = self.last_stored();
+        let last = {
+            let pulls = &self.clients[index].socket.as_ref().unwrap().pulls;
+            pulls
+                .iter()
+                .find(|pull| pull.id == *id)
+                .expect("a page of a pull under way")
+                .last
+        };
+        let expected = self.after(last);
+        assert!(events.len() <= expected.len(), "events beyond the log");
+        check_events(events, created_at, &expected[..events.len()]);
+        let pull = self
+            .socket(index)
+            .pulls
+            .iter_mut()
+            .find(|pull| pull.id == *id)
+            .unwrap();
+        let mut seen = Seen::default();
+        assert_ne!(pull.state, State::Done, "a page after the end");
+        assert!(
+            !events.is_empty() || pull.chunks == 0,
+            "an empty page after others"
+        );
+        assert!(events.len() <= PAGE_EVENTS_MAX as usize);
+        assert!(
+            *bytes <= PAGE_BYTES_MAX || events.len() == 1,
+            "{bytes} bytes"
+        );
+        assert_eq!(
+            backend_id.as_deref(),
+            (family == Family::Rpc).then_some(BACKEND)
+        );
+        pull.last = events.last().map_or(pull.last, seq_num);
+        pull.chunks += 1;
+        // 0.3 acknowledges nothing.
+        pull.unacked += u32::from(family == Family::Rpc);
+        pull.window += u32::from(family == Family::Rpc);
+        assert!(pull.window <= WINDOW_PAGES, "{pull:?}");
+        match pull.state {
+            State::Live => {
+                assert!(!events.is_empty() && *remaining == 0, "no broadcast");
+                seen.broadcasts += 1;
+                seen.overtaken += u32::from(pull.is_ahead);
+            }
+            State::Paging => {
+                seen.pages += 1;
+                seen.pages_after_waking += u32::from(pull.has_slept);
+                let more = u64::try_from((last_stored - pull.last).max(0)).unwrap();
+                assert_eq!(*remaining, more, "{pull:?}");
+                if *remaining == 0 {
+                    pull.state = if pull.live { State::Live } else { State::Done };
+                    if !pull.live {
+                        ended.push((index, id.clone()));
+                    }
+                }
+            }
+            State::Done => {}
+        }
+        self.seen.add(&seen);
+    }
+
+    pub(super) fn ack_pages(&mut self, client: u8, pull: u8, pages: u8) {
+        let index = self.index(client);
+        for _ in 0..pages {
+            if self.is_plain(index) {
+                return;
+            }
+            let Some(socket) = self.clients[index].socket.as_mut() else {
+                return;
+            };
+            if socket.pulls.is_empty() {
+                return;
+            }
+            let at = usize::from(pull) % socket.pulls.len();
+            let pull = &mut socket.pulls[at];
+            if pull.unacked == 0 {
+                return;
+            }
+            pull.unacked -= 1;
+            pull.window = pull.window.saturating_sub(1);
+            let id = pull.id.clone();
+            let turn = self.send(index, &ack(&id));
+            assert!(
+                turn.frames
+                    .iter()
+                    .all(|(to, heard)| *to == index && heard.id() == Some(&id))
+            );
+            self.receive(&turn, None);
+        }
+    }
+
+    /// An acknowledgement of a pull that an earlier socket made: answered by nothing, or by a new start.
+    pub(super) fn ack_old(&mut self, client: u8) {
+        let index = self.connected(client);
+        let generation = self.clients[index].tongue.generation(false);
+        if generation == Generation::V03 {
+            return;
+        }
+        let counter = self.clients[index].next_id.saturating_sub(3);
+        let is_of_socket = self
+            .socket(index)
+            .first_request
+            .is_some_and(|first| counter >= first);
+        if is_of_socket {
+            return;
+        }
+        let id = Speaker {
+            generation,
+            store_id: STORE,
+        }
+        .id(counter);
+        let turn = self.send(index, &ack(&id));
+        assert!(turn.frames.is_empty());
+        assert_eq!(turn.closed.into_iter().collect::<Vec<_>>(), [index]);
+        self.clients[index].socket = None;
+    }
+
+    pub(super) fn interrupt(&mut self, client: u8, pull: u8) {
+        let index = self.index(client);
+        if self.is_plain(index) {
+            return;
+        }
+        let Some(socket) = self.clients[index].socket.as_mut() else {
+            return;
+        };
+        if socket.pulls.is_empty() {
+            return;
+        }
+        let at = usize::from(pull) % socket.pulls.len();
+        let id = socket.pulls.remove(at).id;
+        self.expect_interrupted(index, &id);
+    }
+
+    /// An interrupt that arrives when its push has been answered already.
+    pub(super) fn interrupt_push(&mut self, client: u8) {
+        let index = self.connected(client);
+        let generation = self.clients[index].tongue.generation(false);
+        if generation == Generation::V03 {
+            return;
+        }
+        let id = self.new_id(index, generation);
+        let events = vec![self.fresh(index, self.head() + 1)];
+        let frame = Speaker {
+            generation,
+            store_id: STORE,
+        }
+        .push(&id, None, &batch_json(&events));
+        let expected = self.expect_push(&events, Claim::NoBackend, frame.len());
+        self.expect_overdue(index, Claim::NoBackend, frame.len());
+        let turn = self.send(index, &frame);
+        self.finish_push(index, &id, generation, expected, &turn);
+        if self.clients[index].socket.is_some() {
+            self.expect_interrupted(index, &id);
+        }
+    }
+
+    pub(super) fn expect_interrupted(&mut self, index: usize, id: &str) {
+        let turn = self.send(index, &interrupt(id));
+        assert_eq!(
+            turn.frames,
+            [(index, Heard::Interrupted { id: id.to_owned() })]
+        );
+        assert!(turn.closed.is_empty());
+    }
+
+    pub(super) fn ping(&mut self, client: u8) {
+        let index = self.connected(client);
+        let generation = self.clients[index].tongue.generation(false);
+        let turn = self.send(
+            index,
+            Speaker {
+                generation,
+                store_id: STORE,
+            }
+            .ping(),
+        );
+        assert_eq!(turn.frames, [(index, Heard::Pong)]);
+    }
+}
