@@ -29,6 +29,8 @@ export interface ServerOptions {
   readonly binding?: { readonly name: string; readonly className: string } | undefined
   /** Whether `Server.sql` works, for which the runtime wraps the Durable Object class. */
   readonly inspect?: boolean
+  /** Changes the source of the main module before it is loaded, for faults that cannot be made from outside. */
+  readonly edit?: (source: string) => string
   readonly port?: number
 }
 
@@ -131,6 +133,8 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const binding = 'binding' in options ? options.binding : usual
   const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars }
   const modules = modulesOf(backend)
+  const [main] = modules
+  if (options.edit !== undefined && main !== undefined) main.contents = Buffer.from(options.edit(String(main.contents)))
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: '127.0.0.1',
