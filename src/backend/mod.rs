@@ -70,6 +70,13 @@ pub enum Report {
         /// Why, in words.
         reason: String,
     },
+    /// A push did not continue from the head: another was faster, which is how clients notice.
+    LostRace {
+        /// The head.
+        head: SeqNum,
+        /// What the push continued from.
+        provided: SeqNum,
+    },
     /// The platform's storage failed.
     StoreFailed {
         /// What was being done.
@@ -87,6 +94,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { generation, reason } => write!(f, "refused ({generation:?}): {reason}"),
+            Self::LostRace { head, provided } => {
+                write!(
+                    f,
+                    "a push continued from {provided}, but the head is {head}"
+                )
+            }
             Self::StoreFailed { during, message } => {
                 write!(f, "storage failed during {during}: {message}")
             }
@@ -505,19 +518,23 @@ impl<S: Sql> SyncBackend<S> {
         out: &mut Vec<Output<S::Text>>,
     ) {
         self.send(to, &wire::failed(requester, &failure), out);
-        let reason = match failure {
+        let generation = requester.generation;
+        out.push(Output::Report(match failure {
             Failure::ServerAhead {
                 minimum_expected,
                 provided,
-            } => {
-                format!("continues from {provided}, the head is {minimum_expected}")
-            }
-            Failure::BackendIdMismatch { .. } => "another backend id".to_owned(),
-            Failure::Unknown { message } => message,
-        };
-        out.push(Output::Report(Report::Refused {
-            generation: requester.generation,
-            reason,
+            } => Report::LostRace {
+                head: minimum_expected,
+                provided,
+            },
+            Failure::BackendIdMismatch { .. } => Report::Refused {
+                generation,
+                reason: "another backend id".to_owned(),
+            },
+            Failure::Unknown { message } => Report::Refused {
+                generation,
+                reason: message,
+            },
         }));
     }
 

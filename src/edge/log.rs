@@ -53,6 +53,7 @@ impl Log {
     pub(super) fn report(&self, report: &Report) {
         let (level, event) = match report {
             Report::Refused { .. } => (LogLevel::Info, "refused"),
+            Report::LostRace { .. } => (LogLevel::Debug, "lost-race"),
             Report::StoreFailed { .. } => (LogLevel::Error, "storage-failed"),
             Report::UnknownPull => (LogLevel::Info, "unknown-pull"),
             Report::Overdue => (LogLevel::Info, "no-pull"),
