@@ -24,11 +24,11 @@ thread_local! {
 
 /// The deployment's variables and secrets.
 fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
-    CONFIG.with_borrow_mut(|kept| match kept {
-        Some(config) => Ok(Rc::clone(config)),
-        None => {
-            let config = Rc::new(Config::parse(|name| js::variable(env, name))?);
-            Ok(Rc::clone(kept.insert(config)))
+    CONFIG.with_borrow_mut(|kept| {
+        if let Some(config) = kept {
+            return Ok(Rc::clone(config));
         }
+        let config = Rc::new(Config::parse(|name| js::variable(env, name))?);
+        Ok(Rc::clone(kept.insert(config)))
     })
 }

@@ -96,7 +96,7 @@ impl SyncObject {
     #[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
     pub fn web_socket_message(&self, socket: JsValue, message: JsValue) {
         let handled = self.with(None, |opened| {
-            let Some(from) = opened.connection_of(&socket) else {
+            let Some(from) = connection_of(&socket) else {
                 return js::close(&socket, 1012, "connect again");
             };
             let (now_ms, mut outputs) = (js::now_ms(), std::mem::take(&mut opened.outputs));
@@ -229,7 +229,7 @@ impl SyncObject {
 
     fn forget(&self, socket: &JsValue) {
         self.with(None, |opened| {
-            if let Some(connection) = opened.connection_of(socket) {
+            if let Some(connection) = connection_of(socket) {
                 opened.drop_socket(connection);
                 opened.backend.disconnect(connection);
                 opened.auto_respond(&self.state);
@@ -266,12 +266,6 @@ impl Opened {
         }
     }
 
-    fn connection_of(&self, socket: &JsValue) -> Option<ConnectionId> {
-        u32::try_from(js::identity_of(socket))
-            .ok()
-            .map(ConnectionId::from_raw)
-    }
-
     fn socket(&self, connection: ConnectionId) -> Option<&JsValue> {
         self.sockets.get(connection.index())?.as_ref()
     }
@@ -300,8 +294,8 @@ impl Opened {
         if self.auto_response == Some(family) {
             return;
         }
-        let (ping, pong) = family.auto_response();
-        match js::auto_respond(state, ping, pong) {
+        let (request, response) = family.auto_response();
+        match js::auto_respond(state, request, response) {
             Ok(()) => self.auto_response = Some(family),
             Err(error) => self
                 .log
@@ -360,6 +354,13 @@ impl Opened {
             }
         }
     }
+}
+
+/// The connection whose number a socket bears.
+fn connection_of(socket: &JsValue) -> Option<ConnectionId> {
+    u32::try_from(js::identity_of(socket))
+        .ok()
+        .map(ConnectionId::from_raw)
 }
 
 fn report_found(log: &Log, found: Found, head: u64, sockets: usize) {
