@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::connection::{Connection, Subscription};
 use crate::event::{SeqNum, StoreId};
-use crate::wire::{Family, Generation, RequestId, Requester};
+use crate::wire::{Family, Generation, RequestId, Requester, quote};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +32,23 @@ struct Pull {
     after: u64,
     live: bool,
 }
+
+/// Bytes that the attachment of `connection` can come to have: a pull takes most while it is not simply
+/// live at the head, and each may fall behind.
+pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> usize {
+    const FIXED: usize =
+        r#"{"storeId":,"pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[]}"#
+            .len();
+    const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false},"#.len();
+    let ids = connection
+        .subscriptions()
+        .iter()
+        .map(|pull| pull.requester().id.json().len() + PULL);
+    FIXED + 2 * DIGITS_MAX + quote(store_id.as_str()).len() + ids.sum::<usize>()
+}
+
+/// Digits of the largest number in an attachment.
+const DIGITS_MAX: usize = 20;
 
 /// The attachment of `connection`.
 pub(super) fn keep<T>(connection: &Connection<T>, store_id: &StoreId, head: SeqNum) -> String {
@@ -101,7 +118,7 @@ pub(super) fn restore<T>(
         };
         let page_head = page_head(&requester);
         let after = SeqNum::clamped(i64::try_from(pull.after).unwrap_or(i64::MAX));
-        subscriptions.push(if pull.live && after > head {
+        subscriptions.push(if pull.live && after >= head {
             Subscription::caught_up(requester, after, page_head)
         } else {
             Subscription::new(requester, pull.live, after, page_head)

@@ -31,6 +31,7 @@ impl<S: Sql> SyncBackend<S> {
         let mut rpc: Option<Vec<S::Text>> = None;
         let mut plain: Option<Vec<S::Text>> = None;
         let mut behind: Vec<(ConnectionId, RequestId)> = Vec::new();
+        let mut level: Vec<ConnectionId> = Vec::new();
         let (store, tail) = (&self.store, &self.last_page_tail);
         let ids = std::iter::once(pusher.index())
             .chain((0..self.connections.len()).filter(|index| *index != pusher.index()));
@@ -55,7 +56,14 @@ impl<S: Sql> SyncBackend<S> {
                 }
                 Family::Rpc => {
                     for subscription in connection.subscriptions_mut() {
-                        if !subscription.is_caught_up() || subscription.after() >= batch.last() {
+                        if !subscription.is_caught_up() {
+                            continue;
+                        }
+                        if subscription.after() >= batch.last() {
+                            // Its cursor was beyond the head; what is kept of it says how far.
+                            if subscription.after() == batch.last() {
+                                level.push(to);
+                            }
                             continue;
                         }
                         let bodies = rpc
@@ -89,11 +97,14 @@ impl<S: Sql> SyncBackend<S> {
             }
         }
         for (to, id) in behind {
-            if let Some(connection) = self.connection_mut(to) {
+            self.go_on(to, &id, out);
+            level.push(to);
+        }
+        for connection in level {
+            if let Some(connection) = self.connection_mut(connection) {
                 connection.mark_changed();
             }
-            self.go_on(to, &id, out);
-            self.remember(to, out);
+            self.remember(connection, out);
         }
     }
 

@@ -390,10 +390,10 @@ impl<S: Sql> SyncBackend<S> {
         connection.remove(&id);
         connection.insert(subscription);
         // Refused while nothing has been sent, so that the pull ends as a whole.
-        if self
-            .attachment(from)
-            .is_some_and(|kept| kept.len() > ATTACHMENT_BYTES_MAX)
-        {
+        let store_id = self.store.store_id();
+        if self.connection(from).is_some_and(|connection| {
+            attachment::bytes_max(connection, store_id) > ATTACHMENT_BYTES_MAX
+        }) {
             if let Some(connection) = self.connection_mut(from) {
                 connection.remove(&id);
             }

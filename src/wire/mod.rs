@@ -359,7 +359,7 @@ pub fn page_head(requester: &Requester) -> String {
 #[must_use]
 pub fn page_tail(requester: &Requester, info: PageInfo, backend_id: &BackendId) -> String {
     match requester.generation {
-        Generation::V03 => v03::page_tail("pull", &requester.id, info),
+        Generation::V03 => v03::page_tail("pull", requester.id.json(), info),
         Generation::V04 | Generation::V05 => rpc::page_tail(info, backend_id),
     }
 }
@@ -372,16 +372,13 @@ pub(crate) fn rpc_page_tail(info: PageInfo, backend_id: &BackendId) -> String {
 /// What goes around the events of a push that is published to 0.3 sockets: the same for all of them.
 #[must_use]
 pub fn plain_broadcast(pusher: &Requester) -> (String, String) {
-    // The id is a text to 0.3 clients, so a number of another generation is quoted.
-    let id = match pusher.generation {
-        Generation::V05 => RequestId::from_json(&quote(pusher.id.json())),
-        Generation::V03 | Generation::V04 => None,
+    let id = pusher.id.json();
+    let tail = match pusher.generation {
+        // The id is a text to 0.3 clients, so a number is quoted.
+        Generation::V05 => v03::page_tail("push", &quote(id), PageInfo::NoMore),
+        Generation::V03 | Generation::V04 => v03::page_tail("push", id, PageInfo::NoMore),
     };
-    let id = id.as_ref().unwrap_or(&pusher.id);
-    (
-        v03::page_head(),
-        v03::page_tail("push", id, PageInfo::NoMore),
-    )
+    (v03::page_head(), tail)
 }
 
 /// The answer to a pull that has sent its last page and is not live; 0.3 has none.

@@ -91,15 +91,13 @@ pub(super) fn page_head() -> String {
     r#"{"_tag":"WSMessage.PullRes","batch":["#.to_owned()
 }
 
-pub(super) fn page_tail(context: &str, id: &RequestId, info: PageInfo) -> String {
+/// `id` is a request id as JSON, which has to be a text.
+pub(super) fn page_tail(context: &str, id: &str, info: PageInfo) -> String {
     let remaining = match info {
         PageInfo::NoMore => 0,
         PageInfo::MoreKnown(remaining) => remaining,
     };
-    format!(
-        r#"],"requestId":{{"context":"{context}","requestId":{}}},"remaining":{remaining}}}"#,
-        id.json()
-    )
+    format!(r#"],"requestId":{{"context":"{context}","requestId":{id}}},"remaining":{remaining}}}"#)
 }
 
 pub(super) fn push_ack(id: &RequestId) -> String {

@@ -7,7 +7,9 @@ mod random;
 
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
 use livestore_sync_worker::event::{BackendId, StoreId};
-use livestore_sync_worker::limits::{ATTACHMENT_BYTES_MAX, Limits, REQUEST_ID_BYTES_MAX};
+use livestore_sync_worker::limits::{
+    ATTACHMENT_BYTES_MAX, FRAME_MESSAGES_MAX, Limits, REQUEST_ID_BYTES_MAX,
+};
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation};
 use proptest::prelude::*;

@@ -65,6 +65,13 @@ fn messages_in_an_array_are_read_one_by_one() {
             ("[{\"_tag\":\"Eof\"},{\"_tag\":\"Ping\"}]", Answer::Pong),
         ],
     );
+    let many = |count: usize| format!("[{}{{}}]", "{\"_tag\":\"Eof\"},".repeat(count - 1));
+    check_table(Family::Rpc, &[(&many(FRAME_MESSAGES_MAX), UNDEFINED)]);
+    let [Heard::Defect { defect }] = &Room::ask(Family::Rpc, &many(FRAME_MESSAGES_MAX + 1))[..]
+    else {
+        panic!("too many messages are refused together");
+    };
+    assert!(defect.as_str().unwrap().contains("at most 1000 messages"));
     let heard = Room::ask(
         Family::Rpc,
         &format!("[null,{one},{{\"_tag\":\"Ping\"}},7]"),
@@ -296,6 +303,24 @@ fn an_id_that_is_none_is_a_defect_and_any_other_is_echoed() {
     assert_eq!(answer(&Room::ask(Family::Rpc, &none)), NO_ID);
     let dead = r#"{"_tag":"Request","tag":"SyncWsRpc.Pull","payload":{},"headers":[]}"#;
     assert_eq!(answer(&Room::ask(Family::Rpc, dead)), NO_ID);
+}
+
+#[test]
+fn the_id_of_a_push_is_a_text_to_clients_of_0_3() {
+    let batch = batch_json(&[Sample::new(EVENTS + 1)]);
+    let longest = "7".repeat(REQUEST_ID_BYTES_MAX);
+    for id in ["1", "-3", "3.5", "\"1\"", "\"\"", &longest] {
+        let push = speaker(Generation::V04).push(id, None, &batch);
+        let outcome = Room::new(Family::Rpc).attack_text(&push);
+        assert_eq!(outcome.overheard.len(), 2);
+        let to_plain = outcome
+            .overheard
+            .iter()
+            .find(|frame| frame.contains("WSMessage"));
+        let heard = hear(Family::Plain, to_plain.unwrap());
+        let expected = format!("\"{}\"", id.trim_matches('"'));
+        assert_eq!(heard.id(), Some(expected.as_str()));
+    }
 }
 
 #[test]
@@ -535,7 +560,7 @@ fn a_connection_holds_only_as_many_pulls_as_survive_an_eviction() {
     let mut room = Room::new(Family::Rpc);
     let mut held = 0;
     for counter in 0..3_000 {
-        let id = format!("\"{counter}\"");
+        let id = format!("\"{counter:0>100}\"");
         let outcome = room.turn(
             room.hostile,
             Frame::Text(&speaker(Generation::V04).pull(&id, true, None)),
@@ -557,4 +582,25 @@ fn a_connection_holds_only_as_many_pulls_as_survive_an_eviction() {
     let push = speaker(Generation::V04).push("\"9000\"", None, &batch_json(&[Sample::new(4)]));
     let outcome = room.turn(room.hostile, Frame::Text(&push));
     assert_eq!(outcome.answers.len(), held + 1);
+}
+
+#[test]
+fn pulls_that_fall_behind_still_fit_beside_their_socket() {
+    let mut room = Room::new(Family::Rpc);
+    for counter in 0..400 {
+        let id = format!("\"{counter:0>60}\"");
+        let pull = speaker(Generation::V04).pull(&id, true, None);
+        room.turn(room.hostile, Frame::Text(&pull));
+    }
+    // Nobody acknowledges, so that all of them have to be remembered one by one.
+    for seq_num in 4..25 {
+        let id = (5_000 + seq_num).to_string();
+        let batch = batch_json(&[Sample::new(seq_num)]);
+        let push = speaker(Generation::V05).push(&id, None, &batch);
+        room.turn(room.listeners[0], Frame::Text(&push));
+    }
+    // Where they do not fit, the socket must be closed, not forgotten by half.
+    if let Some(kept) = room.backend.attachment(room.hostile) {
+        assert!(kept.len() <= ATTACHMENT_BYTES_MAX, "{} bytes", kept.len());
+    }
 }

@@ -149,7 +149,7 @@ fn send(room: &mut Room, bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(cases(128))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn bytes_do_no_harm(

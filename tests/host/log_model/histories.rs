@@ -159,6 +159,27 @@ fn a_listener_that_acknowledges_slowly_gets_fewer_and_fuller_pages() {
 }
 
 #[test]
+fn what_escapes_add_counts_in_the_size_of_a_page() {
+    let mut world = start(&[V04, V05, V03], 0, 0);
+    world.run(pull(0, Cursor::Start));
+    world.run(pull(1, Cursor::Start));
+    world.connect(2);
+    let events: Vec<Sample> = (1..=100)
+        .map(|seq_num| Sample {
+            name: "\u{1}".repeat(4_095),
+            ..Sample::new(seq_num)
+        })
+        .collect();
+    for client in [0, 2] {
+        world.push_events(client, false, &events, Claim::Right);
+        world.check();
+    }
+    world.settle();
+    assert_eq!((world.seen.appended, world.seen.repeated), (1, 1));
+    assert!(world.seen.broadcasts >= 6, "{:?}", world.seen);
+}
+
+#[test]
 fn every_generation_pushes_to_every_other() {
     let everyone = [V03, V04, V05, Tongue::Both];
     let mut ops: Vec<Op> = (0..4).map(|client| pull(client, Cursor::Start)).collect();
@@ -187,7 +208,7 @@ fn a_failure_anywhere_in_a_turn_leaves_all_or_nothing() {
                         .iter()
                         .cloned()
                         .chain([fail.clone(), op, push(1, 1)]);
-                    run(start(&[V04, V05, V03], 250, 0), ops);
+                    run(start(&[V04, V05, V03], 110, 0), ops);
                 }
             }
         }

@@ -315,21 +315,11 @@ impl World {
     /// An interrupt that arrives when its push has been answered already.
     pub(super) fn interrupt_push(&mut self, client: u8) {
         let index = self.connected(client);
-        let generation = self.clients[index].tongue.generation(false);
-        if generation == Generation::V03 {
+        if self.is_plain(index) {
             return;
         }
-        let id = self.new_id(index, generation);
-        let events = vec![self.fresh(index, self.head() + 1)];
-        let frame = Speaker {
-            generation,
-            store_id: STORE,
-        }
-        .push(&id, None, &batch_json(&events));
-        let expected = self.expect_push(&events, Claim::NoBackend, frame.len());
-        self.expect_overdue(index, Claim::NoBackend, frame.len());
-        let turn = self.send(index, &frame);
-        self.finish_push(index, &id, generation, expected, &turn);
+        let events = [self.fresh(index, self.head() + 1)];
+        let id = self.push_events(index, false, &events, Claim::NoBackend);
         if self.clients[index].socket.is_some() {
             self.expect_interrupted(index, &id);
         }

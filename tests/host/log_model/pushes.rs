@@ -45,8 +45,19 @@ impl Expected {
 impl World {
     pub(super) fn push(&mut self, client: u8, second: bool, kind: &PushKind, claim: Claim) {
         let index = self.connected(client);
-        let generation = self.clients[index].tongue.generation(second);
         let events = self.events(index, kind);
+        self.push_events(index, second, &events, claim);
+    }
+
+    /// Pushes these events and checks what comes of it; returns the id of the push.
+    pub(super) fn push_events(
+        &mut self,
+        index: usize,
+        second: bool,
+        events: &[Sample],
+        claim: Claim,
+    ) -> String {
+        let generation = self.clients[index].tongue.generation(second);
         let id = self.new_id(index, generation);
         let (store_id, backend_id) = match claim {
             Claim::Right => (STORE, Some(BACKEND)),
@@ -58,16 +69,17 @@ impl World {
             generation,
             store_id,
         }
-        .push(&id, backend_id, &batch_json(&events));
+        .push(&id, backend_id, &batch_json(events));
         let claim = if generation == Generation::V03 {
             Claim::Right
         } else {
             claim
         };
-        let expected = self.expect_push(&events, claim, frame.len());
+        let expected = self.expect_push(events, claim, frame.len());
         self.expect_overdue(index, claim, frame.len());
         let turn = self.send(index, &frame);
         self.finish_push(index, &id, generation, expected, &turn);
+        id
     }
 
     /// The events of a push of this kind.
@@ -110,7 +122,12 @@ impl World {
                 let mut events = self.repeated(index, *back, *count);
                 let middle = usize::from(*back) / 2;
                 if let Some(event) = events.get_mut(middle) {
-                    event.session_id.push_str("-altered");
+                    match (back + count) % 4 {
+                        0 => event.args = Some(r#""altered""#.to_owned()),
+                        1 => event.name.push_str("Altered"),
+                        2 => event.client_id.push_str("-altered"),
+                        _ => event.session_id.push_str("-altered"),
+                    }
                 }
                 events
             }
@@ -370,7 +387,8 @@ impl World {
         };
         let json = batch_json(new);
         let events: Vec<Event<'_>> = serde_json::from_str(&json).unwrap();
-        let pages = u32::try_from(split(Family::Rpc, &events).count()).unwrap();
+        let pages =
+            u32::try_from(split(Family::Rpc, &events, "2026-11-22T10:19:11.954Z").count()).unwrap();
         for index in 0..self.clients.len() {
             if self.is_plain(index) {
                 continue;

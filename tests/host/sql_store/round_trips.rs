@@ -78,7 +78,7 @@ fn escaped(json: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn pages_hold_the_bytes_of_a_broadcast(
