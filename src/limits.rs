@@ -65,6 +65,10 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// serialisation adds. Enforced by `backend`, which refuses a pull that would not fit.
 pub const ATTACHMENT_BYTES_MAX: usize = 16_000;
 
+/// Bytes of an attachment that live pulls leave free, so that a connection full of them can still pull
+/// once in a while. Enforced by `backend`.
+pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
+
 /// Sockets of one object. *Source*: the platform.
 pub const CONNECTIONS_CEILING: usize = 32_768;
 
