@@ -19,7 +19,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use crate::event::{Batch, Event, SeqNum, StoreId};
 use crate::eventlog::{Admission, Refusal, admit, check_lifetime};
-use crate::limits::{ATTACHMENT_BYTES_MAX, Limits};
+use crate::limits::{ATTACHMENT_BYTES_MAX, ATTACHMENT_RESERVE_BYTES, Limits};
 use crate::store::EventStore;
 use crate::store::sql::{Sql, StoreError};
 use crate::wire::{
@@ -391,9 +391,11 @@ impl<S: Sql> SyncBackend<S> {
         connection.insert(subscription);
         // Refused while nothing has been sent, so that the pull ends as a whole.
         let store_id = self.store.store_id();
-        if self.connection(from).is_some_and(|connection| {
-            attachment::bytes_max(connection, store_id) > ATTACHMENT_BYTES_MAX
-        }) {
+        let reserve = if live { ATTACHMENT_RESERVE_BYTES } else { 0 };
+        let is_full = |connection: &Connection<S::Text>| {
+            attachment::bytes_max(connection, store_id) > ATTACHMENT_BYTES_MAX - reserve
+        };
+        if self.connection(from).is_some_and(is_full) {
             if let Some(connection) = self.connection_mut(from) {
                 connection.remove(&id);
             }
