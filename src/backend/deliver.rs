@@ -31,7 +31,7 @@ impl<S: Sql> SyncBackend<S> {
         let mut rpc: Option<Vec<S::Text>> = None;
         let mut plain: Option<Vec<S::Text>> = None;
         let mut behind: Vec<(ConnectionId, RequestId)> = Vec::new();
-        let mut level: Vec<ConnectionId> = Vec::new();
+        let mut changed: Vec<ConnectionId> = Vec::new();
         let (store, tail) = (&self.store, &self.last_page_tail);
         let ids = std::iter::once(pusher.index())
             .chain((0..self.connections.len()).filter(|index| *index != pusher.index()));
@@ -62,7 +62,7 @@ impl<S: Sql> SyncBackend<S> {
                         if subscription.after() >= batch.last() {
                             // Its cursor was beyond the head; what is kept of it says how far.
                             if subscription.after() == batch.last() {
-                                level.push(to);
+                                changed.push(to);
                             }
                             continue;
                         }
@@ -98,9 +98,9 @@ impl<S: Sql> SyncBackend<S> {
         }
         for (to, id) in behind {
             self.go_on(to, &id, out);
-            level.push(to);
+            changed.push(to);
         }
-        for connection in level {
+        for connection in changed {
             if let Some(connection) = self.connection_mut(connection) {
                 connection.mark_changed();
             }

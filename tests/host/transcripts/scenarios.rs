@@ -153,7 +153,7 @@ pub(super) const V04: &[Scenario] = &[
         &[pushed(0, (1, 350), 0, "900")],
         &[],
     ),
-    same("ws-nonlive-pull-leaks-subscription"),
+    same("ws-nonlive-pull-then-push"),
     same("ws-pull-250-events"),
     scenario(
         "ws-pull-600-events-do-pages",
@@ -273,7 +273,7 @@ pub(super) const V04: &[Scenario] = &[
     ),
     same("ws-size-split"),
     scenario(
-        "ws-wedged-connection",
+        "ws-odd-messages",
         Compare::Frames,
         &[],
         &[
@@ -367,7 +367,7 @@ pub(super) const V05: &[Scenario] = &[
         &[pushed(0, (1, 350), 0, "900")],
         &[],
     ),
-    same("ws-nonlive-pull-leaks-subscription"),
+    same("ws-nonlive-pull-then-push"),
     same("ws-pull-250-events"),
     scenario(
         "ws-pull-600-events-do-pages",
@@ -474,7 +474,7 @@ pub(super) const V05: &[Scenario] = &[
     ),
     same("ws-size-split"),
     scenario(
-        "ws-wedged-connection",
+        "ws-odd-messages",
         Compare::Frames,
         &[],
         &[
