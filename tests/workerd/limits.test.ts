@@ -295,7 +295,8 @@ describe('without limits of its own, a deployment', () => {
         peer.request = from + refused
       }
       const held = peer.request - 1
-      assert.ok(held >= 500, `${held} pulls`)
+      // Each must still fit beside the socket when all of them have fallen behind.
+      assert.ok(held >= 250, `${held} pulls`)
 
       const assertAllServed = async (parent: number): Promise<void> => {
         await pusher.pushed(batchOf(parent))
