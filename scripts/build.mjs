@@ -64,7 +64,16 @@ run('optimising', tools.wasmOpt, [
   ...[join(bindgen, 'core_bg.wasm'), '-o', result],
 ])
 run('bundling', tools.esbuild, [
-  ...['host/worker.ts', '--bundle', '--format=esm', '--target=es2024', '--minify', '--legal-comments=none'],
+  ...[
+    'host/worker.ts',
+    '--bundle',
+    '--format=esm',
+    '--target=es2024',
+    '--minify',
+    '--legal-comments=none',
+    '--log-level=warning',
+    '--log-override:duplicate-object-key=silent',
+  ],
   ...['--external:cloudflare:workers', '--external:./index_bg.wasm', `--outfile=${join(dist, 'index.js')}`],
 ])
 const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
