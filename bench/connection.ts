@@ -101,6 +101,16 @@ export class Connection {
     })
   }
 
+  /** Reads nothing from now on, so that nothing is acknowledged either. */
+  stall(): void {
+    this.socket.pause()
+  }
+
+  /** Reads on. */
+  goOn(): void {
+    this.socket.resume()
+  }
+
   /** Ends the connection at once; what the server still sends is dropped. */
   close(): void {
     this.waiting.clear()
