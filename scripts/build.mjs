@@ -2,7 +2,7 @@
 // esbuild bundles it with host/worker.ts. Skips everything when no source is newer than the result.
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { root, toolchain, wasmTarget } from './toolchain.mjs'
@@ -78,7 +78,6 @@ run('bundling', tools.esbuild, [
 ])
 const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
 for (const { name, bytes, gzip } of files) say(`dist/${name} ${bytes} bytes, ${gzip} gzip`)
-writeFileSync(join(dist, 'sizes.json'), `${JSON.stringify(files, null, 2)}\n`)
 say(
   `done in ${((Date.now() - started) / 1000).toFixed(1)} s, ${files.reduce((sum, file) => sum + file.gzip, 0)} bytes gzip`,
 )

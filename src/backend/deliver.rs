@@ -29,7 +29,7 @@ impl<S: Sql> SyncBackend<S> {
         out: &mut Vec<Output<S::Text>>,
     ) {
         let mut rpc: Option<Vec<S::Text>> = None;
-        let mut plain: Option<Vec<S::Text>> = None;
+        let mut plain: Option<S::Text> = None;
         let mut behind: Vec<(ConnectionId, RequestId)> = Vec::new();
         let mut changed: Vec<ConnectionId> = Vec::new();
         let (store, tail) = (&self.store, &self.last_page_tail);
@@ -45,13 +45,10 @@ impl<S: Sql> SyncBackend<S> {
             match connection.family() {
                 Family::Plain => {
                     if connection.subscriptions().is_empty() {
-                        let frames = plain.get_or_insert_with(|| {
-                            plain_frames(store, requester, batch, created_at)
-                        });
-                        out.extend(frames.iter().map(|frame| Output::Send {
-                            to,
-                            frame: frame.clone(),
-                        }));
+                        let frame = plain
+                            .get_or_insert_with(|| plain_frame(store, requester, batch, created_at))
+                            .clone();
+                        out.push(Output::Send { to, frame });
                     }
                 }
                 Family::Rpc => {
@@ -244,14 +241,14 @@ fn bodies<S: Sql>(
 }
 
 /// The one frame in which 0.3 sockets get a pushed batch.
-fn plain_frames<S: Sql>(
+fn plain_frame<S: Sql>(
     store: &EventStore<S>,
     pusher: &Requester,
     batch: &Batch<'_>,
     created_at: &str,
-) -> Vec<S::Text> {
+) -> S::Text {
     let (mut frame, tail) = wire::plain_broadcast(pusher);
     wire::encode_items(Family::Plain, batch.events(), created_at, &mut frame);
     frame.push_str(&tail);
-    vec![store.text(&frame)]
+    store.text(&frame)
 }

@@ -280,17 +280,8 @@ impl Family {
         }
     }
 
-    /// Both families, in the order of [`Family::index`].
+    /// Both families.
     pub const ALL: [Self; 2] = [Self::Plain, Self::Rpc];
-
-    /// A small number for tables kept per family.
-    #[must_use]
-    pub fn index(self) -> usize {
-        match self {
-            Self::Plain => 0,
-            Self::Rpc => 1,
-        }
-    }
 }
 
 /// Appends the events of a page, comma-separated, in the family's shape. `created_at` is ISO 8601.
