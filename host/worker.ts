@@ -46,24 +46,29 @@ export class SyncBackendDO extends DurableObject<object> {
     return this.#object
   }
 
-  /** Accepts a WebSocket for this store. */
-  override fetch(request: Request): Response {
-    return guard(() => this.#core.fetch(request)) as Response
+  /** Accepts a WebSocket for this store, or answers a request over HTTP. */
+  override fetch(request: Request): Response | Promise<Response> {
+    return guard(() => this.#core.fetch(request)) as Response | Promise<Response>
+  }
+
+  /** Answers one request of another Durable Object, both in the encoding of `@livestore/sync-cf`. */
+  rpc(payload: Uint8Array): Promise<Uint8Array | ReadableStream> {
+    return guard(() => this.#core.rpc(payload)) as Promise<Uint8Array | ReadableStream>
   }
 
   /** Handles one frame of a client. */
-  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
-    guard(() => this.#core.webSocketMessage(socket, message))
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void> {
+    return guard(() => this.#core.webSocketMessage(socket, message)) as void | Promise<void>
   }
 
   /** Forgets a socket that its client closed. */
-  override webSocketClose(socket: WebSocket, code: number, reason: string, wasClean: boolean): void {
-    guard(() => this.#core.webSocketClose(socket, code, reason, wasClean))
+  override webSocketClose(socket: WebSocket, code: number): void {
+    guard(() => this.#core.webSocketClose(socket, code))
   }
 
   /** Forgets a socket that broke. */
-  override webSocketError(socket: WebSocket, error: unknown): void {
-    guard(() => this.#core.webSocketError(socket, error))
+  override webSocketError(socket: WebSocket): void {
+    guard(() => this.#core.webSocketError(socket))
   }
 
   /** Goes on with what did not fit into one turn. */
@@ -77,6 +82,6 @@ export class WebSocketServer extends SyncBackendDO {}
 
 export default {
   /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
-  fetch: (request: Request, env: object, context: object): Response | Promise<Response> =>
-    guard(() => core.fetch(request, env, context)) as Response | Promise<Response>,
+  fetch: (request: Request, env: object): Response | Promise<Response> =>
+    guard(() => core.fetch(request, env)) as Response | Promise<Response>,
 }

@@ -1,21 +1,32 @@
 //! The deployment's variables, parsed once. What does not parse is an error that names the variable.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use thiserror::Error;
 
-use crate::auth::{Policy, Tokens};
-use crate::limits::{CONNECTIONS_CEILING, EVENT_BYTES_CEILING, FRAME_BYTES_CEILING, Limits};
+use crate::auth::{AdminSecret, JwtPolicy, Policy, Tokens};
+use crate::event::EventNames;
+use crate::limits::{
+    CONNECTIONS_CEILING, EVENT_BYTES_CEILING, FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING,
+};
 use crate::route::Origins;
 
 /// Everything that a deployment can set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may connect: `AUTH_TOKEN`, `ALLOW_ANONYMOUS`.
+    /// Who may connect: `AUTH_TOKEN`, `JWT_*`, `ALLOW_ANONYMOUS`.
     pub policy: Policy,
+    /// `ADMIN_SECRET`: opens the administration, which without it does not exist.
+    pub admin: Option<AdminSecret>,
+    /// `EVENT_NAMES`: the events that may be pushed.
+    pub event_names: EventNames,
     /// `ALLOWED_ORIGINS`.
     pub origins: Origins,
     /// `SYNC_BINDING`: the Durable Object binding to use, `None` for the usual names.
     pub binding: Option<String>,
-    /// `MAX_EVENT_BYTES`, `MAX_BATCH_EVENTS`, `MAX_FRAME_BYTES`, `MAX_CONNECTIONS`.
+    /// `MAX_EVENT_BYTES`, `MAX_BATCH_EVENTS`, `MAX_FRAME_BYTES`, `MAX_STORE_BYTES`, `MAX_CONNECTIONS`,
+    /// `PUSH_RATE`.
     pub limits: Limits,
     /// `LOG_LEVEL`.
     pub log_level: LogLevel,
@@ -75,8 +86,11 @@ impl Config {
                 tokens: lookup("AUTH_TOKEN")
                     .map(|list| Tokens::parse(&list))
                     .unwrap_or_default(),
+                jwt: JwtPolicy::parse(&lookup)?,
                 allow_anonymous: flag("ALLOW_ANONYMOUS", lookup("ALLOW_ANONYMOUS").as_deref())?,
             },
+            admin: lookup("ADMIN_SECRET").map(|secret| AdminSecret::new(&secret)),
+            event_names: event_names(lookup("EVENT_NAMES"))?,
             origins: origins(lookup("ALLOWED_ORIGINS"))?,
             binding: lookup("SYNC_BINDING"),
             limits: Limits {
@@ -98,6 +112,13 @@ impl Config {
                     FRAME_BYTES_CEILING,
                     limits.frame_bytes_max,
                 )?,
+                store_bytes_max: number(
+                    "MAX_STORE_BYTES",
+                    &lookup,
+                    STORE_BYTES_CEILING,
+                    limits.store_bytes_max,
+                )?,
+                push_rate: rate(lookup("PUSH_RATE"))?,
                 connections_max: number(
                     "MAX_CONNECTIONS",
                     &lookup,
@@ -122,12 +143,12 @@ fn flag(name: &'static str, value: Option<&str>) -> Result<bool, ConfigError> {
     }
 }
 
-fn number(
+fn number<N: Copy + Display + FromStr + From<u8> + PartialOrd>(
     name: &'static str,
     lookup: &impl Fn(&str) -> Option<String>,
-    max: usize,
-    default: usize,
-) -> Result<usize, ConfigError> {
+    max: N,
+    default: N,
+) -> Result<N, ConfigError> {
     let Some(value) = lookup(name) else {
         return Ok(default);
     };
@@ -135,11 +156,38 @@ fn number(
         .trim()
         .parse()
         .ok()
-        .filter(|number| (1..=max).contains(number));
+        .filter(|number| (N::from(1)..=max).contains(number));
     number.ok_or_else(|| ConfigError {
         name,
         value,
         expected: format!("an integer from 1 to {max}"),
+    })
+}
+
+/// Pushes per second; absent is without bound.
+fn rate(value: Option<String>) -> Result<Option<u32>, ConfigError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    match value.trim().parse() {
+        Ok(rate) if (1..=1_000_000).contains(&rate) => Ok(Some(rate)),
+        _ => Err(ConfigError {
+            name: "PUSH_RATE",
+            value,
+            expected: "an integer from 1 to 1000000: pushes per second".to_owned(),
+        }),
+    }
+}
+
+fn event_names(value: Option<String>) -> Result<EventNames, ConfigError> {
+    let Some(value) = value else {
+        return Ok(EventNames::default());
+    };
+    EventNames::parse(&value).ok_or_else(|| ConfigError {
+        name: "EVENT_NAMES",
+        value,
+        expected: "a comma-separated list of event names, in which '*' stands for any text, such as 'v1.*,v2.*'"
+            .to_owned(),
     })
 }
 
@@ -205,6 +253,11 @@ mod tests {
             ("MAX_BATCH_EVENTS", "-1"),
             ("MAX_FRAME_BYTES", "1e6"),
             ("MAX_CONNECTIONS", "many"),
+            ("MAX_STORE_BYTES", "10GB"),
+            ("MAX_STORE_BYTES", "100000000000000"),
+            ("PUSH_RATE", "0"),
+            ("PUSH_RATE", "1.5"),
+            ("EVENT_NAMES", ","),
             ("LOG_LEVEL", "loud"),
         ];
         for (name, value) in bad {

@@ -6,17 +6,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, Error as _, Visitor};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::json::{JsonError, Reader};
 use crate::limits::{EVENT_NAME_BYTES_MAX, Limits, ORIGIN_ID_BYTES_MAX, SEQ_NUM_MAX};
 
 /// Global sequence number of an event; root, the head of an empty log, is 0.
 ///
 /// *Units*: a counter from 1, at most 2^53 - 1, so that JavaScript holds it exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeqNum(u64);
 
 impl SeqNum {
@@ -119,34 +117,73 @@ impl BackendId {
 ///
 /// *Shape*: `LiveStoreEvent.Global.Encoded` of every client generation. `args` stays the text that
 /// the client wrote; `None` when the key is absent, which clients mean as `undefined`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct Event<'a> {
     /// Name of the event, for example `v1.TodoCreated`.
-    #[serde(borrow)]
     pub name: Cow<'a, str>,
     /// The arguments as JSON text.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub args: Option<&'a RawValue>,
+    pub args: Option<&'a str>,
     /// Sequence number as sent, not yet checked.
-    #[serde(deserialize_with = "integer")]
     pub seq_num: i64,
     /// Sequence number of the event before it, as sent, not yet checked.
-    #[serde(deserialize_with = "integer")]
     pub parent_seq_num: i64,
     /// The client that made the event.
-    #[serde(borrow)]
     pub client_id: Cow<'a, str>,
     /// The session of that client.
-    #[serde(borrow)]
     pub session_id: Cow<'a, str>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads an event from JSON.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let start = reader.clone();
+        let (mut name, mut args, mut client_id, mut session_id) = (None, None, None, None);
+        let (mut seq_num, mut parent_seq_num) = (None, None);
+        reader.object(|reader, key| {
+            match key {
+                "name" => name = Some(reader.string()?),
+                "args" => args = Some(reader.raw()?),
+                "seqNum" => seq_num = Some(reader.integer()?),
+                "parentSeqNum" => parent_seq_num = Some(reader.integer()?),
+                "clientId" => client_id = Some(reader.string()?),
+                "sessionId" => session_id = Some(reader.string()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        let missing = |field| start.missing(field);
+        Ok(Self {
+            name: name.ok_or_else(|| missing("name"))?,
+            args,
+            seq_num: seq_num.ok_or_else(|| missing("seqNum"))?,
+            parent_seq_num: parent_seq_num.ok_or_else(|| missing("parentSeqNum"))?,
+            client_id: client_id.ok_or_else(|| missing("clientId"))?,
+            session_id: session_id.ok_or_else(|| missing("sessionId"))?,
+        })
+    }
+
+    /// Reads an array of events from JSON.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read_all(reader: &mut Reader<'a>) -> Result<Vec<Self>, JsonError> {
+        let mut events = Vec::new();
+        reader.array(|reader| {
+            events.push(Self::read(reader)?);
+            Ok(())
+        })?;
+        Ok(events)
+    }
 }
 
 impl Event<'_> {
     /// The text of `args`, or `None` when the client sent none.
     #[must_use]
     pub fn args_text(&self) -> Option<&str> {
-        self.args.map(RawValue::get)
+        self.args
     }
 
     /// Bytes of everything in it that the client chose, which is what it costs to store and to send.
@@ -159,41 +196,48 @@ impl Event<'_> {
     }
 }
 
-/// Keeps a JSON `null` apart from an absent key.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+/// `EVENT_NAMES`: the names that events may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventNames {
+    /// Each the parts of a name between its stars; none for any name.
+    patterns: Vec<Vec<String>>,
 }
 
-/// A JSON number without a fraction, however it is written (`3`, `3.0`, `3e0`).
-pub(crate) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    struct Integer;
-    impl Visitor<'_> for Integer {
-        type Value = i64;
+impl EventNames {
+    /// Parses a comma-separated list of names in which `*` stands for any text; `None` when it is empty.
+    #[must_use]
+    pub fn parse(list: &str) -> Option<Self> {
+        let entries = list
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        let parts = |entry: &str| entry.split('*').map(str::to_owned).collect();
+        let patterns: Vec<Vec<String>> = entries.map(parts).collect();
+        (!patterns.is_empty()).then_some(Self { patterns })
+    }
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an integer")
-        }
+    /// Whether an event may be called `name`.
+    #[must_use]
+    pub fn allow(&self, name: &str) -> bool {
+        self.patterns.is_empty() || self.patterns.iter().any(|parts| matches(parts, name))
+    }
+}
 
-        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<i64, E> {
-            Ok(i64::try_from(value).unwrap_or(i64::MAX))
-        }
-
-        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<i64, E> {
-            Ok(value)
-        }
-
-        #[allow(clippy::cast_possible_truncation)] // Without a fraction, and `as` saturates.
-        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<i64, E> {
-            if value.fract() == 0.0 {
-                Ok(value as i64)
-            } else {
-                Err(E::custom(format_args!("{value} is not an integer")))
-            }
+/// Whether `name` is `parts` with any text between them.
+fn matches(parts: &[String], name: &str) -> bool {
+    let [first, middle @ .., last] = parts else {
+        return parts.first().is_some_and(|whole| whole == name);
+    };
+    let Some(mut rest) = name.strip_prefix(first.as_str()) else {
+        return false;
+    };
+    for part in middle {
+        match rest.split_once(part.as_str()) {
+            Some((_, after)) => rest = after,
+            None => return false,
         }
     }
-    deserializer
-        .deserialize_any(Integer)
-        .map_err(D::Error::custom)
+    rest.ends_with(last.as_str())
 }
 
 /// What a push carries: at least one event, each the child of the one before it, within limits.
@@ -401,9 +445,11 @@ impl<'a> Batch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
 
     fn parse(json: &str) -> Result<Option<Batch<'_>>, BatchError> {
-        Batch::parse(serde_json::from_str(json).unwrap(), &Limits::default())
+        let events = json::read(json, Event::read_all).unwrap();
+        Batch::parse(events, &Limits::default())
     }
 
     fn event(seq_num: i64, parent: i64) -> String {
@@ -420,6 +466,31 @@ mod tests {
         let rest = batch.after(1).unwrap();
         assert_eq!((rest.parent().get(), rest.events().len()), (5, 1));
         assert!(rest.after(1).is_none());
+    }
+
+    #[test]
+    fn names_are_matched_as_a_whole_with_stars_for_any_text() {
+        let cases = [
+            ("v1.*,v2.*", "v1.TodoCreated", true),
+            ("v1.*,v2.*", "v2.", true),
+            ("v1.*,v2.*", "v3.TodoCreated", false),
+            ("v1.*", "xv1.a", false),
+            ("v1.Todo", "v1.Todo", true),
+            ("v1.Todo", "v1.TodoX", false),
+            ("*.Todo*Created", "v1.TodoItemCreated", true),
+            ("*.Todo*Created", "v1.TodoCreatedX", false),
+            ("*", "anything", true),
+            ("a*a", "a", false),
+        ];
+        for (list, name, expected) in cases {
+            assert_eq!(
+                EventNames::parse(list).unwrap().allow(name),
+                expected,
+                "{list} {name}"
+            );
+        }
+        assert!(EventNames::default().allow("anything"));
+        assert_eq!(EventNames::parse(" , "), None);
     }
 
     #[test]
@@ -465,18 +536,10 @@ mod tests {
         let with =
             |number: &str| event(1, 0).replace("\"seqNum\":1", &format!("\"seqNum\":{number}"));
         for number in ["1", "1.0", "1e0"] {
-            assert_eq!(
-                serde_json::from_str::<Event<'_>>(&with(number))
-                    .unwrap()
-                    .seq_num,
-                1
-            );
+            assert_eq!(json::read(&with(number), Event::read).unwrap().seq_num, 1);
         }
-        for number in ["1.5", "\"1\"", "null", "1e400"] {
-            assert!(
-                serde_json::from_str::<Event<'_>>(&with(number)).is_err(),
-                "{number}"
-            );
+        for number in ["1.5", "\"1\"", "null"] {
+            assert!(json::read(&with(number), Event::read).is_err(), "{number}");
         }
     }
 
@@ -484,16 +547,9 @@ mod tests {
     fn absent_args_differ_from_null_args() {
         let absent = event(1, 0).replace(r#""args":{},"#, "");
         let null = event(1, 0).replace(r#""args":{}"#, r#""args":null"#);
+        assert_eq!(json::read(&absent, Event::read).unwrap().args_text(), None);
         assert_eq!(
-            serde_json::from_str::<Event<'_>>(&absent)
-                .unwrap()
-                .args_text(),
-            None
-        );
-        assert_eq!(
-            serde_json::from_str::<Event<'_>>(&null)
-                .unwrap()
-                .args_text(),
+            json::read(&null, Event::read).unwrap().args_text(),
             Some("null")
         );
     }

@@ -9,10 +9,81 @@ pub mod auth;
 pub mod backend;
 pub mod config;
 #[cfg(target_arch = "wasm32")]
-mod edge;
+pub mod edge;
 pub mod event;
 pub mod eventlog;
+pub mod hooks;
+pub mod json;
 pub mod limits;
 pub mod route;
 pub mod store;
 pub mod wire;
+
+/// Exports what the runtime loads: the Worker's `fetch` and the Durable Object, with the hooks of
+/// `$hooks`, a type that implements [`hooks::Hooks`].
+///
+/// To be called once, at the root of a `cdylib` crate; beyond WebAssembly it does nothing.
+#[macro_export]
+macro_rules! export {
+    ($hooks:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+        mod livestore_sync_worker_exports {
+            #[allow(unused_imports)] // `()` needs nothing from there.
+            use super::*;
+            use $crate::edge::wasm_bindgen::prelude::*;
+
+            type AppHooks = $hooks;
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            pub fn fetch(request: JsValue, env: JsValue) -> Result<JsValue, JsValue> {
+                $crate::edge::fetch::<AppHooks>(request, env)
+            }
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            pub struct SyncObject($crate::edge::Object<AppHooks>);
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            impl SyncObject {
+                #[wasm_bindgen(constructor)]
+                pub fn new(state: JsValue, env: JsValue) -> Result<SyncObject, JsValue> {
+                    $crate::edge::Object::new(state, env).map(Self)
+                }
+
+                pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
+                    self.0.fetch(request.unchecked_into())
+                }
+
+                pub fn rpc(&self, payload: JsValue) -> Result<JsValue, JsValue> {
+                    self.0.rpc(&payload)
+                }
+
+                #[wasm_bindgen(js_name = webSocketMessage)]
+                pub fn web_socket_message(
+                    &self,
+                    socket: JsValue,
+                    message: JsValue,
+                ) -> Result<JsValue, JsValue> {
+                    self.0.web_socket_message(socket, &message)
+                }
+
+                #[wasm_bindgen(js_name = webSocketClose)]
+                pub fn web_socket_close(&self, socket: JsValue, code: u16) {
+                    self.0.web_socket_close(&socket, code);
+                }
+
+                #[wasm_bindgen(js_name = webSocketError)]
+                pub fn web_socket_error(&self, socket: JsValue) {
+                    self.0.web_socket_error(&socket);
+                }
+
+                pub fn alarm(&self) {
+                    self.0.alarm();
+                }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "exports")]
+export!(());

@@ -61,6 +61,9 @@ pub const STORE_ID_BYTES_MAX: usize = 4_096;
 /// Bytes of a request id, as JSON. *Source*: ours; clients send counters and nanoids.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Bytes of a trace id that is repeated in log lines. *Source*: ours; real ones are 32 digits or a word.
+pub const TRACE_ID_BYTES_MAX: usize = 64;
+
 /// Bytes of what a socket remembers over an eviction. *Source*: the platform's 16,384, less what its
 /// serialisation adds. Enforced by `backend`, which refuses a pull that would not fit.
 pub const ATTACHMENT_BYTES_MAX: usize = 16_000;
@@ -69,8 +72,81 @@ pub const ATTACHMENT_BYTES_MAX: usize = 16_000;
 /// once in a while. Enforced by `backend`.
 pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
 
+/// Bytes of events that one turn sends for a pull over HTTP or DO-RPC: one piece of a streamed answer.
+/// Enforced by `backend`.
+pub const PIECE_BYTES_MAX: usize = PAGE_BYTES_MAX;
+
+/// Calls that an object may fail to take, one after the other, before it is dropped. Enforced by
+/// `backend`.
+pub const CALL_ATTEMPTS_MAX: u32 = 8;
+
+/// Milliseconds after the end of a pull before its object is called. *Source*: the 0.4.0 client takes
+/// note of its pull once it has read the whole answer, and drops calls that come before. Enforced by
+/// `backend`.
+pub const CALL_SETTLE_MS: u64 = 1_000;
+
+/// Milliseconds before the first repetition of a failed call; doubled at each one, so that the last is
+/// made two minutes after the first. Enforced by `backend`.
+pub const CALL_RETRY_MS: u64 = 1_000;
+
+/// Milliseconds before a failed hook is told of the same events again; doubled at each failure.
+/// Enforced by `edge`.
+pub const HOOK_RETRY_MS: u64 = 1_000;
+
+/// Milliseconds between two tries at most. Enforced by `edge`.
+pub const HOOK_RETRY_MAX_MS: u64 = 60_000;
+
+/// Bytes of what a connection keeps of its token and headers, as JSON. *Source*: ours, half of an
+/// attachment, so that it leaves room for pulls. Enforced by `route`.
+pub const GRANT_BYTES_MAX: usize = 8_192;
+
+/// Levels of arrays and objects in one message of the Durable Object transport. *Source*: ours, so that
+/// what is open while one is read stays below a megabyte; msgpackr gives up at a few thousand. Enforced
+/// by `wire`.
+pub const MSGPACK_DEPTH_MAX: usize = 10_000;
+
+/// Bytes of a JSON Web Token. *Source*: ours; servers refuse headers larger than that, and tokens travel
+/// in headers elsewhere. Enforced by `auth`.
+pub const JWT_BYTES_MAX: usize = 8_192;
+
+/// Members of a token's header, of its claims, or of a key; each is compared with those before it.
+/// *Source*: ours; tokens in the field have some dozens. Enforced by `auth`.
+pub const JSON_MEMBERS_MAX: usize = 256;
+
+/// Bytes of a key set. *Source*: ours; the largest in the field, with certificates, have some ten
+/// thousand. Enforced by `auth`.
+pub const JWKS_BYTES_MAX: usize = 131_072;
+
+/// Milliseconds for which a fetched key set is taken for current, so that a key that was withdrawn is
+/// not accepted for longer. Enforced by `edge`.
+pub const JWKS_AGE_MAX_MS: u64 = 600_000;
+
+/// Milliseconds between two tries to fetch the key set. Enforced by `edge`.
+pub const JWKS_RETRY_MS: u64 = 60_000;
+
+/// Bytes that `JWT_SECRET` has at least. *Source*: RFC 7518 section 3.2. Enforced by `auth`.
+pub const JWT_SECRET_BYTES_MIN: usize = 32;
+
+/// Bytes that the modulus of an RSA key has at least. *Source*: RFC 7518 section 3.3, 2048 bits. Enforced
+/// by `auth`.
+pub const RSA_BYTES_MIN: usize = 256;
+
+/// Latest moment that is told from later ones, in milliseconds since the epoch. *Source*: 2^53 - 1, the
+/// largest integer JavaScript holds exactly. Enforced by `auth`.
+pub const TIME_MS_MAX: u64 = (1 << 53) - 1;
+
+/// Seconds that `JWT_GRACE_SECONDS` may add to a token's life. *Source*: ours; a day. Enforced by `auth`.
+pub const JWT_GRACE_SECONDS_MAX: u64 = 86_400;
+
 /// Sockets of one object. *Source*: the platform.
 pub const CONNECTIONS_CEILING: usize = 32_768;
+
+/// Bytes of one store's database. *Source*: the platform's 10 GB, less what a push may still add.
+pub const STORE_BYTES_CEILING: u64 = 9_900_000_000;
+
+/// Seconds' worth of `PUSH_RATE` that may come at once. *Source*: ours; a client that was offline has
+/// much to push.
+pub const PUSH_BURST_S: u64 = 10;
 
 /// Bytes of one frame from a client. *Source*: the platform.
 pub const FRAME_BYTES_CEILING: usize = 32 * 1024 * 1024;
@@ -103,8 +179,13 @@ pub struct Limits {
     pub batch_events_max: usize,
     /// `MAX_FRAME_BYTES`: bytes of one frame from a client.
     pub frame_bytes_max: usize,
+    /// `MAX_STORE_BYTES`: bytes of one store's database, beyond which nothing is pushed.
+    pub store_bytes_max: u64,
     /// `MAX_CONNECTIONS`: sockets of one store.
     pub connections_max: usize,
+    /// `PUSH_RATE`: pushes per second of one connection, in bursts of up to ten seconds' worth; requests
+    /// over HTTP and DO-RPC share one allowance per store. `None` is without bound.
+    pub push_rate: Option<u32>,
 }
 
 impl Default for Limits {
@@ -113,7 +194,9 @@ impl Default for Limits {
             event_bytes_max: 1_900_000,
             batch_events_max: 10_000,
             frame_bytes_max: FRAME_BYTES_CEILING,
+            store_bytes_max: STORE_BYTES_CEILING,
             connections_max: CONNECTIONS_CEILING,
+            push_rate: None,
         }
     }
 }

@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 
-use crate::auth::{Denied, Facts};
+use crate::auth::{Decision, Denied, Facts};
 use crate::config::Config;
 use crate::event::StoreId;
+use crate::json::{self, quote};
 use crate::limits::STORE_ID_BYTES_MAX;
-use crate::wire::{Family, quote};
+use crate::wire::{Family, Transport};
 
 /// What is known of a request before its store is.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,10 @@ pub struct Request<'a> {
     pub upgrade: Option<&'a str>,
     /// Header `Access-Control-Request-Headers`.
     pub requested_headers: Option<&'a str>,
+    /// Header `Authorization`.
+    pub authorization: Option<&'a str>,
+    /// Header `Cookie`.
+    pub cookie: Option<&'a str>,
 }
 
 /// What to do with a request.
@@ -37,11 +42,62 @@ pub struct Request<'a> {
 pub enum Route {
     /// Answer it here.
     Answer(Answer),
-    /// Hand it to the object of this store.
-    Forward {
+    /// Hand it to the object of its store.
+    Forward(Visit),
+    /// Hand it to the object of this store, which knows the administration's routes.
+    Administer {
         /// The store.
         store_id: StoreId,
     },
+}
+
+/// A sync request that is let in, or may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// The store.
+    pub store_id: StoreId,
+    /// What remains to be checked of it.
+    pub decision: Decision,
+    /// How it is to go on.
+    pub transport: Transport,
+    /// The sync payload as JSON text.
+    pub payload: Option<String>,
+    /// Whether its client is one of 0.3, which is answered in other words.
+    pub is_plain: bool,
+    /// CORS headers of its answer.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Visit {
+    /// The answer to a request that is refused after all.
+    #[must_use]
+    pub fn refusal(&self, message: &str) -> Answer {
+        Answer {
+            headers: self.headers.clone(),
+            ..refused(message, self.is_plain)
+        }
+    }
+
+    /// Another answer to this request.
+    #[must_use]
+    pub fn answer(&self, status: u16, body: String) -> Answer {
+        Answer {
+            headers: self.headers.clone(),
+            ..Answer::text(status, body)
+        }
+    }
+}
+
+fn refused(message: &str, is_plain: bool) -> Answer {
+    let error = if is_plain {
+        "LiveStore.UnexpectedError"
+    } else {
+        "UnknownError"
+    };
+    let text = format!(
+        "{error}: {{ \"cause\": Error: {message}, \"note\": undefined, \"payload\": undefined }}"
+    );
+    Answer::text(400, text)
 }
 
 /// An answer of the Worker itself.
@@ -141,14 +197,28 @@ impl Origins {
             }
     }
 
-    /// The CORS headers of an answer, none where CORS is off or the page may not read it.
-    fn headers(&self, request: &Request<'_>) -> Vec<(&'static str, String)> {
-        let allowed = match (self, request.origin_header) {
+    /// Whether a request may be known by its cookie, which browsers add to what any page asks for: not
+    /// where all pages are allowed.
+    fn may_send_cookies(&self, request: &Request<'_>) -> bool {
+        match (self, request.origin_header) {
+            (_, None) | (Self::Listed(_), _) => true,
+            (_, Some(origin)) => origin.eq_ignore_ascii_case(request.origin),
+        }
+    }
+
+    /// The CORS headers of an answer to a page of `origin`, by a backend at `own`, to whose preflight
+    /// `requested` belongs; none where CORS is off or the page may not read it.
+    #[must_use]
+    pub fn headers(
+        &self,
+        origin: Option<&str>,
+        own: &str,
+        requested: Option<&str>,
+    ) -> Vec<(&'static str, String)> {
+        let allowed = match (self, origin) {
             (Self::SameOrigin, _) | (Self::Listed(_), None) => return Vec::new(),
             (Self::Any, _) => "*".to_owned(),
-            (Self::Listed(_), Some(origin)) if self.allow(origin, request.origin) => {
-                origin.to_owned()
-            }
+            (Self::Listed(_), Some(origin)) if self.allow(origin, own) => origin.to_owned(),
             (Self::Listed(_), Some(_)) => return vec![("Vary", "Origin".to_owned())],
         };
         let mut headers = vec![
@@ -159,7 +229,7 @@ impl Origins {
             ),
             (
                 "Access-Control-Allow-Headers",
-                request.requested_headers.unwrap_or("*").to_owned(),
+                requested.unwrap_or("*").to_owned(),
             ),
         ];
         if matches!(self, Self::Listed(_)) {
@@ -231,18 +301,53 @@ fn decode_payload(encoded: &str) -> Option<String> {
     let json = percent_encoding::percent_decode_str(encoded)
         .decode_utf8()
         .ok()?;
-    serde_json::from_str::<&serde_json::value::RawValue>(&json).ok()?;
-    Some(json.into_owned())
+    json::is_valid(&json).then(|| json.into_owned())
 }
 
-/// Which family of clients a path and query belong to, `None` when to neither.
+/// The door by which a sync request comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A socket of this family.
+    Socket(Family),
+    /// One request over HTTP.
+    Http,
+}
+
+/// Which door a path and query lead to, `None` when to none.
 #[must_use]
-pub fn family_of(path: &str, transport: Option<&str>) -> Option<Family> {
+pub fn door_of(path: &str, transport: Option<&str>) -> Option<Door> {
     match transport {
-        None if path.ends_with("/websocket") => Some(Family::Plain),
-        Some("ws") => Some(Family::Rpc),
+        None if path.ends_with("/websocket") => Some(Door::Socket(Family::Plain)),
+        Some("ws") => Some(Door::Socket(Family::Rpc)),
+        Some("http") => Some(Door::Http),
         _ => None,
     }
+}
+
+/// The header in which the Worker tells the object what it has verified.
+pub const GRANT_HEADER: &str = "x-livestore-sync-grant";
+
+/// The store that a request in a list names, for an object that was not addressed by a name.
+#[must_use]
+pub fn store_in(requests: &str) -> Option<StoreId> {
+    let mut found = None;
+    let read = json::read(requests, |reader| {
+        reader.array(|reader| {
+            reader.object(|reader, key| {
+                if key != "payload" {
+                    return reader.skip();
+                }
+                reader.object(|reader, key| {
+                    if key != "storeId" {
+                        return reader.skip();
+                    }
+                    found.get_or_insert(StoreId::new(reader.string()?));
+                    Ok(())
+                })
+            })
+        })
+    });
+    read.ok().and(found)
 }
 
 /// Decides about a request. `has_binding` tells whether the Durable Object binding exists.
@@ -254,7 +359,11 @@ pub fn route(config: &Config, request: &Request<'_>, has_binding: bool) -> Route
     };
     // The greeting is for people who open the URL, not for pages.
     if answer.status != 200 {
-        answer.headers = config.origins.headers(request);
+        answer.headers = config.origins.headers(
+            request.origin_header,
+            request.origin,
+            request.requested_headers,
+        );
     }
     Route::Answer(answer)
 }
@@ -300,29 +409,39 @@ fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
         return Err(Answer::text(400, text));
     }
     check_origin(config, request)?;
-    authorize(config, request, &query, is_plain)?;
+    let decision = authorize(config, request, &query, is_plain)?;
     if !has_binding {
         let name = config.binding.as_deref().unwrap_or("SYNC_BACKEND_DO");
         let text =
             format!("Failed dependency: Required Durable Object binding '{name}' not available");
         return Err(Answer::text(424, text));
     }
-    if transport.as_deref() == Some("http") {
-        let text = "transport=http is not served by this version: use transport=ws";
-        return Err(Answer::text(501, text));
-    }
-    if !request
-        .upgrade
-        .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+    if transport.as_deref() != Some("http")
+        && !request
+            .upgrade
+            .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
     {
         return Err(Answer::text(
             426,
             "Durable Object expected Upgrade: websocket",
         ));
     }
-    Ok(Route::Forward {
+    let transport = match transport.as_deref() {
+        Some("http") => Transport::Http,
+        _ => Transport::WebSocket,
+    };
+    Ok(Route::Forward(Visit {
         store_id: query.store_id,
-    })
+        decision,
+        transport,
+        payload: query.payload,
+        is_plain,
+        headers: config.origins.headers(
+            request.origin_header,
+            request.origin,
+            request.requested_headers,
+        ),
+    }))
 }
 
 /// Browsers let any page open a WebSocket anywhere, so it is the backend that has to look.
@@ -342,19 +461,18 @@ fn authorize(
     request: &Request<'_>,
     query: &SyncQuery,
     is_plain: bool,
-) -> Result<(), Answer> {
+) -> Result<Decision, Answer> {
     let facts = Facts {
         payload: query.payload.as_deref(),
+        authorization: request.authorization,
+        cookie: request
+            .cookie
+            .filter(|_| config.origins.may_send_cookies(request)),
         is_localhost: is_localhost(request.host),
     };
     config.policy.decide(facts).map_err(|denied| match denied {
         Denied::NotConfigured(sentence) => Answer::text(503, sentence),
-        Denied::Refused(message) => {
-            let error = if is_plain { "LiveStore.UnexpectedError" } else { "UnknownError" };
-            let text =
-                format!("{error}: {{ \"cause\": Error: {message}, \"note\": undefined, \"payload\": undefined }}");
-            Answer::text(400, text)
-        }
+        Denied::Refused(message) => refused(message, is_plain),
     })
 }
 
@@ -387,13 +505,15 @@ mod tests {
             origin_header: None,
             upgrade: Some("websocket"),
             requested_headers: None,
+            authorization: None,
+            cookie: None,
         }
     }
 
     fn status(config: &Config, request: &Request<'_>) -> u16 {
         match route(config, request, true) {
             Route::Answer(answer) => answer.status,
-            Route::Forward { .. } => 101,
+            Route::Forward(_) | Route::Administer { .. } => 101,
         }
     }
 
@@ -553,7 +673,7 @@ mod tests {
         let any = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", "*")]);
         let answer = |request: &Request<'_>| match route(&any, request, true) {
             Route::Answer(answer) => answer,
-            Route::Forward { .. } => panic!("forwarded"),
+            Route::Forward(_) | Route::Administer { .. } => panic!("forwarded"),
         };
         let preflight = Request {
             requested_headers: Some("b3, x-a"),
@@ -586,7 +706,7 @@ mod tests {
             };
             match route(&listed, &request, true) {
                 Route::Answer(answer) => answer.headers,
-                Route::Forward { .. } => panic!("forwarded"),
+                Route::Forward(_) | Route::Administer { .. } => panic!("forwarded"),
             }
         };
         assert_eq!(headers(Some("https://a.io"))[0].1, "https://a.io");

@@ -1,17 +1,30 @@
 //! Who may connect to a store. Pure: facts of the request in, a decision out. Fails closed.
 
+mod base64;
+mod grant;
+mod jwt;
+mod keys;
+mod members;
 mod token;
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use thiserror::Error;
 
-pub use token::Tokens;
+use crate::json;
+
+pub use grant::{Access, Grant};
+pub use jwt::{JwtError, JwtPolicy, KeySource, Token, looks_like_jwt};
+pub use keys::{Algorithm, JwksError, Key, Material};
+pub use token::{AdminSecret, Tokens};
 
 /// What a deployment asks of those who connect.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// `AUTH_TOKEN`: the payload's `authToken` must be one of these.
+    /// `AUTH_TOKEN`: one of these is enough.
     pub tokens: Tokens,
+    /// `JWT_*`: so is a JSON Web Token that is right.
+    pub jwt: Option<JwtPolicy>,
     /// `ALLOW_ANONYMOUS`: whether no token is needed.
     pub allow_anonymous: bool,
 }
@@ -21,8 +34,44 @@ pub struct Policy {
 pub struct Facts<'a> {
     /// The sync payload as JSON text, if the client sent one.
     pub payload: Option<&'a str>,
+    /// Header `Authorization`.
+    pub authorization: Option<&'a str>,
+    /// Header `Cookie`, if the page that sends it may.
+    pub cookie: Option<&'a str>,
     /// The request's host is this machine.
     pub is_localhost: bool,
+}
+
+/// A request that is let in, or may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Let in.
+    Granted,
+    /// Let in if this JSON Web Token is right, which [`JwtPolicy`] tells.
+    Verify(String),
+}
+
+/// The cookie that may hold the token.
+pub const COOKIE: &str = "authToken";
+
+impl<'a> Facts<'a> {
+    /// The token: of the payload, else of the header, else of the cookie. The first that is there
+    /// counts, right or wrong.
+    fn token(&self) -> Option<Cow<'a, str>> {
+        let bearer = |value: &'a str| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        };
+        let cookie = |cookies: &'a str| {
+            let mut pairs = cookies.split(';').filter_map(|pair| pair.split_once('='));
+            let (_, value) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
+            Some(value.trim().trim_matches('"'))
+        };
+        let payload = self.payload.and_then(token_in).map(Cow::Owned);
+        payload
+            .or_else(|| self.authorization.and_then(bearer).map(Cow::Borrowed))
+            .or_else(|| self.cookie.and_then(cookie).map(Cow::Borrowed))
+    }
 }
 
 /// Why a request is not let in.
@@ -36,49 +85,60 @@ pub enum Denied {
     Refused(&'static str),
 }
 
-/// The payload of LiveStore's templates; other keys are the app's own.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Payload {
-    auth_token: Option<String>,
+/// The token in the payload of LiveStore's templates; other keys are the app's own.
+fn token_in(payload: &str) -> Option<String> {
+    let mut token = None;
+    let read = json::read(payload, |reader| {
+        reader.object(|reader, key| {
+            if key == "authToken" {
+                token = Some(reader.string()?.into_owned());
+                return Ok(());
+            }
+            reader.skip()
+        })
+    });
+    read.ok().and(token)
 }
 
 impl Policy {
     /// Whether the deployment says anything about who may connect.
     #[must_use]
     pub fn is_configured(&self) -> bool {
-        self.allow_anonymous || !self.tokens.is_empty()
+        self.allow_anonymous || !self.tokens.is_empty() || self.jwt.is_some()
     }
 
     /// Decides about a request.
     ///
     /// # Errors
     /// Why it is not let in.
-    pub fn decide(&self, facts: Facts<'_>) -> Result<(), Denied> {
+    pub fn decide(&self, facts: Facts<'_>) -> Result<Decision, Denied> {
         if self.allow_anonymous {
-            return Ok(());
+            return Ok(Decision::Granted);
         }
-        if self.tokens.is_empty() {
+        if !self.is_configured() {
             return Err(Denied::NotConfigured(
-                "Nobody can connect yet: set the secret AUTH_TOKEN (or the variable ALLOW_ANONYMOUS to 'true').",
+                "Nobody can connect yet: set the secret AUTH_TOKEN (or JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS_URL, \
+                 or the variable ALLOW_ANONYMOUS to 'true').",
             ));
         }
-        if !facts.is_localhost && self.tokens.only_template() {
+        let only_template = self.jwt.is_none() && self.tokens.only_template();
+        if !facts.is_localhost && only_template {
             return Err(Denied::NotConfigured(
                 "Nobody can connect yet: AUTH_TOKEN is the token of the templates, which is accepted on localhost only; \
                  set the secret AUTH_TOKEN to one of your own.",
             ));
         }
-        let payload = facts
-            .payload
-            .and_then(|payload| serde_json::from_str::<Payload>(payload).ok());
-        let token = payload.and_then(|payload| payload.auth_token);
-        match token {
-            None => Err(Denied::Refused(
+        let Some(token) = facts.token() else {
+            return Err(Denied::Refused(
                 "No auth token: the sync payload must be {\"authToken\":\"...\"}",
-            )),
-            Some(token) if self.tokens.accept(&token, facts.is_localhost) => Ok(()),
-            Some(_) => Err(Denied::Refused("Invalid auth token")),
+            ));
+        };
+        if self.tokens.accept(&token, facts.is_localhost) {
+            return Ok(Decision::Granted);
+        }
+        match &self.jwt {
+            Some(_) => Ok(Decision::Verify(token.into_owned())),
+            None => Err(Denied::Refused("Invalid auth token")),
         }
     }
 }
@@ -89,18 +149,20 @@ mod tests {
 
     const TEMPLATE: &str = "insecure-token-change-me";
 
-    fn decide(tokens: &str, payload: Option<&str>, is_localhost: bool) -> Result<(), Denied> {
+    fn decide(tokens: &str, payload: Option<&str>, is_localhost: bool) -> Result<Decision, Denied> {
         let policy = Policy {
             tokens: Tokens::parse(tokens),
-            allow_anonymous: false,
+            ..Policy::default()
         };
         policy.decide(Facts {
             payload,
+            authorization: None,
+            cookie: None,
             is_localhost,
         })
     }
 
-    fn refused(result: &Result<(), Denied>) -> bool {
+    fn refused(result: &Result<Decision, Denied>) -> bool {
         matches!(result, Err(Denied::Refused(_)))
     }
 
@@ -117,7 +179,10 @@ mod tests {
     fn one_of_the_tokens_is_enough_and_anything_else_is_refused() {
         for token in ["a", "bb"] {
             let payload = format!(r#"{{"authToken":"{token}","more":[1]}}"#);
-            assert_eq!(decide("a, bb", Some(&payload), false), Ok(()));
+            assert_eq!(
+                decide("a, bb", Some(&payload), false),
+                Ok(Decision::Granted)
+            );
         }
         let wrong = [
             r#"{"authToken":"b"}"#,
@@ -138,7 +203,10 @@ mod tests {
     #[test]
     fn the_token_of_the_templates_is_for_localhost_only() {
         let payload = format!(r#"{{"authToken":"{TEMPLATE}"}}"#);
-        assert_eq!(decide(TEMPLATE, Some(&payload), true), Ok(()));
+        assert_eq!(
+            decide(TEMPLATE, Some(&payload), true),
+            Ok(Decision::Granted)
+        );
         assert!(matches!(
             decide(TEMPLATE, Some(&payload), false),
             Err(Denied::NotConfigured(_))
@@ -147,22 +215,58 @@ mod tests {
         assert!(refused(&decide(&both, Some(&payload), false)));
         assert_eq!(
             decide(&both, Some(r#"{"authToken":"real"}"#), false),
-            Ok(())
+            Ok(Decision::Granted)
         );
     }
 
     #[test]
     fn anonymous_needs_no_token() {
         let policy = Policy {
-            tokens: Tokens::default(),
             allow_anonymous: true,
+            ..Policy::default()
         };
         assert_eq!(
             policy.decide(Facts {
                 payload: None,
+                authorization: None,
+                cookie: None,
                 is_localhost: false
             }),
-            Ok(())
+            Ok(Decision::Granted)
         );
+    }
+
+    #[test]
+    fn a_token_is_taken_from_the_payload_else_the_header_else_the_cookie() {
+        let policy = Policy {
+            tokens: Tokens::parse("right"),
+            ..Policy::default()
+        };
+        let (payload, wrong) = (
+            Some(r#"{"authToken":"right"}"#),
+            Some(r#"{"authToken":"wrong"}"#),
+        );
+        let cases = [
+            (payload, None, None, true),
+            (None, Some("Bearer right"), None, true),
+            (None, Some("bearer  right"), None, true),
+            (None, Some("Basic right"), None, false),
+            (None, Some("right"), None, false),
+            (None, None, Some("a=b; authToken=right"), true),
+            (None, None, Some("authToken=\"right\""), true),
+            (None, None, Some("xauthToken=right"), false),
+            (Some("{}"), Some("Bearer right"), None, true),
+            (wrong, Some("Bearer right"), Some("authToken=right"), false),
+            (None, Some("Bearer wrong"), Some("authToken=right"), false),
+        ];
+        for (payload, authorization, cookie, is_right) in cases {
+            let facts = Facts {
+                payload,
+                authorization,
+                cookie,
+                is_localhost: false,
+            };
+            assert_eq!(policy.decide(facts).is_ok(), is_right, "{facts:?}");
+        }
     }
 }

@@ -49,3 +49,27 @@ impl Tokens {
         accepted.into()
     }
 }
+
+/// The secret of the administration. Never printed.
+#[derive(Clone)]
+pub struct AdminSecret(String);
+
+impl std::fmt::Debug for AdminSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminSecret")
+    }
+}
+
+impl AdminSecret {
+    /// The secret as it is set; white space around it does not count.
+    #[must_use]
+    pub fn new(secret: &str) -> Self {
+        Self(secret.trim().to_owned())
+    }
+
+    /// Whether `secret` is it. The time this takes tells nothing of its content.
+    #[must_use]
+    pub fn is(&self, secret: &str) -> bool {
+        self.0.as_bytes().ct_eq(secret.as_bytes()).into()
+    }
+}

@@ -1,50 +1,105 @@
 //! What is kept with a socket while its object is out of memory.
 //!
 //! *Shape*: a JSON text. `storeId` and `pullRequestIds` as sync-cf writes them; the rest is ours:
-//! `firstRequestId`, `awaitingPullSince` (ms since the epoch), and `pulls` for those that are not simply live at the head. An attachment without
-//! `pullRequestIds` belongs to a 0.3 socket.
+//! `firstRequestId`, `awaitingPullSince` (ms since the epoch), `pulls` for those that are not simply live
+//! at the head, and `grant`, what the auth step verified. An attachment without `pullRequestIds` belongs
+//! to a 0.3 socket.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::rc::Rc;
 
 use super::connection::{Connection, Subscription};
+use crate::auth::Grant;
 use crate::event::{SeqNum, StoreId};
-use crate::wire::{Family, Generation, RequestId, Requester, quote};
+use crate::json::{self, JsonError, Reader, quote};
+use crate::wire::{Family, Generation, RequestId, Requester};
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Attachment {
-    store_id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pull_request_ids: Option<Vec<Box<RawValue>>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+/// An attachment as it is read.
+#[derive(Default)]
+struct Attachment<'a> {
+    store_id: Option<Cow<'a, str>>,
+    pull_request_ids: Option<Vec<&'a str>>,
     first_request_id: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting_pull_since: Option<u64>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pulls: Vec<Pull>,
+    pulls: Vec<Pull<'a>>,
+    grant: Option<Grant>,
 }
 
 /// A pull that has not reached the head, or is beyond it.
-#[derive(Serialize, Deserialize)]
-struct Pull {
-    id: Box<RawValue>,
-    after: u64,
+#[derive(Default)]
+struct Pull<'a> {
+    id: &'a str,
+    after: SeqNum,
     live: bool,
+}
+
+impl<'a> Attachment<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let mut attachment = Self::default();
+        reader.object(|reader, key| {
+            match key {
+                "storeId" => attachment.store_id = Some(reader.string()?),
+                "pullRequestIds" => {
+                    let ids = attachment.pull_request_ids.insert(Vec::new());
+                    reader.array(|reader| {
+                        ids.push(reader.raw()?);
+                        Ok(())
+                    })?;
+                }
+                "firstRequestId" => attachment.first_request_id = read_count(reader)?,
+                "awaitingPullSince" => attachment.awaiting_pull_since = read_count(reader)?,
+                "pulls" => reader.array(|reader| {
+                    attachment.pulls.push(Pull::read(reader)?);
+                    Ok(())
+                })?,
+                "grant" => attachment.grant = Some(Grant::read(reader)?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(attachment)
+    }
+}
+
+impl<'a> Pull<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let mut pull = Self::default();
+        reader.object(|reader, key| {
+            match key {
+                "id" => pull.id = reader.raw()?,
+                "after" => pull.after = SeqNum::clamped(reader.integer()?),
+                "live" => pull.live = reader.boolean()?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(pull)
+    }
+}
+
+fn read_count(reader: &mut Reader<'_>) -> Result<Option<u64>, JsonError> {
+    reader.integer().map(|count| u64::try_from(count).ok())
 }
 
 /// Bytes that the attachment of `connection` can come to have: a pull takes most while it is not simply
 /// live at the head, and each may fall behind.
 pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> usize {
     const FIXED: usize =
-        r#"{"storeId":,"pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[]}"#
+        r#"{"storeId":,"pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":}"#
             .len();
     const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false},"#.len();
     let ids = connection
         .subscriptions()
         .iter()
         .map(|pull| pull.requester().id.json().len() + PULL);
-    FIXED + 2 * DIGITS_MAX + quote(store_id.as_str()).len() + ids.sum::<usize>()
+    let grant = kept_grant(connection).map_or(0, |grant| grant.json().len());
+    FIXED + 2 * DIGITS_MAX + grant + quote(store_id.as_str()).len() + ids.sum::<usize>()
+}
+
+/// A connection that may everything, for ever, as unknown, has nothing to keep.
+fn kept_grant<T>(connection: &Connection<T>) -> Option<&Rc<Grant>> {
+    Some(connection.grant()).filter(|grant| ***grant != Grant::default())
 }
 
 /// Digits of the largest number in an attachment.
@@ -52,35 +107,49 @@ const DIGITS_MAX: usize = 20;
 
 /// The attachment of `connection`.
 pub(super) fn keep<T>(connection: &Connection<T>, store_id: &StoreId, head: SeqNum) -> String {
-    let raw = |requester: &Requester| RawValue::from_string(requester.id.json().to_owned()).ok();
-    let (mut ids, mut pulls) = (Vec::new(), Vec::new());
+    // Writing to a string cannot fail.
+    let (mut ids, mut pulls) = (String::new(), String::new());
     for subscription in connection.subscriptions() {
-        let Some(id) = raw(subscription.requester()) else {
-            continue;
-        };
+        let id = subscription.requester().id.json();
         if subscription.is_caught_up() && subscription.after() <= head {
-            ids.push(id);
+            separate(&mut ids);
+            ids.push_str(id);
         } else {
-            let (after, live) = (subscription.after().get(), subscription.is_live());
-            pulls.push(Pull { id, after, live });
+            let (after, live) = (subscription.after(), subscription.is_live());
+            separate(&mut pulls);
+            let _ = write!(pulls, r#"{{"id":{id},"after":{after},"live":{live}}}"#);
         }
     }
-    let attachment = Attachment {
-        store_id: store_id.as_str().to_owned(),
-        pull_request_ids: (connection.family() == Family::Rpc).then_some(ids),
-        first_request_id: connection.first_request(),
-        awaiting_pull_since: connection.awaiting_pull_since_ms(),
-        pulls,
-    };
-    // Plain data with text keys: nothing in it can fail to be written.
-    serde_json::to_string(&attachment).unwrap_or_default()
+    let mut text = format!(r#"{{"storeId":{}"#, quote(store_id.as_str()));
+    if connection.family() == Family::Rpc {
+        let _ = write!(text, r#","pullRequestIds":[{ids}]"#);
+    }
+    if let Some(first) = connection.first_request() {
+        let _ = write!(text, r#","firstRequestId":{first}"#);
+    }
+    if let Some(since_ms) = connection.awaiting_pull_since_ms() {
+        let _ = write!(text, r#","awaitingPullSince":{since_ms}"#);
+    }
+    if !pulls.is_empty() {
+        let _ = write!(text, r#","pulls":[{pulls}]"#);
+    }
+    if let Some(grant) = kept_grant(connection) {
+        let _ = write!(text, r#","grant":{}"#, grant.json());
+    }
+    text.push('}');
+    text
+}
+
+fn separate(list: &mut String) {
+    if !list.is_empty() {
+        list.push(',');
+    }
 }
 
 /// The store that `text` was kept for.
 pub(super) fn store_of(text: &str) -> Option<StoreId> {
-    serde_json::from_str::<Attachment>(text)
-        .ok()
-        .map(|attachment| StoreId::new(attachment.store_id))
+    let attachment = json::read(text, Attachment::read).ok()?;
+    Some(StoreId::new(attachment.store_id?))
 }
 
 /// The connection that `text` was kept for, at an object whose head is `head`.
@@ -90,34 +159,38 @@ pub(super) fn restore<T>(
     head: SeqNum,
     mut page_head: impl FnMut(&Requester) -> T,
 ) -> Option<Connection<T>> {
-    let attachment: Attachment = serde_json::from_str(text).ok()?;
-    if attachment.store_id != store_id.as_str() {
+    let attachment = json::read(text, Attachment::read).ok()?;
+    if attachment.store_id.as_deref() != Some(store_id.as_str()) {
         return None;
     }
     let family = match attachment.pull_request_ids {
         None => Family::Plain,
         Some(_) => Family::Rpc,
     };
-    let requester = |id: &RawValue| {
-        let id = RequestId::from_json(id.get())?;
+    let requester = |id: &str| {
+        let id = RequestId::from_json(id)?;
         let generation = match family {
             Family::Plain => Generation::V03,
             Family::Rpc => id.rpc_generation(),
         };
-        Some(Requester { id, generation })
+        Some(Requester {
+            id,
+            generation,
+            trace_id: None,
+        })
     };
     let ids = attachment.pull_request_ids.unwrap_or_default();
     let mut subscriptions = Vec::with_capacity(ids.len() + attachment.pulls.len());
-    for requester in ids.iter().filter_map(|id| requester(id)) {
+    for requester in ids.into_iter().filter_map(requester) {
         let page_head = page_head(&requester);
         subscriptions.push(Subscription::caught_up(requester, head, page_head));
     }
     for pull in &attachment.pulls {
-        let Some(requester) = requester(&pull.id) else {
+        let Some(requester) = requester(pull.id) else {
             continue;
         };
         let page_head = page_head(&requester);
-        let after = SeqNum::clamped(i64::try_from(pull.after).unwrap_or(i64::MAX));
+        let after = pull.after;
         subscriptions.push(if pull.live && after >= head {
             Subscription::caught_up(requester, after, page_head)
         } else {
@@ -133,6 +206,7 @@ pub(super) fn restore<T>(
     });
     Some(Connection::restored(
         family,
+        attachment.grant.unwrap_or_default(),
         subscriptions,
         first_request,
         attachment.awaiting_pull_since,

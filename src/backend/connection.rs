@@ -1,8 +1,13 @@
-//! One socket as the backend sees it: what it speaks, and the pulls that are under way on it.
+//! One connection as the backend sees it: what it speaks, and the pulls that are under way on it. A
+//! connection is a socket, or the length of one request over HTTP or DO-RPC.
 
+use super::callers::Caller;
+use std::rc::Rc;
+
+use crate::auth::Grant;
 use crate::event::SeqNum;
 use crate::limits::{PULL_PATIENCE_MS, WINDOW_PAGES};
-use crate::wire::{Family, RequestId, Requester};
+use crate::wire::{Family, RequestId, Requester, Transport};
 
 /// Names a connection within one backend, until it disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,10 +37,14 @@ impl ConnectionId {
     }
 }
 
-/// A socket's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
+/// A connection's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
 #[derive(Debug)]
 pub(super) struct Connection<T> {
+    /// Different for every connection of this object's life, unlike its id.
+    life: u64,
     family: Family,
+    transport: Transport,
+    grant: Rc<Grant>,
     subscriptions: Vec<Subscription<T>>,
     first_request: Option<u64>,
     /// Since when this socket has been expected to pull: from its first moment to its first pull. In
@@ -68,14 +77,20 @@ pub(super) struct Subscription<T> {
     /// Whether the attachment kept with the socket knows it.
     kept: bool,
     page_head: T,
+    /// Whom to call with what follows the last page.
+    caller: Option<Caller>,
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(family: Family, now_ms: u64) -> Self {
+    pub(super) fn new(family: Family, transport: Transport, grant: Grant, now_ms: u64) -> Self {
         // 0.3 sockets get what is pushed without asking for it.
-        let awaiting_pull_since_ms = (family == Family::Rpc).then_some(now_ms);
+        let awaits_pull = family == Family::Rpc && transport == Transport::WebSocket;
+        let awaiting_pull_since_ms = awaits_pull.then_some(now_ms);
         Self {
+            life: 0,
             family,
+            transport,
+            grant: Rc::new(grant),
             subscriptions: Vec::new(),
             first_request: None,
             awaiting_pull_since_ms,
@@ -85,6 +100,7 @@ impl<T> Connection<T> {
 
     pub(super) fn restored(
         family: Family,
+        grant: Grant,
         mut subscriptions: Vec<Subscription<T>>,
         first_request: Option<u64>,
         awaiting_pull_since_ms: Option<u64>,
@@ -93,7 +109,10 @@ impl<T> Connection<T> {
             subscription.kept = true;
         }
         Self {
+            life: 0,
             family,
+            transport: Transport::WebSocket,
+            grant: Rc::new(grant),
             subscriptions,
             first_request,
             awaiting_pull_since_ms,
@@ -103,6 +122,27 @@ impl<T> Connection<T> {
 
     pub(super) fn family(&self) -> Family {
         self.family
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// The same connection as the `life`th.
+    pub(super) fn lived(self, life: u64) -> Self {
+        Self { life, ..self }
+    }
+
+    pub(super) fn grant(&self) -> &Rc<Grant> {
+        &self.grant
+    }
+
+    pub(super) fn speaks(&self) -> (Family, Transport) {
+        (self.family, self.transport)
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        self.transport
     }
 
     pub(super) fn first_request(&self) -> Option<u64> {
@@ -213,7 +253,19 @@ impl<T> Subscription<T> {
             unacknowledged: 0,
             kept: false,
             page_head,
+            caller: None,
         }
+    }
+
+    /// The same pull, to be followed by calls to `caller` instead of frames.
+    pub(super) fn followed_by(self, caller: Option<Caller>) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// Whom to call from now on, once the last page has been sent.
+    pub(super) fn take_caller(&mut self) -> Option<Caller> {
+        let is_finished = self.delivery == Delivery::Finished;
+        self.caller.take_if(|_| is_finished)
     }
 
     /// A live pull that has everything up to `after`.
@@ -282,6 +334,11 @@ impl<T> Subscription<T> {
     /// Reads on from the log instead of following what is pushed.
     pub(super) fn page_again(&mut self) {
         self.delivery = Delivery::Paging;
+    }
+
+    /// Everything that was sent has arrived, and there is more to send.
+    pub(super) fn acknowledge_all(&mut self) {
+        self.unacknowledged = 0;
     }
 
     /// A page or broadcast has arrived.

@@ -5,13 +5,13 @@
 //! text between a head and a tail.
 
 use super::connection::Subscription;
-use super::{ConnectionId, Output, SyncBackend};
+use super::{ConnectionId, Content, Output, SyncBackend, iso_8601};
 use crate::event::Batch;
 use crate::eventlog::split;
-use crate::limits::TURN_BYTES_MAX;
+use crate::limits::{PIECE_BYTES_MAX, TURN_BYTES_MAX};
 use crate::store::EventStore;
 use crate::store::sql::{Sql, StoreError, Text as _};
-use crate::wire::{self, Family, Generation, PageInfo, RequestId, Requester};
+use crate::wire::{self, Family, Generation, PageInfo, RequestId, Requester, Transport};
 
 /// Page heads by request id, since clients of different sockets use the same few ids.
 pub(super) struct PageHeads<T> {
@@ -25,9 +25,11 @@ impl<S: Sql> SyncBackend<S> {
         pusher: ConnectionId,
         requester: &Requester,
         batch: &Batch<'_>,
-        created_at: &str,
+        now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
+        let created_at = &iso_8601(now_ms);
+        let mut expired: Vec<ConnectionId> = Vec::new();
         let mut rpc: Option<Vec<S::Text>> = None;
         let mut plain: Option<S::Text> = None;
         let mut behind: Vec<(ConnectionId, RequestId)> = Vec::new();
@@ -35,6 +37,8 @@ impl<S: Sql> SyncBackend<S> {
         let (store, tail) = (&self.store, &self.last_page_tail);
         let ids = std::iter::once(pusher.index())
             .chain((0..self.connections.len()).filter(|index| *index != pusher.index()));
+        // Each part of the batch is news once, however many get it.
+        let mut is_first = true;
         // Sockets whose pull has the same request id get the very same text.
         let mut recent: Option<(RequestId, Vec<S::Text>)> = None;
         for index in ids {
@@ -42,13 +46,19 @@ impl<S: Sql> SyncBackend<S> {
                 continue;
             };
             let to = ConnectionId::new(index);
+            if connection.grant().is_expired(now_ms) {
+                expired.push(to);
+                continue;
+            }
             match connection.family() {
                 Family::Plain => {
                     if connection.subscriptions().is_empty() {
                         let frame = plain
                             .get_or_insert_with(|| plain_frame(store, requester, batch, created_at))
                             .clone();
-                        out.push(Output::Send { to, frame });
+                        let content = Content::Broadcast { is_first };
+                        out.push(Output::Send { to, content, frame });
+                        is_first = false;
                     }
                 }
                 Family::Rpc => {
@@ -86,15 +96,20 @@ impl<S: Sql> SyncBackend<S> {
                         if let Some((_, frames)) = &recent {
                             out.extend(frames.iter().map(|frame| Output::Send {
                                 to,
+                                content: Content::Broadcast { is_first },
                                 frame: frame.clone(),
                             }));
+                            is_first = false;
                         }
                     }
                 }
             }
         }
+        for connection in expired {
+            self.close_expired(connection, out);
+        }
         for (to, id) in behind {
-            self.go_on(to, &id, out);
+            self.send_more(to, &id, out);
             changed.push(to);
         }
         for connection in changed {
@@ -116,29 +131,40 @@ impl<S: Sql> SyncBackend<S> {
         let Some(Some(connection)) = self.connections.get_mut(to.index()) else {
             return;
         };
-        let family = connection.family();
-        let mut failed = None;
+        let (family, transport) = (connection.family(), connection.transport());
+        let (mut failed, mut callers) = (None, Vec::new());
         for subscription in connection.subscriptions_mut() {
             if subscription.is_caught_up()
                 || only.is_some_and(|only| *only != subscription.requester().id)
             {
                 continue;
             }
-            match send_turn(store, family, &self.last_page_tail, to, subscription, out) {
+            let pull = Pull {
+                family,
+                transport,
+                to,
+            };
+            match send_turn(store, pull, &self.last_page_tail, subscription, out) {
                 // 0.3 has no acknowledgements: the next pages follow in a turn of their own.
                 Ok(Sent::Window) if family == Family::Plain => out.push(Output::Resume),
                 Ok(Sent::Window | Sent::Everything) => {}
                 Err(error) => failed = Some(error),
+            }
+            if let Some(caller) = subscription.take_caller() {
+                callers.push((caller, subscription.after()));
             }
         }
         connection.remove_finished();
         if let Some(error) = failed {
             self.close_after_failure(to, "a pull", &error, out);
         }
+        for (caller, after) in callers {
+            self.subscribe_caller(to, caller, after, out);
+        }
     }
 
     /// Sends more pages of a pull if there are some and enough of those before have arrived.
-    pub(super) fn go_on(
+    pub(super) fn send_more(
         &mut self,
         to: ConnectionId,
         id: &RequestId,
@@ -163,14 +189,14 @@ impl<T: Clone> PageHeads<T> {
         &mut self,
         store: &EventStore<S>,
         requester: &Requester,
+        transport: Transport,
     ) -> T {
+        let is_usual = requester.generation != Generation::V03 && transport != Transport::DoRpc;
         match &self.recent {
-            Some((id, text)) if *id == requester.id && requester.generation != Generation::V03 => {
-                text.clone()
-            }
+            Some((id, text)) if *id == requester.id && is_usual => text.clone(),
             _ => {
-                let text = store.text(&wire::page_head(requester));
-                if requester.generation != Generation::V03 {
+                let text = store.text(&wire::page_head(requester, transport));
+                if is_usual {
                     self.recent = Some((requester.id.clone(), text.clone()));
                 }
                 text
@@ -187,14 +213,29 @@ enum Sent {
     Window,
 }
 
+/// Where the pages of a pull go.
+#[derive(Clone, Copy)]
+struct Pull {
+    family: Family,
+    transport: Transport,
+    to: ConnectionId,
+}
+
 fn send_turn<S: Sql>(
     store: &EventStore<S>,
-    family: Family,
+    Pull {
+        family,
+        transport,
+        to,
+    }: Pull,
     last_page_tail: &S::Text,
-    to: ConnectionId,
     subscription: &mut Subscription<S::Text>,
     out: &mut Vec<Output<S::Text>>,
 ) -> Result<Sent, StoreError> {
+    let bytes_max = match transport {
+        Transport::WebSocket => TURN_BYTES_MAX,
+        Transport::Http | Transport::DoRpc => PIECE_BYTES_MAX,
+    };
     let mut bytes = 0;
     loop {
         let page = store.page(family, subscription.after())?;
@@ -209,13 +250,15 @@ fn send_turn<S: Sql>(
         };
         let items = page.items.unwrap_or_else(|| store.text(""));
         let frame = S::Text::join(subscription.page_head(), &items, &tail);
-        out.push(Output::Send { to, frame });
+        let content = Content::Page;
+        out.push(Output::Send { to, content, frame });
         subscription.sent(page.last, 1);
         if info == PageInfo::NoMore {
             if !subscription.finish_paging() {
                 let done = wire::pull_done(subscription.requester());
                 out.extend(done.map(|done| Output::Send {
                     to,
+                    content: Content::Answer,
                     frame: store.text(&done),
                 }));
             }
@@ -223,7 +266,7 @@ fn send_turn<S: Sql>(
         }
         bytes += page.bytes;
         let window_is_full = family == Family::Rpc && subscription.is_window_full();
-        if bytes >= TURN_BYTES_MAX || window_is_full {
+        if bytes >= bytes_max || window_is_full {
             return Ok(Sent::Window);
         }
     }

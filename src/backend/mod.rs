@@ -10,24 +10,30 @@
 //!   pages are on their way, pushes are folded into them.
 
 mod attachment;
+mod callers;
 mod connection;
 mod deliver;
 
 use std::fmt;
+use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat};
 
+use crate::auth::{Access, Grant};
 use crate::event::{Batch, Event, SeqNum, StoreId};
 use crate::eventlog::{Admission, Refusal, admit, check_lifetime};
 use crate::limits::{ATTACHMENT_BYTES_MAX, ATTACHMENT_RESERVE_BYTES, Limits};
 use crate::store::EventStore;
 use crate::store::sql::{Sql, StoreError};
 use crate::wire::{
-    self, Cursor, Failure, Family, Generation, Inbound, Malformed, PageInfo, RequestId, Requester,
+    self, CallerContext, Cursor, Failure, Family, Generation, Inbound, Malformed, PageInfo,
+    RequestId, Requester, Transport,
 };
+use callers::Callers;
 use connection::{Connection, Subscription};
 use deliver::PageHeads;
 
+pub use callers::{CallId, Called, Caller};
 pub use connection::ConnectionId;
 
 /// What the host has to do, in this order.
@@ -35,8 +41,10 @@ pub use connection::ConnectionId;
 pub enum Output<T> {
     /// Send a text frame.
     Send {
-        /// To this socket.
+        /// To this connection.
         to: ConnectionId,
+        /// What it holds.
+        content: Content,
         /// The whole frame.
         frame: T,
     },
@@ -54,10 +62,40 @@ pub enum Output<T> {
         /// Close reason.
         reason: &'static str,
     },
-    /// Call [`SyncBackend::resume`] in a turn of its own: there is more to send.
+    /// Call [`SyncBackend::on_alarm`] in a turn of its own: there is more to send.
     Resume,
+    /// Call [`SyncBackend::on_alarm`] at this time, in milliseconds since the epoch.
+    WakeAt {
+        /// When.
+        at_ms: u64,
+    },
+    /// Call a Durable Object, and tell [`SyncBackend::on_called`] how it went.
+    Call {
+        /// Names the call.
+        call: CallId,
+        /// Whom.
+        caller: Caller,
+        /// The message, as JSON.
+        frame: T,
+    },
     /// Something an operator may want to read.
     Report(Report),
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The answer to a request, or what ends one.
+    Answer,
+    /// The acknowledgement of a push whose events are stored.
+    Acknowledgement,
+    /// A page of the log.
+    Page,
+    /// A part of a batch that has just been stored.
+    Broadcast {
+        /// Whether nobody has been sent this part before.
+        is_first: bool,
+    },
 }
 
 /// A line for the log; never holds event args or tokens.
@@ -86,6 +124,15 @@ pub enum Report {
     },
     /// A client acknowledged pages of a pull that nobody knows, and was told to connect again.
     UnknownPull,
+    /// A client object could not be called for too long, and is called no more.
+    CallerDropped {
+        /// Its id.
+        object_id: String,
+        /// How the last call failed.
+        message: String,
+    },
+    /// A connection's token has expired, and it was closed.
+    Expired,
     /// A client had not pulled on its connection for too long, and was told to connect again.
     Overdue,
 }
@@ -103,6 +150,13 @@ impl fmt::Display for Report {
             Self::StoreFailed { during, message } => {
                 write!(f, "storage failed during {during}: {message}")
             }
+            Self::CallerDropped { object_id, message } => {
+                write!(
+                    f,
+                    "gave up calling the client object {object_id}: {message}"
+                )
+            }
+            Self::Expired => f.write_str("closed a connection whose token has expired"),
             Self::Overdue => f.write_str("closed a connection on which nothing was pulled"),
             Self::UnknownPull => {
                 f.write_str("closed a connection that acknowledged an unknown pull")
@@ -120,8 +174,33 @@ pub enum Frame<'a> {
     Binary(&'a [u8]),
 }
 
+impl Frame<'_> {
+    /// Its length.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// What hooks are told of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Tells a connection from a later one with the same id.
+    pub life: u64,
+    /// How it came.
+    pub transport: Transport,
+    /// What the auth step verified.
+    pub grant: Rc<Grant>,
+}
+
 /// Service restart: what clients are told when they have to connect again.
 const TRY_AGAIN: u16 = 1012;
+
+/// What clients are told whose token has expired: connect again with another one.
+const EXPIRED: u16 = 4401;
 
 /// The sync backend of one store.
 pub struct SyncBackend<S: Sql> {
@@ -131,6 +210,9 @@ pub struct SyncBackend<S: Sql> {
     /// What follows the events of a page that is the last one; the same for every RPC pull.
     last_page_tail: S::Text,
     page_heads: PageHeads<S::Text>,
+    callers: Callers,
+    /// Connections taken up so far.
+    lives: u64,
 }
 
 impl<S: Sql> SyncBackend<S> {
@@ -140,6 +222,8 @@ impl<S: Sql> SyncBackend<S> {
         let tail = wire::rpc_page_tail(PageInfo::NoMore, store.backend_id());
         let last_page_tail = store.text(&tail);
         Self {
+            callers: Callers::restore(store.state()),
+            lives: 0,
             store,
             limits,
             connections: Vec::new(),
@@ -154,21 +238,65 @@ impl<S: Sql> SyncBackend<S> {
         &self.store
     }
 
-    /// The open connections.
-    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, Family)> {
-        self.connections
-            .iter()
-            .enumerate()
-            .filter_map(|(index, connection)| {
-                connection
-                    .as_ref()
-                    .map(|connection| (ConnectionId::new(index), connection.family()))
-            })
+    /// What the open sockets speak.
+    pub fn sockets(&self) -> impl Iterator<Item = Family> {
+        let open = self.connections.iter().flatten();
+        open.filter(|connection| connection.transport() == Transport::WebSocket)
+            .map(Connection::family)
     }
 
     /// Takes up a new socket, opened at `now_ms`. Its attachment has to be kept at once.
-    pub fn connect(&mut self, family: Family, now_ms: u64) -> ConnectionId {
-        self.insert(Connection::new(family, now_ms))
+    pub fn connect(&mut self, family: Family, grant: Grant, now_ms: u64) -> ConnectionId {
+        self.insert(Connection::new(family, Transport::WebSocket, grant, now_ms))
+    }
+
+    /// Takes up a connection for one request by `transport`: its frame follows, then
+    /// [`SyncBackend::go_on`] until [`SyncBackend::is_answered`], then [`SyncBackend::disconnect`].
+    pub fn connect_once(
+        &mut self,
+        transport: Transport,
+        grant: Grant,
+        now_ms: u64,
+    ) -> ConnectionId {
+        self.insert(Connection::new(Family::Rpc, transport, grant, now_ms))
+    }
+
+    /// What is known of an open connection.
+    #[must_use]
+    pub fn peer(&self, id: ConnectionId) -> Option<Peer> {
+        self.connection(id).map(|connection| Peer {
+            life: connection.life(),
+            transport: connection.transport(),
+            grant: Rc::clone(connection.grant()),
+        })
+    }
+
+    /// Whether every pull of a connection has sent its last page.
+    #[must_use]
+    pub fn is_answered(&self, id: ConnectionId) -> bool {
+        self.connection(id)
+            .is_none_or(|connection| connection.subscriptions().is_empty())
+    }
+
+    /// Sends more of the answer to a request, what went before having been taken.
+    pub fn go_on(&mut self, id: ConnectionId, out: &mut Vec<Output<S::Text>>) {
+        if let Some(connection) = self.connection_mut(id) {
+            for subscription in connection.subscriptions_mut() {
+                subscription.acknowledge_all();
+            }
+        }
+        self.send_pages(id, None, out);
+    }
+
+    /// Forgets the connection of one request, whether its answer has been read or not.
+    pub fn disconnect_once(&mut self, id: ConnectionId, now_ms: u64) {
+        self.disconnect(id);
+        self.release_callers(id, now_ms);
+    }
+
+    /// Goes on with what an earlier life of the object left undone. Called once after a wake.
+    pub fn on_wake(&mut self, now_ms: u64, out: &mut Vec<Output<S::Text>>) {
+        self.call_idle(now_ms, out);
     }
 
     /// Takes up a socket that outlived the object's memory, from what was kept with it.
@@ -180,7 +308,10 @@ impl<S: Sql> SyncBackend<S> {
             attachment,
             self.store.store_id(),
             self.store.head(),
-            |request| self.page_heads.text(&self.store, request),
+            |request| {
+                self.page_heads
+                    .text(&self.store, request, Transport::WebSocket)
+            },
         )?;
         Some(self.insert(connection))
     }
@@ -217,29 +348,127 @@ impl<S: Sql> SyncBackend<S> {
         now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
-        let Some(family) = self.connection(from).map(Connection::family) else {
-            return;
+        for inbound in self.decode(from, frame) {
+            if self.check(from, &inbound, frame.bytes(), now_ms, out) {
+                self.on_message(from, inbound, now_ms, out);
+            }
+        }
+        self.remember(from, out);
+    }
+
+    /// Reads a frame of a connection. Each message goes through [`SyncBackend::check`], then through the
+    /// hooks if there are any, then into [`SyncBackend::on_message`]; after the last one,
+    /// [`SyncBackend::remember`]. [`SyncBackend::on_frame`] is all of this without hooks.
+    #[must_use]
+    pub fn decode<'a>(&self, from: ConnectionId, frame: Frame<'a>) -> Vec<Inbound<'a>> {
+        let Some((family, transport)) = self.connection(from).map(Connection::speaks) else {
+            return Vec::new();
         };
         let text = match frame {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => std::str::from_utf8(bytes),
         };
         match text {
-            Ok(text) => {
-                for inbound in wire::decode(family, text) {
-                    self.on_message(from, family, inbound, text.len(), now_ms, out);
-                }
-                self.remember(from, out);
-            }
+            Ok(text) => wire::decode(family, transport, text),
             Err(error) => {
                 let message = format!("the frame is neither text nor UTF-8: {error}");
-                self.refuse_message(from, family, &Malformed::Syntax { message }, out);
+                vec![Inbound::Malformed(Malformed::Syntax { message })]
             }
         }
     }
 
+    /// Whether a connection may send this message; refuses it if not.
+    pub fn check(
+        &mut self,
+        from: ConnectionId,
+        inbound: &Inbound<'_>,
+        frame_bytes: usize,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) -> bool {
+        let (requester, store_id, is_push) = match inbound {
+            Inbound::Push {
+                requester,
+                store_id,
+                ..
+            } => (requester, store_id, true),
+            Inbound::Pull {
+                requester,
+                store_id,
+                ..
+            }
+            | Inbound::PingRequest {
+                requester,
+                store_id,
+            } => (requester, store_id, false),
+            _ => return true,
+        };
+        let Some(connection) = self.connection_mut(from) else {
+            return false;
+        };
+        connection.note_request(&requester.id);
+        let grant = Rc::clone(connection.grant());
+        let is_socket = connection.transport() == Transport::WebSocket;
+        let own = self.store.store_id().as_str();
+        let frame_bytes_max = self.limits.frame_bytes_max;
+        let message = if grant.is_expired(now_ms) {
+            if is_socket {
+                self.close_expired(from, out);
+                return false;
+            }
+            "the token has expired".to_owned()
+        } else if store_id.as_deref().is_some_and(|store_id| store_id != own) {
+            "payload.storeId is not the store of this connection".to_owned()
+        } else if frame_bytes > frame_bytes_max {
+            format!(
+                "the frame has {frame_bytes} bytes, but at most {frame_bytes_max} are accepted (MAX_FRAME_BYTES)"
+            )
+        } else if is_push && grant.access == Access::ReadOnly {
+            "the token grants reading alone: pushes are refused".to_owned()
+        } else {
+            return true;
+        };
+        self.fail(from, requester, Failure::Unknown { message }, out);
+        false
+    }
+
+    /// Refuses a request that a hook does not let through.
+    pub fn refuse_by_hook(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        message: &str,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        if let Some(connection) = self.connection_mut(from) {
+            connection.remove(&requester.id);
+        }
+        let message = message.to_owned();
+        self.send(
+            from,
+            &wire::failed(requester, &Failure::Unknown { message }),
+            out,
+        );
+    }
+
+    fn close_expired(&mut self, connection: ConnectionId, out: &mut Vec<Output<S::Text>>) {
+        self.disconnect(connection);
+        out.push(Output::Report(Report::Expired));
+        out.push(Output::Close {
+            connection,
+            code: EXPIRED,
+            reason: "the token has expired: connect again with a new one",
+        });
+    }
+
+    /// Does what the alarm was set for.
+    pub fn on_alarm(&mut self, now_ms: u64, out: &mut Vec<Output<S::Text>>) {
+        self.resume(out);
+        self.call_due(now_ms, out);
+    }
+
     /// Goes on with pulls that had more to send than one turn should.
-    pub fn resume(&mut self, out: &mut Vec<Output<S::Text>>) {
+    fn resume(&mut self, out: &mut Vec<Output<S::Text>>) {
         for index in 0..self.connections.len() {
             let id = ConnectionId::new(index);
             let is_waiting = |connection: &Connection<S::Text>| {
@@ -252,50 +481,47 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
-    fn on_message(
+    /// Does what a message asks for, all of it in this turn.
+    pub fn on_message(
         &mut self,
         from: ConnectionId,
-        family: Family,
         inbound: Inbound<'_>,
-        frame_bytes: usize,
         now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
+        let Some((family, transport)) = self.connection(from).map(Connection::speaks) else {
+            return;
+        };
         match inbound {
             Inbound::Push {
                 requester,
-                store_id,
                 backend_id,
                 events,
+                store_id: _,
             } => {
-                self.note_request(from, &requester);
-                if let Err(failure) = self.check_request(store_id.as_deref(), frame_bytes) {
-                    self.fail(from, &requester, failure, out);
-                } else {
-                    if let (None, Some(connection)) = (&backend_id, self.connection_mut(from)) {
-                        // A client that has pulled before would name the backend id it got.
-                        connection.expect_no_pull();
-                    }
-                    self.push(from, &requester, backend_id.as_deref(), events, now_ms, out);
-                    self.close_overdue(now_ms, out);
+                if let (None, Some(connection)) = (&backend_id, self.connection_mut(from)) {
+                    // A client that has pulled before would name the backend id it got.
+                    connection.expect_no_pull();
                 }
+                self.push(from, &requester, backend_id.as_deref(), events, now_ms, out);
+                self.close_overdue(now_ms, out);
             }
             Inbound::Pull {
                 requester,
-                store_id,
                 live,
                 cursor,
+                caller,
+                store_id: _,
             } => {
-                self.note_request(from, &requester);
-                if let Err(failure) = self.check_request(store_id.as_deref(), frame_bytes) {
-                    self.fail(from, &requester, failure, out);
-                } else {
-                    self.pull(from, &requester, live, cursor, out);
-                }
+                let follow = Follow::of(live, caller, &requester);
+                self.pull(from, &requester, follow, cursor, out);
             }
             Inbound::Ack { id } => self.acknowledge(from, &id, out),
             Inbound::Interrupt { requester } => self.interrupt(from, &requester, out),
             Inbound::Ping => self.send(from, wire::pong(family), out),
+            Inbound::PingRequest { requester, .. } => {
+                self.send(from, &wire::ping_done(&requester, transport), out);
+            }
             Inbound::Admin { requester } => {
                 let message = "Invalid admin secret".to_owned();
                 self.fail(from, &requester, Failure::Unknown { message }, out);
@@ -303,22 +529,6 @@ impl<S: Sql> SyncBackend<S> {
             Inbound::Malformed(malformed) => self.refuse_message(from, family, &malformed, out),
             Inbound::Nothing => {}
         }
-    }
-
-    /// Refuses what no request of this connection may do.
-    fn check_request(&self, store_id: Option<&str>, frame_bytes: usize) -> Result<(), Failure> {
-        let own = self.store.store_id().as_str();
-        let message = if store_id.is_some_and(|store_id| store_id != own) {
-            "payload.storeId is not the store of this connection".to_owned()
-        } else if frame_bytes > self.limits.frame_bytes_max {
-            let max = self.limits.frame_bytes_max;
-            format!(
-                "the frame has {frame_bytes} bytes, but at most {max} are accepted (MAX_FRAME_BYTES)"
-            )
-        } else {
-            return Ok(());
-        };
-        Err(Failure::Unknown { message })
     }
 
     fn push(
@@ -347,26 +557,40 @@ impl<S: Sql> SyncBackend<S> {
             Err(refusal) => return self.refuse(from, requester, refusal, out),
         };
         if let Admission::Append(batch) = admission {
-            let created_at = iso_8601(now_ms);
-            if let Err(error) = self.store.append(&batch, &created_at) {
+            if let Err(error) = self.store.append(&batch, &iso_8601(now_ms)) {
                 return self.refuse(from, requester, Refusal::Store(error), out);
             }
             if requester.generation == Generation::V03 {
                 // These clients are used to the acknowledgement before the broadcast; both follow the
                 // commit.
-                self.send(from, &wire::push_ack(requester), out);
-                return self.publish(from, requester, &batch, &created_at, out);
+                self.acknowledge_push(from, requester, out);
+                self.publish(from, requester, &batch, now_ms, out);
+                return self.call_idle(now_ms, out);
             }
-            self.publish(from, requester, &batch, &created_at, out);
+            self.publish(from, requester, &batch, now_ms, out);
+            self.call_idle(now_ms, out);
         }
-        self.send(from, &wire::push_ack(requester), out);
+        self.acknowledge_push(from, requester, out);
+    }
+
+    fn acknowledge_push(
+        &self,
+        to: ConnectionId,
+        requester: &Requester,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        out.push(Output::Send {
+            to,
+            content: Content::Acknowledgement,
+            frame: self.store.text(&wire::push_ack(requester)),
+        });
     }
 
     fn pull(
         &mut self,
         from: ConnectionId,
         requester: &Requester,
-        live: bool,
+        follow: Follow,
         cursor: Option<Cursor<'_>>,
         out: &mut Vec<Output<S::Text>>,
     ) {
@@ -376,16 +600,18 @@ impl<S: Sql> SyncBackend<S> {
         if let Err(refusal) = check_lifetime(self.store.backend_id(), received) {
             return self.refuse(from, requester, refusal, out);
         }
-        if let Some(connection) = self.connection_mut(from) {
-            connection.expect_no_pull();
-        }
+        let Some(transport) = self.connection(from).map(Connection::transport) else {
+            return;
+        };
         let after = cursor.map_or(SeqNum::ROOT, |cursor| cursor.after);
-        let head = self.page_heads.text(&self.store, requester);
-        let id = requester.id.clone();
+        let head = self.page_heads.text(&self.store, requester, transport);
+        let (id, live) = (requester.id.clone(), follow == Follow::Frames);
         let subscription = Subscription::new(requester.clone(), live, after, head);
+        let subscription = subscription.followed_by(follow.caller());
         let Some(connection) = self.connection_mut(from) else {
             return;
         };
+        connection.expect_no_pull();
         // A request id used again means the newer request.
         connection.remove(&id);
         connection.insert(subscription);
@@ -412,8 +638,8 @@ impl<S: Sql> SyncBackend<S> {
         };
         if let Some(subscription) = connection.find_mut(id) {
             subscription.acknowledge();
-            self.go_on(from, id, out);
-        } else if !connection.has_seen(id) {
+            self.send_more(from, id, out);
+        } else if !connection.has_seen(id) && connection.transport() == Transport::WebSocket {
             // The client waits for pages of a pull that was answered before this object existed. Only
             // a closed socket makes it pull again; see ARCHITECTURE.md.
             self.disconnect(from);
@@ -456,24 +682,21 @@ impl<S: Sql> SyncBackend<S> {
         if let Some(connection) = self.connection_mut(from) {
             connection.remove(&requester.id);
         }
-        // Also for a request that is over or unknown, so that no client waits for it.
-        if let Some(answer) = wire::interrupted(requester) {
+        // Also for a request that is over or unknown, so that no client waits for it. Where a request is a
+        // connection of its own, its client has left.
+        let is_socket = self
+            .connection(from)
+            .is_some_and(|connection| connection.transport() == Transport::WebSocket);
+        if let Some(answer) = wire::interrupted(requester).filter(|_| is_socket) {
             self.send(from, &answer, out);
         }
     }
 
-    /// Keeps the id of a connection's first request: acknowledgements below it are of another life.
-    fn note_request(&mut self, from: ConnectionId, requester: &Requester) {
-        if let Some(connection) = self.connection_mut(from) {
-            connection.note_request(&requester.id);
-        }
-    }
-
     /// Asks for the attachment to be written if this turn has changed what stands in it.
-    fn remember(&mut self, connection: ConnectionId, out: &mut Vec<Output<S::Text>>) {
+    pub fn remember(&mut self, connection: ConnectionId, out: &mut Vec<Output<S::Text>>) {
         if self
             .connection_mut(connection)
-            .is_some_and(Connection::take_changed)
+            .is_some_and(|one| one.take_changed() && one.transport() == Transport::WebSocket)
         {
             out.push(Output::Remember { connection });
         }
@@ -576,11 +799,14 @@ impl<S: Sql> SyncBackend<S> {
     fn send(&self, to: ConnectionId, frame: &str, out: &mut Vec<Output<S::Text>>) {
         out.push(Output::Send {
             to,
+            content: Content::Answer,
             frame: self.store.text(frame),
         });
     }
 
     fn insert(&mut self, connection: Connection<S::Text>) -> ConnectionId {
+        self.lives += 1;
+        let connection = connection.lived(self.lives);
         let free = self.connections.iter().position(Option::is_none);
         let index = free.unwrap_or(self.connections.len());
         match self.connections.get_mut(index) {
@@ -596,6 +822,38 @@ impl<S: Sql> SyncBackend<S> {
 
     fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection<S::Text>> {
         self.connections.get_mut(id.index())?.as_mut()
+    }
+}
+
+/// What a pull wants after its last page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Follow {
+    /// Nothing.
+    Nothing,
+    /// Frames on the same connection.
+    Frames,
+    /// Calls to an object.
+    Calls(Caller),
+}
+
+impl Follow {
+    fn of(live: bool, caller: Option<CallerContext<'_>>, requester: &Requester) -> Self {
+        match (live, caller) {
+            (false, _) => Self::Nothing,
+            (true, None) => Self::Frames,
+            (true, Some(caller)) => Self::Calls(Caller {
+                binding: caller.binding_name.into_owned(),
+                object_id: caller.durable_object_id.into_owned(),
+                request: requester.id.clone(),
+            }),
+        }
+    }
+
+    fn caller(self) -> Option<Caller> {
+        match self {
+            Self::Calls(caller) => Some(caller),
+            Self::Nothing | Self::Frames => None,
+        }
     }
 }
 

@@ -1,25 +1,29 @@
 //! The Worker's entry: gathers the facts of a request, lets `route` decide, answers or forwards.
 
+use std::rc::Rc;
+
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 use worker::worker_sys::web_sys::Request;
 
+use super::jwt::{Unverified, verify};
+use super::run::now_or_later;
 use super::{config, js};
+use crate::auth::{Decision, Grant};
 use crate::config::{Config, USUAL_BINDINGS};
-use crate::route::{self, Answer, Route};
+use crate::hooks::{Context, Hooks};
+use crate::limits::GRANT_BYTES_MAX;
+use crate::route::{self, Answer, GRANT_HEADER, Route, Visit};
 
 /// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
 ///
-/// Written out rather than derived, because it waits for nothing itself: the object's promise is
-/// returned as it is.
+/// Where nothing has to be waited for, the object's promise is returned as it is.
 ///
 /// # Errors
 /// What the platform throws.
-#[wasm_bindgen]
-#[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
-#[allow(unreachable_pub)] // It is exported to JavaScript, which asks for `pub`.
-pub fn fetch(request: Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
+pub fn fetch<H: Hooks>(request: JsValue, env: JsValue) -> Result<JsValue, JsValue> {
+    let (request, env): (Request, Env) = (request.unchecked_into(), env.unchecked_into());
     let config = match config(&env) {
         Ok(config) => config,
         Err(error) => return js::respond(500, &format!("Configuration: {error}"), &Array::new()),
@@ -27,10 +31,82 @@ pub fn fetch(request: Request, env: Env, _context: JsValue) -> Result<JsValue, J
     let binding = binding(&env, &config);
     match decide(&config, &request, binding.is_some())? {
         Route::Answer(answer) => respond(&answer),
-        Route::Forward { store_id } => {
-            js::forward(&binding.unwrap_or_default(), store_id.as_str(), &request)
+        Route::Administer { store_id } => {
+            let objects = binding.unwrap_or_default();
+            js::forward(&objects, store_id.as_str(), &request, GRANT_HEADER, None)
+        }
+        Route::Forward(visit) => {
+            let objects = binding.unwrap_or_default();
+            if H::DO_NOTHING && visit.decision == Decision::Granted {
+                return js::forward(
+                    &objects,
+                    visit.store_id.as_str(),
+                    &request,
+                    GRANT_HEADER,
+                    None,
+                );
+            }
+            now_or_later(admit::<H>(config, env, objects, request, visit))
         }
     }
+}
+
+/// Checks what remains to be checked of a visit, and forwards it with what was found.
+async fn admit<H: Hooks>(
+    config: Rc<Config>,
+    env: Env,
+    objects: JsValue,
+    request: Request,
+    visit: Visit,
+) -> Result<JsValue, JsValue> {
+    let mut grant = Grant::default();
+    if let (Decision::Verify(token), Some(policy)) = (&visit.decision, &config.policy.jwt) {
+        match verify(policy, token, &visit.store_id).await {
+            Ok(verified) => grant = verified,
+            Err(Unverified::Refused(error)) => return respond(&visit.refusal(error.text())),
+            Err(Unverified::NoKeys(message)) => {
+                let body = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
+                return respond(&visit.answer(503, body));
+            }
+        }
+    }
+    let hooks = H::default();
+    for name in hooks.forwarded_headers() {
+        if let Some(value) = request.headers().get(name)? {
+            grant.headers.push(((*name).to_owned(), value));
+        }
+    }
+    let context = Context {
+        store_id: visit.store_id.as_str(),
+        claims: grant.claims.as_deref(),
+        headers: &grant.headers,
+        transport: visit.transport,
+        generation: None,
+        env: &env,
+    };
+    if let Err(error) = hooks
+        .validate_payload(visit.payload.as_deref(), &context)
+        .await
+    {
+        return respond(&visit.refusal(&error.to_string()));
+    }
+    let header = (grant != Grant::default()).then(|| grant.to_header());
+    let bytes = header.as_deref().map_or(0, str::len);
+    if bytes > GRANT_BYTES_MAX {
+        let body = format!(
+            "The claims and forwarded headers of this connection have {bytes} bytes, but at most {GRANT_BYTES_MAX} can \
+             be kept with it"
+        );
+        return respond(&visit.answer(400, body));
+    }
+    let store_id = visit.store_id.as_str();
+    js::forward(
+        &objects,
+        store_id,
+        &request,
+        GRANT_HEADER,
+        header.as_deref(),
+    )
 }
 
 fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route, JsValue> {
@@ -38,6 +114,7 @@ fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route
     let headers = request.headers();
     let (origin, upgrade) = (headers.get("Origin")?, headers.get("Upgrade")?);
     let requested_headers = headers.get("Access-Control-Request-Headers")?;
+    let (authorization, cookie) = (headers.get("Authorization")?, headers.get("Cookie")?);
     let request = route::Request {
         method: &request.method(),
         origin: &url.origin(),
@@ -47,6 +124,8 @@ fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route
         origin_header: origin.as_deref(),
         upgrade: upgrade.as_deref(),
         requested_headers: requested_headers.as_deref(),
+        authorization: authorization.as_deref(),
+        cookie: cookie.as_deref(),
     };
     Ok(route::route(config, &request, has_binding))
 }
@@ -61,17 +140,18 @@ fn binding(env: &Env, config: &Config) -> Option<JsValue> {
     }
 }
 
-fn respond(answer: &Answer) -> Result<JsValue, JsValue> {
-    let headers = Array::new();
-    for (name, value) in &answer.headers {
-        headers.push(&Array::of2(
-            &JsValue::from_str(name),
-            &JsValue::from_str(value),
-        ));
-    }
+pub(super) fn respond(answer: &Answer) -> Result<JsValue, JsValue> {
     js::respond(
         answer.status,
         answer.body.as_deref().unwrap_or_default(),
-        &headers,
+        &header_list(&answer.headers),
     )
+}
+
+/// Headers as the platform takes them.
+pub(super) fn header_list(headers: &[(&str, String)]) -> Array {
+    let pairs = headers
+        .iter()
+        .map(|(name, value)| Array::of2(&JsValue::from_str(name), &JsValue::from_str(value)));
+    pairs.collect()
 }

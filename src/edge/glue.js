@@ -35,6 +35,9 @@ export const transact = (storage, statements, counts, numbers, others) => {
   })
 }
 
+/** @param {any} sql */
+export const sizeOf = (sql) => sql.databaseSize
+
 /** @param {string} head @param {string} body @param {string} tail */
 export const join = (head, body, tail) => head + body + tail
 
@@ -95,13 +98,168 @@ export const identityOf = (socket) => socket.connection ?? -1
 export const autoRespond = (state, ping, pong) =>
   state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
 
-/** @param {any} storage */
-export const wakeSoon = (storage) => {
-  storage.setAlarm(Date.now())
+/** @param {any} storage @param {number} at */
+export const wakeAt = (storage, at) => {
+  storage.setAlarm(at)
 }
 
-/** @param {any} objects @param {string} name @param {Request} request */
-export const forward = (objects, name, request) => objects.get(objects.idFromName(name)).fetch(request)
+/** @param {any} state */
+export const storageOf = (state) => state.storage
+
+/** @param {any} storage */
+export const sqlOf = (storage) => storage.sql
+
+/** @param {Request} request @param {number} max */
+export const readBody = async (request, max) => {
+  if (request.body === null) return new Uint8Array()
+  if (Number(request.headers.get('Content-Length') ?? 0) > max) return undefined
+  const pieces = []
+  let size = 0
+  for await (const piece of /** @type {AsyncIterable<Uint8Array>} */ (/** @type {unknown} */ (request.body))) {
+    size += piece.length
+    if (size > max) return undefined
+    pieces.push(piece)
+  }
+  if (pieces.length === 1) return pieces[0]
+  const bytes = new Uint8Array(size)
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes
+}
+
+/** @param {Array<[string, string]>} headers */
+const jsonHeaders = (headers) => [['Content-Type', 'application/json'], ...headers]
+
+/** @param {string[]} frames @param {Array<[string, string]>} headers */
+export const respondJson = (frames, headers) =>
+  new Response(`[${frames.join(',')}]`, { headers: /** @type {any} */ (jsonHeaders(headers)) })
+
+/**
+ * A stream whose reader sets the pace. A null behind the last piece ends it, once what went before has been taken.
+ *
+ * @param {any[]} pieces
+ * @param {(goOn: boolean) => any[]} step
+ * @param {(pieces: any[], isLast: boolean) => Uint8Array[]} encode
+ */
+const stream = (pieces, step, encode) => {
+  let isOver = false
+  return new ReadableStream(
+    /** @type {any} */ ({
+      type: 'bytes',
+      pull: (/** @type {ReadableByteStreamController} */ controller) => {
+        if (isOver) {
+          controller.close()
+          controller.byobRequest?.respond(0)
+          step(false)
+          return
+        }
+        const next = pieces.length > 0 ? pieces : step(true)
+        pieces = []
+        isOver = next.at(-1) === null
+        if (isOver) next.pop()
+        for (const bytes of encode(next, isOver)) if (bytes.length > 0) controller.enqueue(bytes)
+      },
+      cancel: () => {
+        step(false)
+      },
+    }),
+    { highWaterMark: 0 },
+  )
+}
+
+/** @param {string[]} first @param {(goOn: boolean) => any[]} step @param {Array<[string, string]>} headers */
+export const streamJson = (first, step, headers) => {
+  const encoder = new TextEncoder()
+  let before = '['
+  const body = stream(first, step, (frames, isLast) => {
+    const text = frames.map((frame) => {
+      const piece = before + frame
+      before = ','
+      return piece
+    })
+    return [encoder.encode(text.join('') + (isLast ? ']' : ''))]
+  })
+  return new Response(body, { headers: /** @type {any} */ (jsonHeaders(headers)) })
+}
+
+/** @param {Uint8Array[]} first @param {(goOn: boolean) => any[]} step */
+export const streamBytes = (first, step) => stream(first, step, (pieces) => pieces)
+
+/** @param {number} number */
+export const printNumber = (number) => String(number)
+
+/** @param {string} text */
+export const parseNumber = (text) => Number(text)
+
+/** @param {string} text */
+export const parseJson = (text) => JSON.parse(text)
+
+/** @param {any} env @param {string} binding @param {string} objectId @param {unknown} message @param {string} storeId */
+export const callBack = (env, binding, objectId, message, storeId) => {
+  const objects = env[binding]
+  if (typeof objects?.idFromString !== 'function') throw new Error(`no Durable Object binding '${binding}'`)
+  return (async () => objects.get(objects.idFromString(objectId)).syncUpdateRpc(message, storeId))()
+}
+
+/**
+ * @param {any} objects
+ * @param {string} name
+ * @param {Request} request
+ * @param {string} header
+ * @param {string | undefined} grant
+ */
+export const forward = (objects, name, request, header, grant) => {
+  if (grant !== undefined || request.headers.has(header)) {
+    const headers = new Headers(request.headers)
+    if (grant === undefined) headers.delete(header)
+    else headers.set(header, grant)
+    request = new Request(request, { headers })
+  }
+  return objects.get(objects.idFromName(name)).fetch(request)
+}
+
+/** @type {Record<string, any>} */
+const algorithms = {
+  HS256: { name: 'HMAC', hash: 'SHA-256' },
+  RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
+  ES256: { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
+  EdDSA: { name: 'Ed25519' },
+}
+
+/** Imported keys by what they were imported from: importing takes longer than verifying. @type {Map<string, CryptoKey>} */
+const imported = new Map()
+
+/**
+ * @param {string} algorithm
+ * @param {'raw' | 'spki' | 'jwk'} format
+ * @param {any} material
+ * @param {Uint8Array} signature
+ * @param {string} input
+ */
+export const verify = async (algorithm, format, material, signature, input) => {
+  // It lies in the memory of WebAssembly, which may move while this waits.
+  signature = signature.slice()
+  const parameters = algorithms[algorithm]
+  const id = `${algorithm} ${material}`
+  let key = imported.get(id)
+  if (key === undefined) {
+    const data = format === 'jwk' ? JSON.parse(material) : material
+    key = /** @type {CryptoKey} */ (await crypto.subtle.importKey(format, data, parameters, false, ['verify']))
+    if (imported.size >= 64) imported.clear()
+    imported.set(id, key)
+  }
+  return crypto.subtle.verify(parameters, key, /** @type {any} */ (signature), new TextEncoder().encode(input))
+}
+
+/** @param {string} url @param {number} max */
+export const fetchText = async (url, max) => {
+  const response = await fetch(url, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(5000) })
+  if (!response.ok) throw new Error(`it answers ${response.status}`)
+  return (await response.text()).slice(0, max + 1)
+}
 
 /** @param {number} status @param {string} body @param {Array<[string, string]>} headers */
 export const respond = (status, body, headers) => {

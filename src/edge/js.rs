@@ -1,7 +1,7 @@
 //! Hand-written externs: what `worker` lacks (a synchronous transaction, attachments as they are) and
 //! what the hot path needs without conversions. The JavaScript side is `glue.js`.
 
-use js_sys::{Array, JsString};
+use js_sys::{Array, JsString, Promise};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -49,6 +49,10 @@ extern "C" {
         others: &Array,
     ) -> Result<(), JsValue>;
 
+    /// Bytes of a database.
+    #[wasm_bindgen(js_name = sizeOf)]
+    pub(super) fn size_of(sql: &JsValue) -> f64;
+
     /// Three strings in one.
     pub(super) fn join(head: &JsString, body: &JsString, tail: &JsString) -> JsString;
 
@@ -85,17 +89,84 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = autoRespond)]
     pub(super) fn auto_respond(state: &JsValue, ping: &str, pong: &str) -> Result<(), JsValue>;
 
-    /// Sets the object's alarm to now.
-    #[wasm_bindgen(catch, js_name = wakeSoon)]
-    pub(super) fn wake_soon(storage: &JsValue) -> Result<(), JsValue>;
+    /// Sets the object's alarm, in milliseconds since the epoch.
+    #[wasm_bindgen(catch, js_name = wakeAt)]
+    pub(super) fn wake_at_js(storage: &JsValue, at_ms: f64) -> Result<(), JsValue>;
 
-    /// Hands a request to the object of this name: a promise of its answer.
+    /// An object's storage.
+    #[wasm_bindgen(catch, js_name = storageOf)]
+    pub(super) fn storage_of(state: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// A storage's SQLite.
+    #[wasm_bindgen(catch, js_name = sqlOf)]
+    pub(super) fn sql_of(storage: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// A promise of the body's bytes, or of undefined when there are more than `max`.
+    #[wasm_bindgen(catch, js_name = readBody)]
+    pub(super) fn read_body(request: &JsValue, max: usize) -> Result<Promise, JsValue>;
+
+    /// An answer that is the JSON array of these texts.
+    #[wasm_bindgen(catch, js_name = respondJson)]
+    pub(super) fn respond_json(frames: &Array, headers: &Array) -> Result<JsValue, JsValue>;
+
+    /// The same answer as a stream: `step(true)` makes more texts, the last followed by a null;
+    /// `step(false)` ends it.
+    #[wasm_bindgen(catch, js_name = streamJson)]
+    pub(super) fn stream_json(
+        first: Array,
+        step: &JsValue,
+        headers: &Array,
+    ) -> Result<JsValue, JsValue>;
+
+    /// A stream of bytes, made in the same way.
+    #[wasm_bindgen(catch, js_name = streamBytes)]
+    pub(super) fn stream_bytes(first: Array, step: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// A number as JavaScript prints it.
+    #[wasm_bindgen(js_name = printNumber)]
+    pub(super) fn print_number(number: f64) -> String;
+
+    /// A text as JavaScript reads it as a number.
+    #[wasm_bindgen(js_name = parseNumber)]
+    pub(super) fn parse_number(text: &str) -> f64;
+
+    /// A JSON text as a value.
+    #[wasm_bindgen(catch, js_name = parseJson)]
+    pub(super) fn parse_json(text: &JsString) -> Result<JsValue, JsValue>;
+
+    /// Calls a client object: a promise of its answer. Throws when there is no such object.
+    #[wasm_bindgen(catch, js_name = callBack)]
+    pub(super) fn call_back(
+        env: &Env,
+        binding: &str,
+        object_id: &str,
+        message: &JsValue,
+        store_id: &str,
+    ) -> Result<Promise, JsValue>;
+
+    /// Hands a request to the object of this name, with what was verified of it in `header` and nothing
+    /// of its own there: a promise of its answer.
     #[wasm_bindgen(catch)]
     pub(super) fn forward(
         objects: &JsValue,
         name: &str,
         request: &JsValue,
+        header: &str,
+        grant: Option<&str>,
     ) -> Result<JsValue, JsValue>;
+
+    /// A promise of whether WebCrypto verifies a signature.
+    pub(super) fn verify(
+        algorithm: &str,
+        format: &str,
+        material: &JsValue,
+        signature: &[u8],
+        input: &str,
+    ) -> Promise;
+
+    /// A promise of the text at a URL, of at most so many characters.
+    #[wasm_bindgen(js_name = fetchText)]
+    pub(super) fn fetch_text(url: &str, max: usize) -> Promise;
 
     /// A plain-text answer; no body where `body` is empty.
     #[wasm_bindgen(catch)]
@@ -114,6 +185,12 @@ extern "C" {
 
     /// Fills bytes with randomness.
     pub(super) fn randomize(bytes: &mut [u8]);
+}
+
+/// Sets the object's alarm.
+#[allow(clippy::cast_precision_loss)] // Times are far below 2^53.
+pub(super) fn wake_at(storage: &JsValue, at_ms: u64) -> Result<(), JsValue> {
+    wake_at_js(storage, at_ms as f64)
 }
 
 /// Milliseconds since the epoch.

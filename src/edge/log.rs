@@ -1,25 +1,14 @@
 //! Log lines: one JSON object each, never with event args or tokens.
 
-use serde::Serialize;
-
 use crate::backend::Report;
 use crate::config::LogLevel;
+use crate::json::{push_quoted, quote};
 
 /// Writes log lines about one store.
 #[derive(Debug)]
 pub(super) struct Log {
     level: LogLevel,
     store_id: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    level: &'static str,
-    event: &'static str,
-    store_id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    message: &'a str,
 }
 
 impl Log {
@@ -35,13 +24,16 @@ impl Log {
         if level > self.level {
             return;
         }
-        let line = Line {
-            level: level.name(),
-            event,
-            store_id: &self.store_id,
-            message,
-        };
-        let line = serde_json::to_string(&line).unwrap_or_default();
+        let mut line = format!(
+            r#"{{"level":"{}","event":"{event}","storeId":{}"#,
+            level.name(),
+            quote(&self.store_id)
+        );
+        if !message.is_empty() {
+            line.push_str(r#","message":"#);
+            push_quoted(message, &mut line);
+        }
+        line.push('}');
         match level {
             LogLevel::Error => worker::console_error!("{line}"),
             LogLevel::Warn => worker::console_warn!("{line}"),
@@ -56,6 +48,8 @@ impl Log {
             Report::LostRace { .. } => (LogLevel::Debug, "lost-race"),
             Report::StoreFailed { .. } => (LogLevel::Error, "storage-failed"),
             Report::UnknownPull => (LogLevel::Info, "unknown-pull"),
+            Report::Expired => (LogLevel::Info, "expired"),
+            Report::CallerDropped { .. } => (LogLevel::Warn, "client-object-dropped"),
             Report::Overdue => (LogLevel::Info, "no-pull"),
         };
         self.write(level, event, &report.to_string());

@@ -1,13 +1,19 @@
 //! The only code that knows Cloudflare: it translates, and decides nothing.
 //!
 //! `fetch` is the Worker's entry, `object` the Durable Object, `sql` the object's SQLite, `js` the few
-//! calls that `worker` does not offer or that the hot path needs bare. Handlers are synchronous: a
-//! frame is one call into wasm, and nothing is left pending when it returns.
+//! calls that `worker` does not offer or that the hot path needs bare. Without hooks handlers are
+//! synchronous: a frame is one call into wasm, and nothing is left pending when it returns.
+//! [`export!`](crate::export) makes the classes and functions that the runtime loads.
 
+mod committed;
 mod fetch;
+mod hooked;
 mod js;
+mod jwt;
 mod log;
 mod object;
+mod once;
+mod run;
 mod sql;
 
 use std::cell::RefCell;
@@ -16,6 +22,10 @@ use std::rc::Rc;
 use worker::Env;
 
 use crate::config::{Config, ConfigError};
+
+pub use fetch::fetch;
+pub use object::Object;
+pub use wasm_bindgen;
 
 thread_local! {
     /// Variables do not change under a running version, which an instance of the core belongs to.

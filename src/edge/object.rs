@@ -1,173 +1,251 @@
 //! The Durable Object that owns one store's event log: events of the platform go into the backend, and
 //! its outputs are applied in order.
 //!
-//! The class is written out rather than derived: its handlers are synchronous and take sockets and
-//! frames as they are, so that a frame costs one call and leaves nothing pending (INV-9: an idle object
-//! hibernates). All state can be rebuilt from storage and attachments, which is what a wake does.
+//! The class is written out rather than derived: its handlers take sockets and frames as they are, and
+//! are plain calls unless a hook waits, so that a frame costs one call and leaves nothing pending
+//! (INV-9: an idle object hibernates). All state can be rebuilt from storage and attachments, which is
+//! what a wake does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use worker::Env;
 use worker::worker_sys::web_sys::Request;
-use worker::{Env, worker_sys};
 
 use super::log::Log;
+use super::run::now_or_later;
 use super::sql::{JsText, ObjectSql};
-use super::{config, js};
-use crate::backend::{ConnectionId, Frame, Output, SyncBackend};
+use super::{committed, config, hooked, js, once};
+use crate::auth::Grant;
+use crate::backend::{CallId, Called, Caller, ConnectionId, Content, Frame, Output, SyncBackend};
 use crate::config::LogLevel;
 use crate::event::{BackendId, StoreId};
+use crate::hooks::Hooks;
 use crate::limits::Limits;
-use crate::route::{SyncQuery, family_of};
+use crate::route::{Door, GRANT_HEADER, SyncQuery, door_of};
+use crate::store::sql::Text as _;
 use crate::store::{EventStore, Found};
-use crate::wire::Family;
+use crate::wire::{Family, Generation};
 
-/// The sync backend of one store.
-#[wasm_bindgen]
-pub struct SyncObject {
+/// The sync backend of one store, with the hooks of an app. `export!` makes a class of it.
+#[allow(missing_debug_implementations)]
+pub struct Object<H: Hooks>(Rc<Inner<H>>);
+
+/// What the handlers of an object, and the futures they leave behind, share.
+pub(super) struct Inner<H: Hooks> {
     state: JsValue,
-    storage: JsValue,
+    pub(super) storage: JsValue,
     sql: JsValue,
-    env: Env,
-    /// Borrowed for the length of a handler: no handler runs inside another.
+    pub(super) env: Env,
+    pub(super) hooks: H,
+    /// Borrowed for the length of a turn, never while something waits.
     opened: RefCell<Option<Opened>>,
+    pub(super) delivery: Cell<committed::Delivery>,
+    /// What the alarm is set to, as far as this life of the object knows.
+    alarm_at_ms: Cell<Option<u64>>,
 }
 
-/// The object in memory: its backend, the sockets by connection, and what the runtime was told.
-struct Opened {
-    backend: SyncBackend<ObjectSql>,
-    sockets: Vec<Option<JsValue>>,
+/// The object in memory: its backend, the connections' other ends, and what the runtime was told.
+pub(super) struct Opened {
+    pub(super) backend: SyncBackend<ObjectSql>,
+    lines: Vec<Option<Line>>,
     auto_response: Option<Family>,
     outputs: Vec<Output<JsText>>,
     limits: Limits,
-    log: Log,
+    pub(super) log: Log,
 }
 
-#[wasm_bindgen]
-impl SyncObject {
+/// Where frames for a connection go.
+enum Line {
+    Socket(JsValue),
+    /// The answer to one request, as far as it has not been handed over.
+    Answer(Vec<(Content, JsText)>),
+}
+
+impl<H: Hooks> Object<H> {
     /// Called by the runtime when the object wakes; reads nothing yet.
     ///
     /// # Errors
     /// When the object has no storage.
-    #[wasm_bindgen(constructor)]
-    pub fn new(state: worker_sys::DurableObjectState, env: Env) -> Result<SyncObject, JsValue> {
-        let storage = state.storage()?;
-        let sql = storage.sql();
-        Ok(Self {
-            storage: storage.into(),
-            sql: sql.into(),
-            state: state.into(),
-            env,
+    pub fn new(state: JsValue, env: JsValue) -> Result<Self, JsValue> {
+        let storage = js::storage_of(&state)?;
+        let sql = js::sql_of(&storage)?;
+        Ok(Self(Rc::new(Inner {
+            state,
+            storage,
+            sql,
+            env: env.unchecked_into(),
+            hooks: H::default(),
             opened: RefCell::new(None),
-        })
+            delivery: Cell::default(),
+            alarm_at_ms: Cell::new(None),
+        })))
     }
 
-    /// A WebSocket upgrade that the Worker has let in.
-    #[allow(clippy::needless_pass_by_value)] // The runtime hands it over.
+    /// A request that the Worker has let in: a WebSocket upgrade, or one over HTTP.
+    ///
+    /// # Errors
+    /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         let url = js::Url::parse(&request.url())?;
         let Ok(query) = SyncQuery::parse(&js::query_of(&url)) else {
             return text(400, "Invalid path");
         };
-        let Some(family) = family_of(&url.pathname(), query.transport.as_deref()) else {
+        let Some(door) = door_of(&url.pathname(), query.transport.as_deref()) else {
             return text(400, "Invalid path");
         };
-        self.with(Some(&query.store_id), |opened| {
-            if *opened.backend.store().store_id() != query.store_id {
-                return text(400, "this object belongs to another store");
-            }
-            if opened.backend.connections().count() >= opened.limits.connections_max {
-                opened
-                    .log
-                    .write(LogLevel::Warn, "refused", "MAX_CONNECTIONS is reached");
-                return text(
-                    503,
-                    "This store has as many connections as it accepts (MAX_CONNECTIONS)",
-                );
-            }
-            opened.connect(&self.state, family)
-        })
-        .unwrap_or_else(|| text(503, "The store could not be opened"))
-    }
-
-    /// A frame of a client.
-    #[wasm_bindgen(js_name = webSocketMessage)]
-    #[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
-    pub fn web_socket_message(&self, socket: JsValue, message: JsValue) {
-        let handled = self.with(None, |opened| {
-            let Some(from) = connection_of(&socket) else {
-                return js::close(&socket, 1012, "connect again");
-            };
-            let (now_ms, mut outputs) = (js::now_ms(), std::mem::take(&mut opened.outputs));
-            if let Some(text) = message.as_string() {
-                opened
-                    .backend
-                    .on_frame(from, Frame::Text(&text), now_ms, &mut outputs);
-            } else {
-                let bytes = Uint8Array::new(&message).to_vec();
-                opened
-                    .backend
-                    .on_frame(from, Frame::Binary(&bytes), now_ms, &mut outputs);
-            }
-            opened.apply(&self.storage, &mut outputs);
-            opened.outputs = outputs;
-        });
-        if handled.is_none() {
-            js::close(
-                &socket,
-                1011,
-                "the store could not be opened: connect again",
-            );
+        let grant = match request.headers().get(GRANT_HEADER)? {
+            None => Grant::default(),
+            Some(header) => match Grant::from_header(&header) {
+                Some(grant) => grant,
+                None => return text(400, "The grant of this request is none"),
+            },
+        };
+        match door {
+            Door::Http => now_or_later(once::http(self.0.clone(), request, query.store_id, grant)),
+            Door::Socket(family) => self.0.connect(&query.store_id, family, grant),
         }
     }
 
+    /// A call of another Durable Object: `payload` is a request, the result its answer.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn rpc(&self, payload: &JsValue) -> Result<JsValue, JsValue> {
+        let payload = Uint8Array::new(payload).to_vec();
+        now_or_later(once::rpc(self.0.clone(), payload))
+    }
+
+    /// A frame of a client.
+    ///
+    /// # Errors
+    /// None; a promise when a hook waits.
+    pub fn web_socket_message(
+        &self,
+        socket: JsValue,
+        message: &JsValue,
+    ) -> Result<JsValue, JsValue> {
+        let from = self.0.with(None, |_| connection_of(&socket));
+        let from = match from {
+            Some(Some(from)) => from,
+            Some(None) => {
+                js::close(&socket, 1012, "connect again");
+                return Ok(JsValue::UNDEFINED);
+            }
+            None => {
+                let reason = "the store could not be opened: connect again";
+                js::close(&socket, 1011, reason);
+                return Ok(JsValue::UNDEFINED);
+            }
+        };
+        let (text, bytes);
+        let frame = if let Some(message) = message.as_string() {
+            text = message;
+            OwnedFrame::Text(text)
+        } else {
+            bytes = Uint8Array::new(message).to_vec();
+            OwnedFrame::Binary(bytes)
+        };
+        if H::DO_NOTHING {
+            self.0.turn(|backend, now_ms, out| {
+                backend.on_frame(from, frame.borrow(), now_ms, out);
+            });
+            return Ok(JsValue::UNDEFINED);
+        }
+        let inner = self.0.clone();
+        now_or_later(async move {
+            hooked::serve(&inner, from, frame.borrow()).await;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
     /// A socket that its client has closed.
-    #[wasm_bindgen(js_name = webSocketClose)]
-    #[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
-    pub fn web_socket_close(&self, socket: JsValue, code: u16, _reason: JsValue, _was_clean: bool) {
-        self.forget(&socket);
+    pub fn web_socket_close(&self, socket: &JsValue, code: u16) {
+        self.0.forget(socket);
         // 1005 and 1006 stand for "no code" and may not be sent.
         let code = if matches!(code, 1005 | 1006 | 1015) {
             1000
         } else {
             code
         };
-        js::close(&socket, code, "Durable Object is closing WebSocket");
+        js::close(socket, code, "Durable Object is closing WebSocket");
     }
 
     /// A socket that broke.
-    #[wasm_bindgen(js_name = webSocketError)]
-    #[allow(clippy::needless_pass_by_value)] // The runtime hands them over.
-    pub fn web_socket_error(&self, socket: JsValue, _error: JsValue) {
-        self.forget(&socket);
-        js::close(&socket, 1011, "the connection broke");
+    pub fn web_socket_error(&self, socket: &JsValue) {
+        self.0.forget(socket);
+        js::close(socket, 1011, "the connection broke");
     }
 
-    /// More pages are to be sent than one turn should send.
+    /// Something was left for later: more pages than one turn should send, a call to repeat, events to
+    /// tell a hook of.
     pub fn alarm(&self) {
-        self.with(None, |opened| {
-            let mut outputs = std::mem::take(&mut opened.outputs);
-            opened.backend.resume(&mut outputs);
-            opened.apply(&self.storage, &mut outputs);
-            opened.outputs = outputs;
-        });
+        self.0.alarm_at_ms.set(None);
+        self.0
+            .turn(|backend, now_ms, out| backend.on_alarm(now_ms, out));
+        committed::deliver(&self.0);
     }
 }
 
-impl SyncObject {
+/// A frame that outlives the call it came in.
+enum OwnedFrame {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl OwnedFrame {
+    fn borrow(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
+    }
+}
+
+impl<H: Hooks> Inner<H> {
     /// Runs `work` on the opened object, opening it first where that has not happened; `None` when it
     /// cannot be opened, which is logged.
-    fn with<R>(
-        &self,
+    pub(super) fn with<R>(
+        self: &Rc<Self>,
         store_id: Option<&StoreId>,
         work: impl FnOnce(&mut Opened) -> R,
     ) -> Option<R> {
         let mut opened = self.opened.try_borrow_mut().ok()?;
-        if opened.is_none() {
+        let is_waking = opened.is_none();
+        if is_waking {
             *opened = self.open(store_id);
         }
-        opened.as_mut().map(work)
+        let result = {
+            let opened = opened.as_mut()?;
+            if is_waking {
+                let mut outputs = Vec::new();
+                opened.backend.on_wake(js::now_ms(), &mut outputs);
+                opened.apply(self, &mut outputs);
+            }
+            work(opened)
+        };
+        drop(opened);
+        if is_waking {
+            committed::deliver(self);
+        }
+        Some(result)
+    }
+
+    /// Runs one turn of the backend and applies its outputs.
+    pub(super) fn turn<R>(
+        self: &Rc<Self>,
+        work: impl FnOnce(&mut SyncBackend<ObjectSql>, u64, &mut Vec<Output<JsText>>) -> R,
+    ) -> Option<R> {
+        self.with(None, |opened| {
+            let mut outputs = std::mem::take(&mut opened.outputs);
+            let result = work(&mut opened.backend, js::now_ms(), &mut outputs);
+            opened.apply(self, &mut outputs);
+            opened.outputs = outputs;
+            result
+        })
     }
 
     fn open(&self, store_id: Option<&StoreId>) -> Option<Opened> {
@@ -210,7 +288,7 @@ impl SyncObject {
         report_found(&log, found, store.head().get(), sockets.len());
         let mut opened = Opened {
             backend: SyncBackend::new(store, limits),
-            sockets: Vec::new(),
+            lines: Vec::new(),
             auto_response: None,
             outputs: Vec::new(),
             limits,
@@ -218,7 +296,7 @@ impl SyncObject {
         };
         for (socket, attachment) in sockets.into_iter().zip(attachments) {
             match attachment.and_then(|attachment| opened.backend.reconnect(&attachment)) {
-                Some(connection) => opened.place(connection, socket),
+                Some(connection) => opened.place_socket(connection, socket),
                 None => js::close(&socket, 1011, "invalid attachment: connect again"),
             }
         }
@@ -227,20 +305,88 @@ impl SyncObject {
         Some(opened)
     }
 
-    fn forget(&self, socket: &JsValue) {
+    fn connect(
+        self: &Rc<Self>,
+        store_id: &StoreId,
+        family: Family,
+        grant: Grant,
+    ) -> Result<JsValue, JsValue> {
+        self.with(Some(store_id), |opened| {
+            if opened.backend.store().store_id() != store_id {
+                return text(400, "this object belongs to another store");
+            }
+            if opened.backend.sockets().count() >= opened.limits.connections_max {
+                opened
+                    .log
+                    .write(LogLevel::Warn, "refused", "MAX_CONNECTIONS is reached");
+                return text(
+                    503,
+                    "This store has as many connections as it accepts (MAX_CONNECTIONS)",
+                );
+            }
+            opened.connect(&self.state, family, grant)
+        })
+        .unwrap_or_else(|| text(503, "The store could not be opened"))
+    }
+
+    fn forget(self: &Rc<Self>, socket: &JsValue) {
         self.with(None, |opened| {
             if let Some(connection) = connection_of(socket) {
-                opened.drop_socket(connection);
+                opened.drop_line(connection);
                 opened.backend.disconnect(connection);
                 opened.auto_respond(&self.state);
+                opened.log.write(LogLevel::Debug, "disconnected", "");
             }
+        });
+    }
+
+    /// Sets the alarm, unless it is set to an earlier time.
+    pub(super) fn wake_at(&self, at_ms: u64, log: &Log) {
+        if self.alarm_at_ms.get().is_some_and(|set| set <= at_ms) {
+            return;
+        }
+        match js::wake_at(&self.storage, at_ms) {
+            Ok(()) => self.alarm_at_ms.set(Some(at_ms)),
+            Err(error) => log.write(LogLevel::Error, "alarm", &js::message_of(&error)),
+        }
+    }
+
+    /// Calls a client object, and tells the backend how it went.
+    fn call(self: &Rc<Self>, call: CallId, caller: &Caller, frame: &JsText, store_id: &StoreId) {
+        let message = match caller.generation() {
+            Generation::V03 | Generation::V04 => js::parse_json(frame.as_js()),
+            Generation::V05 => once::msgpack(&frame.read()).map(JsValue::from),
+        };
+        let promise = message
+            .map_err(|error| js::message_of(&error))
+            .map(|message| {
+                let (binding, id) = (&caller.binding, &caller.object_id);
+                js::call_back(&self.env, binding, id, &message, store_id.as_str())
+            });
+        let inner = self.clone();
+        // Not before this turn is over: what comes of it is a turn of its own.
+        spawn_local(async move {
+            let outcome = match promise {
+                Err(message) => Called::Gone(message),
+                Ok(Err(error)) => Called::Gone(js::message_of(&error)),
+                Ok(Ok(promise)) => match JsFuture::from(promise).await {
+                    Ok(_) => Called::Taken,
+                    Err(error) => Called::Failed(js::message_of(&error)),
+                },
+            };
+            inner.turn(|backend, now_ms, out| backend.on_called(call, outcome, now_ms, out));
         });
     }
 }
 
 impl Opened {
-    fn connect(&mut self, state: &JsValue, family: Family) -> Result<JsValue, JsValue> {
-        let connection = self.backend.connect(family, js::now_ms());
+    fn connect(
+        &mut self,
+        state: &JsValue,
+        family: Family,
+        grant: Grant,
+    ) -> Result<JsValue, JsValue> {
+        let connection = self.backend.connect(family, grant, js::now_ms());
         let attachment = self.backend.attachment(connection).unwrap_or_default();
         let accepted = match js::accept(state, &attachment) {
             Ok(accepted) => accepted,
@@ -249,40 +395,59 @@ impl Opened {
                 return Err(error);
             }
         };
-        self.place(connection, accepted.get(0));
+        self.place_socket(connection, accepted.get(0));
         self.auto_respond(state);
         self.log.write(LogLevel::Debug, "connected", "");
         Ok(accepted.get(1))
     }
 
-    fn place(&mut self, connection: ConnectionId, socket: JsValue) {
+    fn place_socket(&mut self, connection: ConnectionId, socket: JsValue) {
         js::identify(&socket, i32::try_from(connection.get()).unwrap_or(-1));
+        self.place(connection, Line::Socket(socket));
+    }
+
+    /// Collects what is sent to the connection of one request.
+    pub(super) fn place_answer(&mut self, connection: ConnectionId) {
+        self.place(connection, Line::Answer(Vec::new()));
+    }
+
+    fn place(&mut self, connection: ConnectionId, line: Line) {
         let index = connection.index();
-        if self.sockets.len() <= index {
-            self.sockets.resize(index + 1, None);
+        if self.lines.len() <= index {
+            self.lines.resize_with(index + 1, || None);
         }
-        if let Some(slot) = self.sockets.get_mut(index) {
-            *slot = Some(socket);
+        if let Some(slot) = self.lines.get_mut(index) {
+            *slot = Some(line);
         }
     }
 
-    fn socket(&self, connection: ConnectionId) -> Option<&JsValue> {
-        self.sockets.get(connection.index())?.as_ref()
+    fn line(&mut self, connection: ConnectionId) -> Option<&mut Line> {
+        self.lines.get_mut(connection.index())?.as_mut()
     }
 
-    /// Forgets a connection's socket; its number may be used again, so it is wiped off.
-    fn drop_socket(&mut self, connection: ConnectionId) -> Option<JsValue> {
-        let socket = self.sockets.get_mut(connection.index())?.take();
-        if let Some(socket) = &socket {
-            js::identify(socket, -1);
+    /// What has been sent to the connection of one request since the last time.
+    pub(super) fn take_answer(&mut self, connection: ConnectionId) -> Vec<(Content, JsText)> {
+        match self.line(connection) {
+            Some(Line::Answer(frames)) => std::mem::take(frames),
+            _ => Vec::new(),
         }
-        socket
+    }
+
+    /// Forgets a connection's other end; its number may be used again, so it is wiped off a socket.
+    pub(super) fn drop_line(&mut self, connection: ConnectionId) -> Option<JsValue> {
+        match self.lines.get_mut(connection.index())?.take()? {
+            Line::Socket(socket) => {
+                js::identify(&socket, -1);
+                Some(socket)
+            }
+            Line::Answer(_) => None,
+        }
     }
 
     /// Has the runtime answer the pings of the clients that are connected. It knows one ping per object,
     /// so 0.3 clients beside newer ones are answered by the backend.
     fn auto_respond(&mut self, state: &JsValue) {
-        let mut families = self.backend.connections().map(|(_, family)| family);
+        let mut families = self.backend.sockets();
         let Some(first) = families.next() else {
             return;
         };
@@ -303,31 +468,38 @@ impl Opened {
         }
     }
 
-    fn apply(&mut self, storage: &JsValue, outputs: &mut Vec<Output<JsText>>) {
+    pub(super) fn apply<H: Hooks>(
+        &mut self,
+        inner: &Rc<Inner<H>>,
+        outputs: &mut Vec<Output<JsText>>,
+    ) {
         for output in outputs.drain(..) {
             match output {
-                Output::Send { to, frame } => {
-                    if let Some(socket) = self.socket(to) {
-                        // A socket that takes nothing is closing, and its close event cleans up.
+                Output::Send { to, content, frame } => match self.line(to) {
+                    // A socket that takes nothing is closing, and its close event cleans up.
+                    Some(Line::Socket(socket)) => {
                         js::send(socket, frame.as_js());
                     }
-                }
+                    Some(Line::Answer(frames)) => frames.push((content, frame)),
+                    None => {}
+                },
                 Output::Remember { connection } => self.remember(connection),
                 Output::Close {
                     connection,
                     code,
                     reason,
                 } => {
-                    if let Some(socket) = self.drop_socket(connection) {
+                    if let Some(socket) = self.drop_line(connection) {
                         js::close(&socket, code, reason);
                     }
                 }
-                Output::Resume => {
-                    if let Err(error) = js::wake_soon(storage) {
-                        self.log
-                            .write(LogLevel::Error, "alarm", &js::message_of(&error));
-                    }
-                }
+                Output::Resume => inner.wake_at(js::now_ms(), &self.log),
+                Output::WakeAt { at_ms } => inner.wake_at(at_ms, &self.log),
+                Output::Call {
+                    call,
+                    caller,
+                    frame,
+                } => inner.call(call, &caller, &frame, self.backend.store().store_id()),
                 Output::Report(report) => self.log.report(&report),
             }
         }
@@ -337,15 +509,16 @@ impl Opened {
         let Some(attachment) = self.backend.attachment(connection) else {
             return;
         };
-        let kept = self
-            .socket(connection)
-            .map(|socket| js::keep(socket, &attachment));
-        if let Some(Err(error)) = kept {
+        let kept = match self.line(connection) {
+            Some(Line::Socket(socket)) => js::keep(socket, &attachment),
+            _ => Ok(()),
+        };
+        if let Err(error) = kept {
             // Unkept, its subscriptions would be lost at the next eviction: better to start over now.
             self.log
                 .write(LogLevel::Error, "attachment", &js::message_of(&error));
             self.backend.disconnect(connection);
-            if let Some(socket) = self.drop_socket(connection) {
+            if let Some(socket) = self.drop_line(connection) {
                 js::close(
                     &socket,
                     1011,
@@ -384,6 +557,6 @@ fn report_found(log: &Log, found: Found, head: u64, sockets: usize) {
     );
 }
 
-fn text(status: u16, body: &str) -> Result<JsValue, JsValue> {
+pub(super) fn text(status: u16, body: &str) -> Result<JsValue, JsValue> {
     js::respond(status, body, &Array::new())
 }

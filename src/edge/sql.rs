@@ -68,6 +68,11 @@ impl Sql for ObjectSql {
         Ok(())
     }
 
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A size, in whole bytes.
+    fn size_bytes(&self) -> u64 {
+        js::size_of(&self.sql) as u64
+    }
+
     #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
     fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
         let (statements, others) = (Array::new(), Array::new());

@@ -48,7 +48,7 @@ mod tests {
             .collect();
         let events: Vec<Event<'_>> = json
             .iter()
-            .map(|json| serde_json::from_str(json).unwrap())
+            .map(|json| crate::json::read(json, Event::read).unwrap())
             .collect();
         let pages = split(Family::Rpc, &events, "2026-11-22T10:19:11.954Z");
         pages

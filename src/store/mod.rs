@@ -25,6 +25,7 @@ pub struct EventStore<S: Sql> {
     head: SeqNum,
     last_stored: SeqNum,
     scratch: Pack,
+    state: Vec<(String, String)>,
 }
 
 /// What was found when a store was opened.
@@ -72,12 +73,14 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails; nothing is half done, and opening can be tried again.
     pub fn open(sql: S, store_id: StoreId, fresh: BackendId) -> Result<(Self, Found), StoreError> {
-        if schema::create_missing(&sql, &store_id, &fresh)? == Created::Everything {
-            return Ok((
-                Self::new(sql, store_id, fresh, SeqNum::ROOT, SeqNum::ROOT),
-                Found::NewStore,
-            ));
-        }
+        let state = match schema::create_missing(&sql, &store_id, &fresh)? {
+            Created::Everything => {
+                let store = Self::new(sql, store_id, fresh, SeqNum::ROOT, SeqNum::ROOT);
+                return Ok((store, Found::NewStore));
+            }
+            Created::AtMostOne { has_state: false } => Vec::new(),
+            Created::AtMostOne { has_state: true } => schema::read_state(&sql)?,
+        };
         let statements = schema::opening(&sql, &store_id);
         let context = Self::read_context(&sql, &statements, &store_id)?;
         let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
@@ -91,7 +94,8 @@ impl<S: Sql> EventStore<S> {
                     Param::Text(fresh.as_str()),
                 ],
             }])?;
-            return Ok((Self::new(sql, store_id, fresh, log, log), Found::NoContext));
+            let store = Self::new(sql, store_id, fresh, log, log);
+            return Ok((Self { state, ..store }, Found::NoContext));
         };
         let mut found = Found::InStep;
         if stored < log {
@@ -103,10 +107,8 @@ impl<S: Sql> EventStore<S> {
         } else if stored > log {
             found = Found::Ahead { stored, log };
         }
-        Ok((
-            Self::new(sql, store_id, backend_id, stored.max(log), log),
-            found,
-        ))
+        let store = Self::new(sql, store_id, backend_id, stored.max(log), log);
+        Ok((Self { state, ..store }, found))
     }
 
     fn new(
@@ -125,7 +127,36 @@ impl<S: Sql> EventStore<S> {
             head,
             last_stored,
             scratch: Pack::default(),
+            state: Vec::new(),
         }
+    }
+
+    /// What was kept beside the log when the store was opened: keys and values.
+    #[must_use]
+    pub fn state(&self) -> &[(String, String)] {
+        &self.state
+    }
+
+    /// Bytes of the database that holds the log.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.sql.size_bytes()
+    }
+
+    /// Keeps a value beside the log.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn set_state(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        schema::set_state(&self.sql, key, value)
+    }
+
+    /// Forgets a value that was kept beside the log.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn remove_state(&self, key: &str) -> Result<(), StoreError> {
+        schema::remove_state(&self.sql, key)
     }
 
     /// The store's id.

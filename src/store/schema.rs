@@ -14,11 +14,12 @@
 //! | `context_7` | `storeId` | primary key; a row per store id the object was addressed with |
 //! | | `currentHead` | kept in step with the log for the way back; never trusted over it |
 //! | | `backendId` | 21-character nanoid, kept for the life of the log |
+//! | `livestore_sync_state` | `key`, `value` | ours alone, made when first needed: what is kept beside the log |
 
 use std::cell::OnceCell;
 
 use crate::event::{BackendId, StoreId};
-use crate::store::sql::{Param, Sql, Step, StoreError, Value};
+use crate::store::sql::{Param, Sql, Step, StoreError, Text as _, Value};
 use crate::wire::Family;
 
 /// The version in the tables' names. A newer one is other tables, which we would not see.
@@ -164,7 +165,10 @@ pub enum Created {
     /// Neither table was there: both are, with a context row.
     Everything,
     /// At least one table was there, and both are now.
-    AtMostOne,
+    AtMostOne {
+        /// Whether something is kept beside the log.
+        has_state: bool,
+    },
 }
 
 const INSERT_CONTEXT: &str =
@@ -183,16 +187,18 @@ pub fn create_missing<S: Sql>(
 ) -> Result<Created, StoreError> {
     let table = log_table(store_id);
     let tables = sql.prepare(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('context_7', ?1)",
+        "SELECT count(*) - count(nullif(name, 'livestore_sync_state')), \
+         count(nullif(name, 'livestore_sync_state')) FROM sqlite_master \
+         WHERE type = 'table' AND name IN ('context_7', ?1, 'livestore_sync_state')",
     );
-    let mut present = 0;
+    let (mut present, mut has_state) = (0, false);
     sql.query(&tables, &[Param::Text(&table)], &mut |row| {
-        if let [Value::Int(count)] = row {
-            present = *count;
+        if let [Value::Int(state), Value::Int(count)] = row {
+            (present, has_state) = (*count, *state > 0);
         }
     })?;
     if present == 2 {
-        return Ok(Created::AtMostOne);
+        return Ok(Created::AtMostOne { has_state });
     }
     let log = sql.prepare(&format!(
         "CREATE TABLE IF NOT EXISTS \"{table}\" (\"seqNum\" integer primary key   , \"parentSeqNum\" integer   \
@@ -229,8 +235,56 @@ pub fn create_missing<S: Sql>(
     Ok(if present == 0 {
         Created::Everything
     } else {
-        Created::AtMostOne
+        Created::AtMostOne { has_state }
     })
+}
+
+/// Everything that is kept beside the log.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn read_state<S: Sql>(sql: &S) -> Result<Vec<(String, String)>, StoreError> {
+    let all = sql.prepare("SELECT key, value FROM livestore_sync_state");
+    let mut state = Vec::new();
+    sql.query(&all, &[], &mut |row| {
+        if let [Value::Text(key), Value::Text(value)] = row {
+            state.push((key.read(), value.read()));
+        }
+    })?;
+    Ok(state)
+}
+
+/// Keeps a value beside the log.
+///
+/// # Errors
+/// When SQLite fails; then nothing is changed.
+pub(crate) fn set_state<S: Sql>(sql: &S, key: &str, value: &str) -> Result<(), StoreError> {
+    let create = sql.prepare(
+        "CREATE TABLE IF NOT EXISTS livestore_sync_state (key text primary key, value text not null) strict, without rowid",
+    );
+    let replace =
+        sql.prepare("INSERT OR REPLACE INTO livestore_sync_state (key, value) VALUES (?1, ?2)");
+    let create = Step {
+        statement: &create,
+        params: &[],
+    };
+    let replace = Step {
+        statement: &replace,
+        params: &[Param::Text(key), Param::Text(value)],
+    };
+    sql.transact(&[create, replace])
+}
+
+/// Forgets a value that was kept beside the log.
+///
+/// # Errors
+/// When SQLite fails; then nothing is changed.
+pub(crate) fn remove_state<S: Sql>(sql: &S, key: &str) -> Result<(), StoreError> {
+    let delete = sql.prepare("DELETE FROM livestore_sync_state WHERE key = ?1");
+    sql.transact(&[Step {
+        statement: &delete,
+        params: &[Param::Text(key)],
+    }])
 }
 
 /// Prepares the statements that open a store.

@@ -82,6 +82,9 @@ pub trait Sql {
         row: OnRow<'_, Self::Text>,
     ) -> Result<(), StoreError>;
 
+    /// Bytes of the database.
+    fn size_bytes(&self) -> u64;
+
     /// Runs all steps in one transaction.
     ///
     /// # Errors

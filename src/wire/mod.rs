@@ -1,4 +1,4 @@
-//! The dialects that clients speak over WebSocket, and the one neutral form the backend knows.
+//! The dialects that clients speak, and the one neutral form the backend knows.
 //!
 //! Owns: reading a frame into an [`Inbound`], and writing every answer in the dialect of the request
 //! it answers (INV-7). Refuses to know what a request means. One file per generation; what the two
@@ -10,17 +10,17 @@
 //! | [`Generation::V04`] | 0.4.x (Effect 3 RPC) | `Request.id` is a JSON string |
 //! | [`Generation::V05`] | the Effect 4 line | `Request.id` is a JSON number |
 
-mod object;
+pub mod msgpack;
 mod rpc;
 mod v03;
 mod v04;
 mod v05;
 
 use std::borrow::Cow;
-
-use serde::Serialize;
+use std::rc::Rc;
 
 use crate::event::{BackendId, Event, SeqNum};
+use crate::json::{self, Reader, quote};
 use crate::limits::REQUEST_ID_BYTES_MAX;
 
 /// A wire dialect.
@@ -67,6 +67,32 @@ impl Family {
     }
 }
 
+/// How a request reaches the backend. The same rules hold for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A socket that stays open; live pulls follow on it.
+    WebSocket,
+    /// One request and its answer, over HTTP.
+    Http,
+    /// One request and its answer, by a call from another Durable Object; live pulls follow as calls back.
+    DoRpc,
+}
+
+impl Transport {
+    /// Its name in the `transport` parameter of clients, in log lines and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "ws",
+            Self::Http => "http",
+            Self::DoRpc => "do-rpc",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Http, Self::DoRpc];
+}
+
 /// The id of a request as the JSON text it came in (`"26"`, `38`), echoed as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Box<str>);
@@ -78,7 +104,7 @@ impl RequestId {
         let first = json.bytes().next()?;
         let is_id = match first {
             // Half of a surrogate pair is no text that could be echoed.
-            b'"' => !json.contains('\\') || serde_json::from_str::<String>(json).is_ok(),
+            b'"' => !json.contains('\\') || json::read(json, Reader::string).is_ok(),
             b'-' | b'0'..=b'9' => true,
             _ => false,
         };
@@ -101,6 +127,15 @@ impl RequestId {
         }
     }
 
+    /// The id as a JSON string, whatever it was sent as.
+    pub(crate) fn text_json(&self) -> Cow<'_, str> {
+        if self.0.starts_with('"') {
+            Cow::Borrowed(&self.0)
+        } else {
+            Cow::Owned(quote(&self.0))
+        }
+    }
+
     /// The counter behind the id, which clients raise by one with every request; `None` for others.
     #[must_use]
     pub fn counter(&self) -> Option<u64> {
@@ -115,6 +150,17 @@ pub struct Requester {
     pub id: RequestId,
     /// The dialect of every answer.
     pub generation: Generation,
+    /// The trace the client counts the request to, for log lines.
+    pub trace_id: Option<Rc<str>>,
+}
+
+/// Whom a Durable Object that pulls live wants to be called back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerContext<'a> {
+    /// Name of the binding of its class, at the object that is asked.
+    pub binding_name: Cow<'a, str>,
+    /// Its id, as hexadecimal text.
+    pub durable_object_id: Cow<'a, str>,
 }
 
 /// The point after which a pull wants events.
@@ -139,6 +185,8 @@ pub enum Inbound<'a> {
         live: bool,
         /// Where to start; `None` from the first event.
         cursor: Option<Cursor<'a>>,
+        /// Where to send later events, if they cannot follow on the connection.
+        caller: Option<CallerContext<'a>>,
     },
     /// Wants events appended.
     Push {
@@ -163,6 +211,13 @@ pub enum Inbound<'a> {
     },
     /// Wants a pong.
     Ping,
+    /// Wants a pong as the answer to a request.
+    PingRequest {
+        /// Who asks.
+        requester: Requester,
+        /// The store the payload names.
+        store_id: Option<Cow<'a, str>>,
+    },
     /// An administrative message of 0.3.
     Admin {
         /// Who asks.
@@ -196,12 +251,12 @@ pub enum Malformed {
     },
 }
 
-/// Reads one text frame into its messages: usually one, several where a frame holds an array.
+/// Reads one text into its messages: usually one, several where it holds an array.
 #[must_use]
-pub fn decode(family: Family, text: &str) -> Vec<Inbound<'_>> {
+pub fn decode(family: Family, transport: Transport, text: &str) -> Vec<Inbound<'_>> {
     match family {
         Family::Plain => vec![v03::decode(text)],
-        Family::Rpc => rpc::decode(text),
+        Family::Rpc => rpc::decode(transport, text),
     }
 }
 
@@ -247,17 +302,6 @@ impl PageInfo {
             more => Self::MoreKnown(more),
         }
     }
-}
-
-/// A string as JSON.
-pub(crate) fn quote(text: &str) -> String {
-    // Writing a string to memory cannot fail.
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-/// Any of our own plain values as JSON.
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// How one event of a page is written: the text around its fields. Data rather than code, because
@@ -320,7 +364,7 @@ pub fn encode_item(family: Family, event: &Event<'_>, created_at: &str, out: &mu
 fn push_quoted(text: &Cow<'_, str>, out: &mut String) {
     match text {
         Cow::Borrowed(text) => push_plain(text, out),
-        Cow::Owned(text) => out.push_str(&quote(text)),
+        Cow::Owned(text) => json::push_quoted(text, out),
     }
 }
 
@@ -339,11 +383,18 @@ fn push_integer(value: i64, out: &mut String) {
 
 /// What goes before the events of a page that answers a pull.
 #[must_use]
-pub fn page_head(requester: &Requester) -> String {
+pub fn page_head(requester: &Requester, transport: Transport) -> String {
     match requester.generation {
         Generation::V03 => v03::page_head(),
-        Generation::V04 | Generation::V05 => rpc::page_head(&requester.id),
+        Generation::V04 | Generation::V05 => rpc::page_head(&requester.id, transport),
     }
+}
+
+/// What goes before the events of a page that an object is called back with: its request id is a text
+/// in every generation.
+#[must_use]
+pub fn callback_head(id: &RequestId) -> String {
+    rpc::callback_head(id)
 }
 
 /// What goes after the events of a page that answers a pull.
@@ -379,6 +430,16 @@ pub fn pull_done(requester: &Requester) -> Option<String> {
         Generation::V03 => None,
         Generation::V04 | Generation::V05 => Some(rpc::exit_success(&requester.id, "null")),
     }
+}
+
+/// The answer to a ping that was a request.
+#[must_use]
+pub fn ping_done(requester: &Requester, transport: Transport) -> String {
+    let value = match (requester.generation, transport) {
+        (Generation::V05, Transport::DoRpc) => "null",
+        _ => r#"{"_tag":"SyncMessage.Pong"}"#,
+    };
+    rpc::exit_success(&requester.id, value)
 }
 
 /// The answer to a push whose events are stored.
@@ -463,9 +524,10 @@ mod tests {
 
     #[test]
     fn items_hold_the_fields_in_the_order_of_the_reference() {
-        let events: Vec<Event<'_>> = serde_json::from_str(
+        let events = json::read(
             r#"[{"sessionId":"s","name":"a\"b","args":{"x": 1},"seqNum":2,"parentSeqNum":1,"clientId":"c"},
                 {"name":"n","seqNum":3,"parentSeqNum":2,"clientId":"c","sessionId":"s"}]"#,
+            Event::read_all,
         )
         .unwrap();
         let mut out = String::new();

@@ -1,22 +1,19 @@
-//! The RPC envelope that generations 0.4 and Effect 4 share on a WebSocket.
+//! The RPC envelope that generations 0.4 and Effect 4 share, whatever the transport.
 //!
 //! Owns: reading `Request`, `Ack`, `Interrupt`, `Ping`, `Eof`, alone or in an array, and the answers
 //! that are the same in both generations. *Source*: `@effect/rpc` 0.75 and `effect` 4 as the clients
 //! of sync-cf 0.4.0 and later use them.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::rc::Rc;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
-use super::object::Object;
 use super::{
-    Cursor, Generation, Inbound, ItemShape, Malformed, PageInfo, RequestId, Requester, json, quote,
+    CallerContext, Cursor, Generation, Inbound, ItemShape, Malformed, PageInfo, RequestId,
+    Requester, Transport,
 };
-use crate::event::{BackendId, Event, SeqNum, integer};
-use crate::limits::FRAME_MESSAGES_MAX;
+use crate::event::{BackendId, Event, SeqNum};
+use crate::json::{self, JsonError, Reader, quote};
+use crate::limits::{FRAME_MESSAGES_MAX, TRACE_ID_BYTES_MAX};
 
 pub(super) const PING: &str = r#"{"_tag":"Ping"}"#;
 pub(super) const PONG: &str = r#"{"_tag":"Pong"}"#;
@@ -26,118 +23,221 @@ pub(super) const ITEM: ItemShape = ItemShape {
     close: "}}}",
 };
 
-const PULL: &str = "SyncWsRpc.Pull";
-const PUSH: &str = "SyncWsRpc.Push";
+/// What a request asks for: the part of its tag after the group of its transport.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Pull,
+    Push,
+    Ping,
+}
 
-/// An envelope of any tag; `P` is the payload, typed or raw.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a, P> {
-    #[serde(borrow, rename = "_tag")]
-    message_tag: Cow<'a, str>,
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+impl Call {
+    fn of(transport: Transport, tag: &str) -> Option<Self> {
+        let group = match transport {
+            Transport::WebSocket => "SyncWsRpc.",
+            Transport::Http => "SyncHttpRpc.",
+            Transport::DoRpc => "SyncDoRpc.",
+        };
+        match tag.strip_prefix(group)? {
+            "Pull" => Some(Self::Pull),
+            "Push" => Some(Self::Push),
+            // On a WebSocket a ping is an envelope of its own.
+            "Ping" if transport != Transport::WebSocket => Some(Self::Ping),
+            _ => None,
+        }
+    }
+}
+
+/// An envelope of any tag.
+#[derive(Default)]
+struct Envelope<'a> {
+    message_tag: Option<Cow<'a, str>>,
+    id: Option<&'a str>,
     tag: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    request_id: Option<&'a RawValue>,
-    payload: Option<P>,
+    request_id: Option<&'a str>,
+    trace_id: Option<&'a str>,
+    /// Whether it could be read or not: the payload of some messages has no meaning.
+    payload: Option<Result<Payload<'a>, JsonError>>,
 }
 
-/// The payloads of both requests at once, so that one pass over the frame reads either.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+impl<'a> Envelope<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let mut envelope = Self::default();
+        reader.object(|reader, key| {
+            match key {
+                "_tag" => envelope.message_tag = Some(reader.string()?),
+                "id" => envelope.id = Some(reader.raw()?),
+                "tag" => envelope.tag = reader.optional(Reader::string)?,
+                "requestId" => envelope.request_id = Some(reader.raw()?),
+                "traceId" => envelope.trace_id = Some(reader.raw()?),
+                "payload" => {
+                    let start = reader.clone();
+                    let payload = Payload::read(reader);
+                    if let Err(error) = &payload {
+                        if error.is_syntax() {
+                            return Err(error.clone());
+                        }
+                        *reader = start;
+                        reader.skip()?;
+                    }
+                    envelope.payload = Some(payload);
+                }
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(envelope)
+    }
+}
+
+/// The payloads of all requests at once, so that one pass over the frame reads any.
+#[derive(Default)]
 struct Payload<'a> {
-    #[serde(borrow, default)]
     store_id: Option<Cow<'a, str>>,
-    #[serde(default)]
     live: Option<bool>,
-    #[serde(borrow, default)]
-    cursor: Option<Object<EffectOption<Object<CursorValue<'a>>>>>,
-    #[serde(borrow, default)]
-    batch: Option<Vec<Object<Event<'a>>>>,
-    #[serde(borrow, default)]
-    backend_id: Option<Object<EffectOption<Text<'a>>>>,
+    cursor: Option<EffectOption<Cursor<'a>>>,
+    batch: Option<Vec<Event<'a>>>,
+    backend_id: Option<EffectOption<Cow<'a, str>>>,
+    caller: Option<CallerContext<'a>>,
 }
 
-/// `{"_tag":"None"}` or `{"_tag":"Some","value":…}`.
-#[derive(Deserialize)]
-#[serde(tag = "_tag")]
+impl<'a> Payload<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let mut payload = Self::default();
+        reader.object(|reader, key| {
+            match key {
+                "storeId" => payload.store_id = reader.optional(Reader::string)?,
+                "live" => payload.live = reader.optional(Reader::boolean)?,
+                "cursor" => {
+                    payload.cursor =
+                        reader.optional(|reader| effect_option(reader, read_cursor))?;
+                }
+                "batch" => payload.batch = reader.optional(Event::read_all)?,
+                "backendId" => {
+                    payload.backend_id =
+                        reader.optional(|reader| effect_option(reader, Reader::string))?;
+                }
+                "rpcContext" => payload.caller = reader.optional(read_rpc_context)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(payload)
+    }
+}
+
+/// `{"_tag":"None"}` or `{"_tag":"Some","value":…}`, as opposed to no key at all.
 enum EffectOption<T> {
     None,
-    Some { value: T },
+    Some(T),
 }
 
 impl<T> EffectOption<T> {
     fn into_option(self) -> Option<T> {
         match self {
             Self::None => None,
-            Self::Some { value } => Some(value),
+            Self::Some(value) => Some(value),
         }
     }
 }
 
-/// A string that borrows from the frame where it can.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CursorValue<'a> {
-    #[serde(borrow)]
-    backend_id: Cow<'a, str>,
-    #[serde(deserialize_with = "integer")]
-    event_sequence_number: i64,
+/// Reads an option.
+fn effect_option<'a, T>(
+    reader: &mut Reader<'a>,
+    read: fn(&mut Reader<'a>) -> Result<T, JsonError>,
+) -> Result<EffectOption<T>, JsonError> {
+    let start = reader.clone();
+    let (mut tag, mut value) = (None, None);
+    reader.object(|reader, key| {
+        match key {
+            "_tag" => tag = Some(reader.string()?),
+            "value" => value = Some(reader.clone()),
+            _ => {}
+        }
+        if key == "_tag" { Ok(()) } else { reader.skip() }
+    })?;
+    match (tag.as_deref(), value) {
+        (Some("None"), _) => Ok(EffectOption::None),
+        (Some("Some"), Some(mut value)) => read(&mut value).map(EffectOption::Some),
+        (Some("Some"), None) => Err(start.missing("value")),
+        _ => Err(start.shape("an Option was expected, with the _tag None or Some")),
+    }
 }
 
-pub(super) fn decode(text: &str) -> Vec<Inbound<'_>> {
+fn read_cursor<'a>(reader: &mut Reader<'a>) -> Result<Cursor<'a>, JsonError> {
+    let start = reader.clone();
+    let (mut backend_id, mut after) = (None, None);
+    reader.object(|reader, key| {
+        match key {
+            "backendId" => backend_id = Some(reader.string()?),
+            "eventSequenceNumber" => after = Some(reader.integer()?),
+            _ => reader.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(Cursor {
+        backend_id: Some(backend_id.ok_or_else(|| start.missing("backendId"))?),
+        // Below the first event is from the first event; beyond any number is beyond the head.
+        after: SeqNum::clamped(after.ok_or_else(|| start.missing("eventSequenceNumber"))?),
+    })
+}
+
+fn read_rpc_context<'a>(reader: &mut Reader<'a>) -> Result<CallerContext<'a>, JsonError> {
+    let start = reader.clone();
+    let (mut binding, mut object_id) = (None, None);
+    reader.object(|reader, key| {
+        if key != "callerContext" {
+            return reader.skip();
+        }
+        reader.object(|reader, key| {
+            match key {
+                "bindingName" => binding = Some(reader.string()?),
+                "durableObjectId" => object_id = Some(reader.string()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })
+    })?;
+    Ok(CallerContext {
+        binding_name: binding.ok_or_else(|| start.missing("callerContext.bindingName"))?,
+        durable_object_id: object_id
+            .ok_or_else(|| start.missing("callerContext.durableObjectId"))?,
+    })
+}
+
+pub(super) fn decode(transport: Transport, text: &str) -> Vec<Inbound<'_>> {
     if let Some(ack) = decode_ack(text) {
         return vec![ack];
     }
     if !text.trim_ascii_start().starts_with('[') {
-        return vec![decode_one(text)];
+        return vec![decode_one(transport, text)];
     }
-    match serde_json::from_str::<Messages<'_>>(text) {
-        Ok(Messages(messages)) => messages
+    // Not yet read: so many and no more, since each may call for an answer.
+    let mut messages = Vec::new();
+    let read = json::read(text, |reader| {
+        reader.array(|reader| {
+            if messages.len() == FRAME_MESSAGES_MAX {
+                return Err(reader.shape(format!(
+                    "a frame may hold at most {FRAME_MESSAGES_MAX} messages"
+                )));
+            }
+            messages.push(reader.raw()?);
+            Ok(())
+        })
+    });
+    match read {
+        Ok(()) => messages
             .into_iter()
-            .map(|message| decode_one(message.get()))
+            .map(|message| decode_one(transport, message))
             .collect(),
-        Err(error) if error.is_data() => {
+        Err(error) => {
             let message = error.to_string();
-            vec![Inbound::Malformed(Malformed::Message { message })]
+            vec![Inbound::Malformed(if error.is_syntax() {
+                Malformed::Syntax { message }
+            } else {
+                Malformed::Message { message }
+            })]
         }
-        Err(error) => vec![syntax(&error)],
-    }
-}
-
-/// The messages of one frame, not yet read: so many and no more, since each may call for an answer.
-struct Messages<'a>(Vec<&'a RawValue>);
-
-impl<'de> Deserialize<'de> for Messages<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MessagesVisitor;
-        impl<'de> Visitor<'de> for MessagesVisitor {
-            type Value = Messages<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("messages")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Messages<'de>, A::Error> {
-                let mut messages = Vec::new();
-                while let Some(message) = seq.next_element()? {
-                    if messages.len() == FRAME_MESSAGES_MAX {
-                        return Err(A::Error::custom(format_args!(
-                            "a frame may hold at most {FRAME_MESSAGES_MAX} messages"
-                        )));
-                    }
-                    messages.push(message);
-                }
-                Ok(Messages(messages))
-            }
-        }
-        deserializer.deserialize_seq(MessagesVisitor)
     }
 }
 
@@ -153,137 +253,127 @@ fn decode_ack(text: &str) -> Option<Inbound<'_>> {
     is_plain.then(|| RequestId::from_json(id).map_or(Inbound::Nothing, |id| Inbound::Ack { id }))
 }
 
-fn decode_one(text: &str) -> Inbound<'_> {
-    match serde_json::from_str::<Object<Envelope<'_, Object<Payload<'_>>>>>(text) {
-        Ok(Object(envelope)) => interpret(envelope),
-        Err(_) => explain(text),
+fn decode_one(transport: Transport, text: &str) -> Inbound<'_> {
+    match json::read(text, Envelope::read) {
+        Ok(envelope) => interpret(transport, envelope),
+        // Reading stopped at the first surprise; what comes after it may be no JSON.
+        Err(_) => Inbound::Malformed(match json::read(text, Reader::skip) {
+            Err(error) => Malformed::Syntax {
+                message: error.to_string(),
+            },
+            Ok(()) => unknown_tag("undefined"),
+        }),
     }
 }
 
-/// Reads a message whose payload, if it has one, is of the right types.
-fn interpret<'a>(envelope: Envelope<'a, Object<Payload<'a>>>) -> Inbound<'a> {
-    let outcome = match envelope.message_tag.as_ref() {
-        "Request" => match requester(envelope.id) {
+fn interpret(transport: Transport, envelope: Envelope<'_>) -> Inbound<'_> {
+    let outcome = match envelope.message_tag.as_deref() {
+        Some("Request") => match requester(envelope.id, envelope.trace_id) {
             Err(malformed) => Err(malformed),
-            Ok(requester) => request(requester, envelope.tag, envelope.payload),
+            Ok(requester) => request(transport, requester, envelope.tag, envelope.payload),
         },
-        "Ack" => Ok(id(envelope.request_id).map_or(Inbound::Nothing, |id| Inbound::Ack { id })),
-        "Interrupt" => Ok(
-            requester(envelope.request_id).map_or(Inbound::Nothing, |requester| {
-                Inbound::Interrupt { requester }
-            }),
-        ),
-        "Ping" => Ok(Inbound::Ping),
-        "Eof" => Ok(Inbound::Nothing),
-        other => Err(unknown_tag(other)),
+        Some("Ack") => {
+            Ok(id(envelope.request_id).map_or(Inbound::Nothing, |id| Inbound::Ack { id }))
+        }
+        Some("Interrupt") => Ok(requester(envelope.request_id, None)
+            .map_or(Inbound::Nothing, |requester| Inbound::Interrupt {
+                requester,
+            })),
+        Some("Ping") => Ok(Inbound::Ping),
+        Some("Eof") => Ok(Inbound::Nothing),
+        other => Err(unknown_tag(other.unwrap_or("undefined"))),
     };
     outcome.unwrap_or_else(Inbound::Malformed)
 }
 
 fn request<'a>(
+    transport: Transport,
     requester: Requester,
     tag: Option<Cow<'a, str>>,
-    payload: Option<Object<Payload<'a>>>,
+    payload: Option<Result<Payload<'a>, JsonError>>,
 ) -> Result<Inbound<'a>, Malformed> {
     let tag = tag.unwrap_or(Cow::Borrowed("undefined"));
-    if tag != PULL && tag != PUSH {
+    let Some(call) = Call::of(transport, &tag) else {
         let message = format!("Unknown request tag: {tag}");
         return Err(match requester.generation {
             Generation::V05 => Malformed::Request { requester, message },
             Generation::V03 | Generation::V04 => Malformed::Message { message },
         });
-    }
-    let Some(Object(payload)) = payload else {
-        return Err(missing(requester, &tag, "payload"));
+    };
+    let payload = match payload {
+        Some(Ok(payload)) => payload,
+        Some(Err(error)) => {
+            let message = format!("{tag}: payload: {error}");
+            return Err(Malformed::Request { requester, message });
+        }
+        None => return Err(missing(requester, &tag, "payload")),
     };
     let Some(store_id) = payload.store_id else {
         return Err(missing(requester, &tag, "payload.storeId"));
     };
-    if tag == PULL {
-        let Some(live) = payload.live else {
+    if call == Call::Ping {
+        let store_id = Some(store_id);
+        return Ok(Inbound::PingRequest {
+            requester,
+            store_id,
+        });
+    }
+    if call == Call::Pull {
+        let caller = payload.caller;
+        let live = match transport {
+            Transport::WebSocket => payload.live,
+            Transport::Http => Some(false),
+            Transport::DoRpc => Some(caller.is_some()),
+        };
+        let Some(live) = live else {
             return Err(missing(requester, &tag, "payload.live"));
         };
-        let Some(Object(cursor)) = payload.cursor else {
+        let Some(cursor) = payload.cursor else {
             return Err(missing(requester, &tag, "payload.cursor"));
         };
-        let cursor = cursor.into_option().map(|Object(value)| Cursor {
-            backend_id: Some(value.backend_id),
-            // Below the first event is from the first event; beyond any number is beyond the head.
-            after: SeqNum::clamped(value.event_sequence_number),
-        });
         Ok(Inbound::Pull {
             requester,
             store_id: Some(store_id),
             live,
-            cursor,
+            cursor: cursor.into_option(),
+            caller: caller.filter(|_| transport == Transport::DoRpc),
         })
     } else {
         let Some(batch) = payload.batch else {
             return Err(missing(requester, &tag, "payload.batch"));
         };
-        let Some(Object(backend_id)) = payload.backend_id else {
+        let Some(backend_id) = payload.backend_id else {
             return Err(missing(requester, &tag, "payload.backendId"));
         };
-        let backend_id = backend_id.into_option().map(|Text(id)| id);
-        let events = batch.into_iter().map(|Object(event)| event).collect();
         Ok(Inbound::Push {
             requester,
             store_id: Some(store_id),
-            backend_id,
-            events,
+            backend_id: backend_id.into_option(),
+            events: batch,
         })
     }
 }
 
-/// Finds out why a message could not be read, and whose it is.
-fn explain(text: &str) -> Inbound<'_> {
-    let envelope = match serde_json::from_str::<Object<Envelope<'_, &RawValue>>>(text) {
-        Ok(Object(envelope)) => envelope,
-        Err(error) if error.is_data() => {
-            return Inbound::Malformed(unknown_tag("undefined"));
-        }
-        Err(error) => return syntax(&error),
-    };
-    let typed = Envelope {
-        message_tag: envelope.message_tag,
-        id: envelope.id,
-        tag: envelope.tag,
-        request_id: envelope.request_id,
-        payload: None,
-    };
-    let ("Request", Some(raw)) = (typed.message_tag.as_ref(), envelope.payload) else {
-        // The payload of another message has no meaning, so it may be anything.
-        return interpret(typed);
-    };
-    match serde_json::from_str::<Object<Payload<'_>>>(raw.get()) {
-        Ok(payload) => interpret(Envelope {
-            payload: Some(payload),
-            ..typed
-        }),
-        Err(error) => {
-            let known = matches!(typed.tag.as_deref(), Some(PULL | PUSH));
-            match requester(typed.id) {
-                Ok(requester) if known => {
-                    let tag = typed.tag.unwrap_or_default();
-                    let message = format!("{tag}: payload: {error}");
-                    Inbound::Malformed(Malformed::Request { requester, message })
-                }
-                _ => interpret(typed),
-            }
-        }
-    }
+fn id(json: Option<&str>) -> Option<RequestId> {
+    json.and_then(RequestId::from_json)
 }
 
-fn id(json: Option<&RawValue>) -> Option<RequestId> {
-    json.and_then(|json| RequestId::from_json(json.get()))
+/// The trace a request belongs to, if it is a word that can stand in a log line as it is.
+fn trace_id(json: Option<&str>) -> Option<Rc<str>> {
+    let text = json?.strip_prefix('"')?.strip_suffix('"')?;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (text.len() <= TRACE_ID_BYTES_MAX && text.bytes().all(is_word)).then(|| text.into())
 }
 
-fn requester(json: Option<&RawValue>) -> Result<Requester, Malformed> {
+fn requester(json: Option<&str>, trace: Option<&str>) -> Result<Requester, Malformed> {
     let id = id(json).ok_or_else(|| Malformed::Message {
         message: "Request.id must be a string or a number".to_owned(),
     })?;
-    let generation = id.rpc_generation();
-    Ok(Requester { id, generation })
+    Ok(Requester {
+        generation: id.rpc_generation(),
+        trace_id: trace_id(trace),
+        id,
+    })
 }
 
 fn missing(requester: Requester, tag: &str, field: &str) -> Malformed {
@@ -296,15 +386,22 @@ fn unknown_tag(tag: &str) -> Malformed {
     Malformed::Message { message }
 }
 
-fn syntax(error: &serde_json::Error) -> Inbound<'static> {
-    let message = error.to_string();
-    Inbound::Malformed(Malformed::Syntax { message })
+pub(super) fn page_head(id: &RequestId, transport: Transport) -> String {
+    let rpc_request_id = match transport {
+        Transport::WebSocket | Transport::Http => String::new(),
+        // By this the client knows the calls that follow a live pull.
+        Transport::DoRpc => format!(r#""rpcRequestId":{},"#, id.text_json()),
+    };
+    format!(
+        r#"{{"_tag":"Chunk","requestId":{},"values":[{{{rpc_request_id}"batch":["#,
+        id.json()
+    )
 }
 
-pub(super) fn page_head(id: &RequestId) -> String {
+pub(super) fn callback_head(id: &RequestId) -> String {
     format!(
         r#"{{"_tag":"Chunk","requestId":{},"values":[{{"batch":["#,
-        id.json()
+        id.text_json()
     )
 }
 
@@ -341,14 +438,8 @@ pub(super) fn defect(message: &str) -> String {
 }
 
 pub(super) fn syntax_defect(message: &str) -> String {
-    #[derive(serde::Serialize)]
-    struct Defect<'a> {
-        name: &'static str,
-        message: &'a str,
-    }
-    let defect = Defect {
-        name: "SyntaxError",
-        message,
-    };
-    format!(r#"{{"_tag":"Defect","defect":{}}}"#, json(&defect))
+    format!(
+        r#"{{"_tag":"Defect","defect":{{"name":"SyntaxError","message":{}}}}}"#,
+        quote(message)
+    )
 }

@@ -5,14 +5,9 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::object::Object;
-use super::{
-    Cursor, Failure, Generation, Inbound, ItemShape, PageInfo, RequestId, Requester, quote,
-};
-use crate::event::{Event, SeqNum, integer};
+use super::{Cursor, Failure, Generation, Inbound, ItemShape, PageInfo, RequestId, Requester};
+use crate::event::{Event, SeqNum};
+use crate::json::{self, JsonError, Reader, quote};
 
 pub(super) const PING: &str = r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#;
 pub(super) const PONG: &str = r#"{"_tag":"WSMessage.Pong","requestId":"ping"}"#;
@@ -22,45 +17,46 @@ pub(super) const ITEM: ItemShape = ItemShape {
     close: "}}}",
 };
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(borrow, rename = "_tag")]
     tag: Cow<'a, str>,
-    #[serde(borrow)]
-    request_id: &'a RawValue,
-    #[serde(default, deserialize_with = "cursor")]
+    request_id: &'a str,
     cursor: Option<i64>,
-    #[serde(borrow, default)]
-    batch: Option<Vec<Object<Event<'a>>>>,
+    batch: Option<Vec<Event<'a>>>,
+    admin_secret: Option<Cow<'a, str>>,
 }
 
-/// Absent is from the start; a `null` is no cursor that a client sends, so the message is none.
-fn cursor<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Integer(#[serde(deserialize_with = "integer")] i64),
-        Fraction(f64),
+impl<'a> Message<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let mut message = Self::default();
+        reader.object(|reader, key| {
+            match key {
+                "_tag" => message.tag = reader.string()?,
+                "requestId" => message.request_id = reader.raw()?,
+                // Absent is from the start; a null is no cursor that a client sends, so the message is none.
+                "cursor" => message.cursor = Some(reader.truncated(0)?),
+                "batch" => message.batch = reader.optional(Event::read_all)?,
+                "adminSecret" => message.admin_secret = Some(reader.string()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(message)
     }
-    #[allow(clippy::cast_possible_truncation)] // `as` saturates.
-    Number::deserialize(deserializer).map(|number| match number {
-        Number::Integer(integer) => Some(integer),
-        Number::Fraction(fraction) => Some(fraction.floor() as i64),
-    })
 }
 
 pub(super) fn decode(text: &str) -> Inbound<'_> {
-    let Ok(Object(message)) = serde_json::from_str::<Object<Message<'_>>>(text) else {
+    let Ok(message) = json::read(text, Message::read) else {
         return Inbound::Nothing;
     };
-    let json = message.request_id.get();
+    let json = message.request_id;
     let Some(id) = RequestId::from_json(json).filter(|_| json.starts_with('"')) else {
         return Inbound::Nothing;
     };
     let requester = Requester {
         id,
         generation: Generation::V03,
+        trace_id: None,
     };
     match message.tag.as_ref() {
         "WSMessage.PullReq" => Inbound::Pull {
@@ -71,13 +67,14 @@ pub(super) fn decode(text: &str) -> Inbound<'_> {
                 backend_id: None,
                 after: SeqNum::clamped(after),
             }),
+            caller: None,
         },
         "WSMessage.PushReq" => match message.batch {
             Some(events) => Inbound::Push {
                 requester,
                 store_id: None,
                 backend_id: None,
-                events: events.into_iter().map(|Object(event)| event).collect(),
+                events,
             },
             None => Inbound::Nothing,
         },

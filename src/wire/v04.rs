@@ -2,7 +2,8 @@
 //! errors. *Source*: sync-cf 0.4.0 with `@effect/rpc` 0.75.
 
 use super::rpc::exit_failure;
-use super::{Failure, RequestId, quote};
+use super::{Failure, RequestId};
+use crate::json::quote;
 
 pub(super) fn failed(id: &RequestId, failure: &Failure) -> String {
     let error = match failure {

@@ -8,6 +8,13 @@
 /** A wire dialect, named after the client release that speaks it. */
 export type Generation = 'v03' | 'v04' | 'v05'
 
+/** What carries the dialect. */
+export type Transport = 'ws' | 'http' | 'do-rpc'
+
+/** `v04 http` */
+export const nameOf = ({ generation, transport }: { generation: Generation; transport: Transport }): string =>
+  `${generation} ${transport}`
+
 /** An event as every generation encodes it. */
 export interface Event {
   readonly name: string
@@ -50,12 +57,14 @@ export class PullError extends Error {
 
 export interface SyncClient {
   readonly generation: Generation
-  /** Resolves once the client is connected. */
+  readonly transport: Transport
+  /** Resolves once the client is connected; over http, once the server has answered a ping. */
   connect(): Promise<void>
   push(batch: readonly Event[]): Promise<PushOutcome>
   /**
    * Pages after `cursor` (0: from the first event on). A live pull goes on until it is left; one that is not live ends
-   * by itself. A v03 client can pull once in its life.
+   * by itself. Over http a live pull asks again and again, so that pages without events are among its pages. A v03
+   * client can pull once in its life.
    */
   pull(cursor: number, mode: PullMode): AsyncIterable<Page>
   close(): Promise<void>
@@ -64,7 +73,7 @@ export interface SyncClient {
 export type PullMode = 'live' | 'once'
 
 export interface ClientOptions {
-  /** `ws://127.0.0.1:PORT` */
+  /** `ws://127.0.0.1:PORT`, whatever the transport. */
   readonly url: string
   readonly storeId: string
   readonly payload: { readonly authToken: string }
@@ -72,8 +81,14 @@ export interface ClientOptions {
   readonly backendId?: string
 }
 
-/** What each generation's module exports. */
+/** What the module of each kind of client exports. */
 export type MakeClient = (options: ClientOptions) => Promise<SyncClient>
+
+/** Where a backend at `url` (`ws://…`) answers plain requests. */
+export const httpUrlOf = (url: string): string => url.replace(/^ws/, 'http')
+
+/** How often a live pull over http asks for new events. Published clients do so every 5 s. */
+export const pollEveryMs = 50
 
 /** Whether a pull ended because its socket broke: then, and only then, a client pulls again. */
 export const isOffline = (refusal: Refusal): boolean =>

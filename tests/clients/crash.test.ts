@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type BackendUnderTest, Clients, control, forEachBackend, ours, payload } from './backends.ts'
+import { type BackendUnderTest, Clients, control, forEachBackend, kindOf, ours, payload } from './backends.ts'
 import type { Event, PushOutcome } from './client.ts'
 import { assertChained, batchOf } from './events.ts'
 import { pullOnce } from './live-pull.ts'
@@ -32,6 +32,11 @@ interface Way {
 
 const ways: readonly Way[] = [
   { name: 'the 0.4.0 client, one push at a time', window: 1, connect: (clients) => clients.connect('v04') },
+  {
+    name: 'the 0.4.0 client over http, one push at a time',
+    window: 1,
+    connect: (clients) => clients.connect(kindOf('v04', 'http')),
+  },
   {
     name: 'a bare socket, eight pushes in flight',
     window: 8,
@@ -119,7 +124,7 @@ const repeatUnanswered = async (clients: Clients, before: readonly Event[], life
 const crashAndGoOn = (backend: BackendUnderTest, way: Way, report: (line: string) => void): Promise<void> =>
   Host.with(backend.name, async (host) => {
     const random = randomStream(seed, way.name)
-    const clients = new Clients(host.wsUrl)
+    const clients = new Clients(() => host.server)
     try {
       let log: readonly Event[] = []
       let unanswered = 0
@@ -156,7 +161,7 @@ forEachBackend([ours, control], (backend) => {
 
   it('the same 0.4.0 client, still open, pushes on after a kill and a restart', () =>
     Host.with(backend.name, async (host) => {
-      const clients = new Clients(host.wsUrl)
+      const clients = new Clients(() => host.server)
       try {
         const client = await clients.connect('v04')
         assert.equal(await client.push(batchOf(0, 2)), 'ok')

@@ -1,6 +1,6 @@
 /** A live pull that is followed in the background, with what it delivered and how it ended. */
 import assert from 'node:assert/strict'
-import { type Event, isOffline, type Page, PullError, type Refusal, type SyncClient } from './client.ts'
+import { type Event, isOffline, nameOf, type Page, PullError, type Refusal, type SyncClient } from './client.ts'
 import { eventually } from './waiting.ts'
 
 export class LivePull {
@@ -24,7 +24,7 @@ export class LivePull {
     const pull = new LivePull(client, cursor)
     void pull.#follow()
     await eventually(
-      `the ${client.generation} client's live pull is answered`,
+      `the ${nameOf(client)} client's live pull is answered`,
       () => pull.pages.length > 0 || pull.ended !== undefined,
       15_000,
       () => pull.ended,
@@ -34,6 +34,11 @@ export class LivePull {
 
   get events(): readonly Event[] {
     return this.pages.flatMap((page) => page.events)
+  }
+
+  /** The times that came with the events. */
+  get createdAt(): readonly string[] {
+    return this.pages.flatMap((page) => page.createdAt)
   }
 
   get seqNums(): readonly number[] {
@@ -47,15 +52,15 @@ export class LivePull {
 
   /** Resolves with all events so far once `head` is among them; asserts that they came in order, once, without a gap. */
   async until(head: number, deadlineMs?: number): Promise<readonly Event[]> {
-    const { generation } = this.#client
+    const name = nameOf(this.#client)
     await eventually(
-      `the ${generation} client's live pull gets event ${head}`,
+      `the ${name} client's live pull gets event ${head}`,
       () => this.head >= head,
       deadlineMs,
       () => ({ head: this.head, ended: this.ended, reissued: this.reissued }),
     )
     const expected = Array.from({ length: this.head - this.#start }, (_, index) => this.#start + 1 + index)
-    assert.deepEqual(this.seqNums, expected, `${generation}: each event is delivered once, in order`)
+    assert.deepEqual(this.seqNums, expected, `${name}: each event is delivered once, in order`)
     return this.events
   }
 

@@ -58,7 +58,7 @@ forEachBackend([ours], (backend) => {
 
   it('a store that slept through 250 pushes and a restart of the server has them all after it wakes', () =>
     Host.with(backend.name, async (host) => {
-      const clients = new Clients(() => host.wsUrl)
+      const clients = new Clients(() => host.server)
       const { storeId } = clients
       const store = new StoreProcess({ url: host.wsUrl, storeId, clientId: 'sleeper', payload })
       try {
@@ -91,7 +91,7 @@ forEachBackend([ours], (backend) => {
 
   it('a store whose network fell silent gets what is pushed after it has reconnected', () =>
     Host.with(backend.name, async (host) => {
-      const clients = new Clients(() => host.wsUrl)
+      const clients = new Clients(() => host.server)
       const proxy = await SilentProxy.start(Number(new URL(host.wsUrl).port))
       const { storeId } = clients
       const store = await openTodoStore({ url: proxy.wsUrl, storeId, clientId: 'roamer', payload, pingEveryMs: 1_000 })

@@ -14,6 +14,12 @@ const reasonOf = (record: Record<string, unknown>): Record<string, unknown> => {
   return wrapped ? (reason as Record<string, unknown>) : record
 }
 
+/** The message of an `UnknownError` is in its cause; the generations print it differently. */
+const messageOf = (record: Record<string, unknown>): string => {
+  const { _tag, cause } = record
+  return _tag === 'UnknownError' && cause instanceof Error ? cause.message : (stringIn(record, 'message') ?? '')
+}
+
 /** The tag and facts of a tagged error; the message of an error that has no facts. */
 export const refusalOf = (cause: unknown): Refusal => {
   const record = (typeof cause === 'object' && cause !== null ? cause : { message: String(cause) }) as Record<
@@ -28,7 +34,5 @@ export const refusalOf = (cause: unknown): Refusal => {
     received: stringIn(record, 'received'),
   }
   const known = Object.entries(facts).filter(([, value]) => value !== undefined)
-  return known.length > 0
-    ? { error, ...Object.fromEntries(known) }
-    : { error, message: stringIn(record, 'message') ?? '' }
+  return known.length > 0 ? { error, ...Object.fromEntries(known) } : { error, message: messageOf(record) }
 }

@@ -31,9 +31,10 @@ export class Host {
     return `ws://127.0.0.1:${this.#port}`
   }
 
-  /** Process id of the runtime in this life. */
-  get pid(): number | undefined {
-    return this.#server?.pid
+  /** The server of this life. */
+  get server(): Server {
+    if (this.#server === undefined) throw new Error('the server is down')
+    return this.#server
   }
 
   async start(): Promise<void> {

@@ -4,88 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { it } from 'node:test'
-import { type BackendUnderTest, Clients, control, forEachBackend, ours, payload } from './backends.ts'
-import { LivePull, pullOnce } from './live-pull.ts'
-import { Host } from './restart.ts'
-import { openTodoStore, type TodoStore } from './v04/store.ts'
-import { eventually } from './waiting.ts'
-
-/** Stores of one store id on one server, the commits that they made, and a bare client that witnesses the log. */
-class Stores {
-  readonly #clients: Clients
-  readonly #witness: LivePull
-  readonly #url: string
-  readonly #open: TodoStore[] = []
-  /** Each commit as `event client todo`. */
-  readonly commits: string[] = []
-
-  private constructor(url: string, clients: Clients, witness: LivePull) {
-    this.#url = url
-    this.#clients = clients
-    this.#witness = witness
-  }
-
-  /** Runs `scenario` on a server of its own, and closes all stores whatever happens. */
-  static with(backend: BackendUnderTest, scenario: (stores: Stores, host: Host) => Promise<void>): Promise<void> {
-    return Host.with(backend.name, async (host) => {
-      const clients = new Clients(host.wsUrl)
-      const stores = new Stores(host.wsUrl, clients, await LivePull.start(await clients.connect('v04')))
-      try {
-        await scenario(stores, host)
-      } finally {
-        await Promise.all([...stores.#open].map((store) => store.close()))
-        await clients.close()
-      }
-    })
-  }
-
-  async open(clientId: string, folder?: string): Promise<TodoStore> {
-    const store = await openTodoStore({
-      url: this.#url,
-      storeId: this.#clients.storeId,
-      clientId,
-      payload,
-      ...(folder === undefined ? {} : { folder }),
-    })
-    const recorded: TodoStore = {
-      ...store,
-      create: (id) => {
-        this.commits.push(`v1.TodoCreated ${clientId} ${id}`)
-        store.create(id)
-      },
-      complete: (id) => {
-        this.commits.push(`v1.TodoCompleted ${clientId} ${id}`)
-        store.complete(id)
-      },
-      close: async () => {
-        this.#open.splice(this.#open.indexOf(recorded), 1)
-        await store.close()
-      },
-    }
-    this.#open.push(recorded)
-    return recorded
-  }
-
-  /** Resolves once the log holds every commit and all open stores show the same rows, `count` of them. */
-  async converge(count: number): Promise<void> {
-    const log = await this.#witness.until(this.commits.length, 60_000)
-    const logged = log.map(({ name, clientId, args }) => `${name} ${clientId} ${(args as { id: string }).id}`)
-    assert.deepEqual(logged.toSorted(), this.commits.toSorted(), 'the log holds every commit once')
-    const rows = (): readonly string[] => this.#open.map((store) => JSON.stringify(store.todos()))
-    await eventually(
-      `all stores show the same ${count} todos`,
-      () => new Set(rows()).size === 1 && this.#open[0]!.todos().length === count,
-      60_000,
-      () => this.#open.map((store) => store.todos().length),
-    )
-    const pages = await pullOnce(await this.#clients.connect('v04'))
-    assert.deepEqual(
-      pages.flatMap((page) => page.events),
-      log,
-      'a later pull gets the same log',
-    )
-  }
-}
+import { control, forEachBackend, ours } from './backends.ts'
+import type { Host } from './restart.ts'
+import { Stores } from './stores.ts'
 
 // That stores which commit at once always converge is a guarantee of ours beyond those of the reference.
 forEachBackend([ours], (backend) => {
@@ -136,7 +57,7 @@ forEachBackend([ours, control], (backend) => {
     Stores.with(backend, async (stores) => {
       const folder = mkdtempSync(join(tmpdir(), 'store-'))
       try {
-        const [ada, bob] = [await stores.open('ada', folder), await stores.open('bob')]
+        const [ada, bob] = [await stores.open('ada', { folder }), await stores.open('bob')]
         ada.create('ada-0')
         await stores.converge(1)
         bob.create('bob-0')
@@ -144,7 +65,7 @@ forEachBackend([ours, control], (backend) => {
         await ada.close()
         for (let index = 1; index < 130; index += 1) bob.create(`bob-${index}`)
         await stores.converge(131)
-        const again = await stores.open('ada', folder)
+        const again = await stores.open('ada', { folder })
         assert.ok(again.todos().length >= 2, 'it shows what it knew before it hears from the server')
         await stores.converge(131)
         again.create('ada-1')

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Log, LogLevel, Miniflare, convertV4MiniflareOptions } from 'miniflare'
+import { bundleClientWorker, clientClasses, clientWorkerName } from './client-worker.ts'
 
 /** The repository's root folder, with a trailing slash. */
 export const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -32,6 +33,8 @@ export interface ServerOptions {
   /** Changes the source of the main module before it is loaded, for faults that cannot be made from outside. */
   readonly edit?: (source: string) => string
   readonly port?: number
+  /** Whether a second Worker runs beside the backend, whose Durable Objects are sync clients of it. */
+  readonly doRpcClients?: boolean
 }
 
 export interface Server {
@@ -40,6 +43,8 @@ export interface Server {
   readonly url: string
   /** `ws://127.0.0.1:PORT` */
   readonly wsUrl: string
+  /** Where the objects that are sync clients take commands: `http://127.0.0.1:PORT`, another port than that of `url`. */
+  readonly doRpcUrl: string | undefined
   /** Process id of workerd. */
   readonly pid: number
   readonly storage: string
@@ -58,8 +63,8 @@ export interface Server {
 
 const compatibilityDate = '2026-04-07'
 
-/** What Miniflare calls a Worker that was given no name. */
-const workerName = ''
+/** What Miniflare calls a Worker that was given no name, and what it is called beside another one. */
+const [workerNameAlone, workerNameBeside] = ['', 'sync']
 
 const entries: Record<Backend, { folder: string; main: string }> = {
   'livestore-sync-worker': { folder: 'dist', main: 'index.js' },
@@ -96,8 +101,7 @@ const bundleSyncCf = (): void => {
 }
 
 /** The files of a built Worker as Miniflare modules, the main one first. */
-const modulesOf = (backend: Backend) => {
-  const { folder, main } = entries[backend]
+const modulesOf = ({ folder, main }: { folder: string; main: string }) => {
   const path = join(root, folder)
   const names = [main, ...readdirSync(path).filter((name) => name.endsWith('.wasm'))]
   return names.map((name) => ({
@@ -105,6 +109,24 @@ const modulesOf = (backend: Backend) => {
     path: join(path, name),
     contents: readFileSync(join(path, name)),
   }))
+}
+
+/** The classes of the client Worker, as they are bound here or, with its name, in another Worker. */
+const clientObjects = (where: { scriptName?: string }) =>
+  Object.fromEntries(
+    Object.entries(clientClasses).map(([name, className]) => [name, { className, useSQLite: true, ...where }]),
+  )
+
+/** The Worker of the sync clients, beside that of `className`. */
+const clientWorker = (scriptName: string, className: string) => {
+  const modules = modulesOf(bundleClientWorker())
+  return {
+    name: clientWorkerName,
+    modules,
+    modulesRoot: dirname(modules[0]!.path),
+    durableObjects: { ...clientObjects({}), SYNC_BACKEND_DO: { className, useSQLite: true, scriptName } },
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+  }
 }
 
 /** Process ids whose parent is `parent`, with their command names. */
@@ -132,9 +154,27 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const usual = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
   const binding = 'binding' in options ? options.binding : usual
   const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars }
-  const modules = modulesOf(backend)
+  const modules = modulesOf(entries[backend])
   const [main] = modules
   if (options.edit !== undefined && main !== undefined) main.contents = Buffer.from(options.edit(String(main.contents)))
+  const beside = options.doRpcClients === true
+  const workerName = beside ? workerNameBeside : workerNameAlone
+  const { className } = binding ?? usual
+  const runtime = { compatibilityDate, compatibilityFlags: ['nodejs_compat'] }
+  const syncWorker = {
+    ...runtime,
+    modules,
+    modulesRoot: dirname(modules[0]!.path),
+    durableObjects: {
+      ...(binding === undefined ? {} : { [binding.name]: { className: binding.className, useSQLite: true } }),
+      ...(beside ? clientObjects({ scriptName: clientWorkerName }) : {}),
+    },
+    d1Databases: ['DB'],
+    bindings: Object.fromEntries(
+      Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
+    ),
+    unsafeInspectDurableObjects: options.inspect ?? false,
+  }
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: '127.0.0.1',
@@ -142,17 +182,14 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ message }) => logs.push(message),
       resourcePersistencePath: storage,
-      modules,
-      modulesRoot: dirname(modules[0]!.path),
-      compatibilityDate,
-      compatibilityFlags: ['nodejs_compat'],
-      durableObjects:
-        binding === undefined ? {} : { [binding.name]: { className: binding.className, useSQLite: true } },
-      d1Databases: ['DB'],
-      bindings: Object.fromEntries(
-        Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
-      ),
-      unsafeInspectDurableObjects: options.inspect ?? false,
+      ...(beside
+        ? {
+            workers: [
+              { ...syncWorker, name: workerName },
+              { ...runtime, ...clientWorker(workerName, className) },
+            ],
+          }
+        : syncWorker),
     }),
   )
   const address = await miniflare.ready.catch(async (error: unknown) => {
@@ -162,7 +199,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   })
   const workerd = childrenOf(process.pid).find((child) => !before.has(child.pid) && child.command === 'workerd')
   if (workerd === undefined) throw new Error('the runtime started, but no new workerd process was found')
-  const { className } = binding ?? usual
+  const doRpcUrl = beside ? await miniflare.unsafeGetDirectURL(clientWorkerName) : undefined
   const removeStorage = (): void => {
     if (options.storage === undefined) rmSync(storage, { recursive: true, force: true })
   }
@@ -170,6 +207,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     backend,
     url: `http://127.0.0.1:${address.port}`,
     wsUrl: `ws://127.0.0.1:${address.port}`,
+    doRpcUrl: doRpcUrl?.origin,
     pid: workerd.pid,
     storage,
     logs,

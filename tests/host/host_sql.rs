@@ -248,6 +248,16 @@ impl Sql for HostSql {
         })
     }
 
+    fn size_bytes(&self) -> u64 {
+        let pragma = |name: &str| -> u64 {
+            self.0
+                .connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .unwrap()
+        };
+        pragma("page_count") * pragma("page_size")
+    }
+
     fn transact(&self, steps: &[Step<'_, Rc<str>, HostText>]) -> Result<(), StoreError> {
         self.set_up("BEGIN IMMEDIATE");
         let mut outcome = steps.iter().try_for_each(|step| {

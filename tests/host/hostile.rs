@@ -1,10 +1,13 @@
 //! Frames that no client sends: whatever comes in, nothing panics, the connection it came on still
-//! answers a valid request, the log is as it was, and nobody else hears of it.
+//! answers a valid request, the log is as it was, and nobody else hears of it. The same for tokens and
+//! keys: they are refused, or what they say holds.
 
 mod answers;
 mod oddities;
 mod random;
+mod tokens;
 
+use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::{
@@ -53,8 +56,9 @@ impl Room {
         let fresh = BackendId::stored(BACKEND.to_owned());
         let (store, _) = EventStore::open(sql.clone(), StoreId::new(STORE), fresh).unwrap();
         let mut backend = SyncBackend::new(store, Limits::default());
-        let listeners = [Family::Rpc, Family::Plain].map(|family| backend.connect(family, NOW_MS));
-        let hostile = backend.connect(family, NOW_MS);
+        let listeners = [Family::Rpc, Family::Plain]
+            .map(|family| backend.connect(family, Grant::default(), NOW_MS));
+        let hostile = backend.connect(family, Grant::default(), NOW_MS);
         let sockets = [hostile, listeners[0], listeners[1]];
         let kept = sockets.map(|socket| backend.attachment(socket).unwrap());
         let mut room = Self {
@@ -84,10 +88,10 @@ impl Room {
         let mut outcome = Outcome::default();
         for output in out {
             match output {
-                Output::Send { to, frame } if self.listeners.contains(&to) => {
+                Output::Send { to, frame, .. } if self.listeners.contains(&to) => {
                     outcome.overheard.push(frame.as_str().to_owned());
                 }
-                Output::Send { to, frame } => {
+                Output::Send { to, frame, .. } => {
                     assert_eq!(to, self.hostile);
                     outcome.answers.push(frame.as_str().to_owned());
                 }
@@ -104,7 +108,10 @@ impl Room {
                         self.kept[index.unwrap()] = kept;
                     }
                 }
-                Output::Resume | Output::Report(_) => {}
+                Output::Resume
+                | Output::Report(_)
+                | Output::WakeAt { .. }
+                | Output::Call { .. } => {}
             }
         }
         outcome
@@ -132,7 +139,7 @@ impl Room {
             }
         }
         if outcome.is_closed {
-            self.hostile = self.backend.connect(self.family, NOW_MS);
+            self.hostile = self.backend.connect(self.family, Grant::default(), NOW_MS);
             self.kept[0] = self.backend.attachment(self.hostile).unwrap();
         }
         self.check();

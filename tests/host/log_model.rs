@@ -11,6 +11,7 @@ mod seen;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
 use livestore_sync_worker::event::{BackendId, Event, StoreId};
 use livestore_sync_worker::eventlog::split;
@@ -40,6 +41,8 @@ const LIMITS: Limits = Limits {
     batch_events_max: 600,
     frame_bytes_max: 3_000_000,
     connections_max: 100,
+    store_bytes_max: u64::MAX,
+    push_rate: None,
 };
 
 /// What a model client speaks.
@@ -418,7 +421,7 @@ impl World {
         let index = self.index(client);
         self.disconnect(client);
         let family = self.clients[index].tongue.generation(false).family();
-        let connection = self.backend.connect(family, self.now_ms);
+        let connection = self.backend.connect(family, Grant::default(), self.now_ms);
         let kept = self.backend.attachment(connection).unwrap();
         let others: Vec<_> = self
             .clients
@@ -465,7 +468,7 @@ impl World {
         self.seen.storage_failures += u32::from(has_failed);
         for output in out {
             match output {
-                Output::Send { to, frame } => {
+                Output::Send { to, frame, .. } => {
                     let index = self.whose(to);
                     // A host has no socket any more for what follows a close.
                     if let Some(index) = index.filter(|index| !turn.closed.contains(index)) {
@@ -492,6 +495,9 @@ impl World {
                     turn.closed.insert(index);
                 }
                 Output::Resume => self.is_resume_due = true,
+                Output::WakeAt { .. } | Output::Call { .. } => {
+                    panic!("no object pulls here")
+                }
                 Output::Report(report) => {
                     let report = format!("{report} {report:?}");
                     assert!(
@@ -532,7 +538,7 @@ impl World {
         if !std::mem::take(&mut self.is_resume_due) {
             return;
         }
-        let turn = self.turn(SyncBackend::resume);
+        let turn = self.turn(|backend, out| backend.on_alarm(0, out));
         for (index, _) in &turn.frames {
             assert_eq!(self.clients[*index].tongue, Tongue::One(Generation::V03));
         }
@@ -564,7 +570,7 @@ impl World {
             .iter()
             .filter(|client| client.socket.is_some())
             .count();
-        assert_eq!(self.backend.connections().count(), connected);
+        assert_eq!(self.backend.sockets().count(), connected);
     }
 
     fn stored_rows(&self) -> usize {

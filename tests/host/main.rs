@@ -6,7 +6,8 @@
 //! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
-//! | [`hostile`] | no frame panics, wedges a connection, or reaches another one |
+//! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
+//! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
 //!
 //! [`host_sql`] is the SQLite they run on, [`client`] the other end of the wire.
 //!
@@ -24,6 +25,7 @@ mod client;
 mod host_sql;
 mod hostile;
 mod log_model;
+mod msgpack;
 mod sql_store;
 mod transcripts;
 

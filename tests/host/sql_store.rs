@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use livestore_sync_worker::event::{BackendId, Batch, Event, SeqNum, StoreId};
 use livestore_sync_worker::eventlog::{Admission, Refusal, admit};
+use livestore_sync_worker::json;
 use livestore_sync_worker::limits::{Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use livestore_sync_worker::store::schema::log_table;
 use livestore_sync_worker::store::sql::StoreError;
@@ -35,7 +36,7 @@ fn open_store(sql: &HostSql, store_id: &str) -> Result<(EventStore<HostSql>, Fou
 }
 
 fn with_batch<R>(json: &str, work: impl FnOnce(&Batch<'_>) -> R) -> R {
-    let events: Vec<Event<'_>> = serde_json::from_str(json).unwrap();
+    let events = json::read(json, Event::read_all).unwrap();
     let batch = Batch::parse(events, &Limits::default()).unwrap().unwrap();
     work(&batch)
 }

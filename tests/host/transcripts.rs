@@ -24,6 +24,7 @@ mod scenarios;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::Limits;
@@ -430,7 +431,9 @@ impl Replay {
     }
 
     fn connect(&mut self, conn: &str) {
-        let connection = self.backend.connect(self.family, self.now_ms);
+        let connection = self
+            .backend
+            .connect(self.family, Grant::default(), self.now_ms);
         let kept = self.backend.attachment(connection).unwrap();
         self.sockets.insert(conn.to_owned(), (connection, kept));
         self.ours.insert(conn.to_owned(), Wire::default());
@@ -477,7 +480,7 @@ impl Replay {
                 socket.map(|(name, _)| name.clone())
             };
             match output {
-                Output::Send { to, frame } => {
+                Output::Send { to, frame, .. } => {
                     let name = name(to).expect("sent to a connection");
                     self.ours.get_mut(&name).unwrap().sent(frame.as_str());
                 }
@@ -487,6 +490,9 @@ impl Replay {
                     self.sockets.get_mut(&name).unwrap().1 = kept;
                 }
                 Output::Resume => is_resume_due = true,
+                Output::WakeAt { .. } | Output::Call { .. } => {
+                    panic!("no object pulls here")
+                }
                 Output::Close {
                     connection, code, ..
                 } => {
@@ -502,7 +508,7 @@ impl Replay {
             }
         }
         if is_resume_due {
-            self.turn(SyncBackend::resume);
+            self.turn(on_alarm);
         }
     }
 
@@ -824,4 +830,8 @@ fn clients_of_0_4_get_what_was_recorded() {
 #[test]
 fn clients_of_the_effect_4_line_get_what_was_recorded() {
     check_all(Generation::V05, scenarios::V05);
+}
+
+fn on_alarm(backend: &mut SyncBackend<HostSql>, out: &mut Vec<Output<HostText>>) {
+    backend.on_alarm(0, out);
 }

@@ -9,6 +9,7 @@ export interface Knock {
   readonly headers?: Readonly<Record<string, string>>
   /** Asks for a WebSocket, in these letters. */
   readonly upgrade?: string
+  readonly body?: string | Uint8Array
 }
 
 export interface Answer {
@@ -21,7 +22,7 @@ export interface Answer {
 const deadlineMs = 15_000
 
 /** Sends one request and resolves with the answer. A WebSocket that it opens is dropped. */
-export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, headers, upgrade }: Knock) =>
+export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, headers, upgrade, body }: Knock) =>
   new Promise<Answer>((resolve, reject) => {
     const { hostname, port } = new URL(server.url)
     const handshake =
@@ -33,13 +34,16 @@ export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, hea
             'sec-websocket-version': '13',
             'sec-websocket-key': Buffer.from('sixteen bytes ok').toString('base64'),
           }
+    // Without it Node sends no length of a body that it does not expect of the method.
+    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
+    const isChunked = headers?.['transfer-encoding'] !== undefined
     const request = send({
       host: hostname,
       port,
       method,
       path: target,
       agent: false,
-      headers: { ...handshake, ...headers },
+      headers: { ...handshake, ...(isChunked ? {} : length), ...headers },
     })
     request.setTimeout(deadlineMs, () => request.destroy(new Error(`no answer to ${method} ${target}`)))
     request.on('error', reject)
@@ -59,5 +63,5 @@ export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, hea
         }),
       )
     })
-    request.end()
+    request.end(body)
   })

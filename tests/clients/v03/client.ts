@@ -49,6 +49,7 @@ export const makeClient = async (options: ClientOptions): Promise<SyncClient> =>
 
   return {
     generation: 'v03',
+    transport: 'ws',
     connect: () =>
       backend.isConnected.changes.pipe(Stream.filter(Boolean), Stream.take(1), Stream.runDrain, Effect.runPromise),
     push: (batch) =>

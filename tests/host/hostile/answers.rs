@@ -208,7 +208,6 @@ fn each_field_of_a_wrong_type_fails_its_request() {
                 "{\"_tag\":\"Maybe\"}",
                 "\"\\ud800\"",
                 "{\"_tag\":\"Some\"}",
-                "1e400",
             ];
             let wrong = wrong
                 .iter()

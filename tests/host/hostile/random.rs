@@ -40,7 +40,7 @@ fn scalar() -> impl Strategy<Value = String> {
 }
 
 /// JSON text of any shape.
-fn json() -> impl Strategy<Value = String> {
+pub(super) fn json() -> impl Strategy<Value = String> {
     scalar().prop_recursive(5, 40, 8, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..6)
@@ -87,7 +87,7 @@ fn valid() -> Vec<String> {
 
 /// A change to some bytes of a frame.
 #[derive(Clone, Debug)]
-enum Edit {
+pub(super) enum Edit {
     Flip { at: usize, bits: u8 },
     Remove { at: usize, count: usize },
     Insert { at: usize, bytes: Vec<u8> },
@@ -96,7 +96,7 @@ enum Edit {
 }
 
 impl Edit {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
@@ -121,7 +121,7 @@ impl Edit {
     }
 }
 
-fn edit() -> impl Strategy<Value = Edit> {
+pub(super) fn edit() -> impl Strategy<Value = Edit> {
     let at = any::<usize>;
     let piece = proptest::sample::select(vec![
         "\"", "{", "}", "[", "]", ",", ":", "\\", "null", "1", "-", ".5", "e9", "\\u0000",

@@ -235,7 +235,7 @@ fn a_socket_that_sync_cf_left_behind_is_served() {
             generation: Generation::V04,
             store_id: STORE,
         };
-        let pusher = world.backend.connect(Family::Rpc, 0);
+        let pusher = world.backend.connect(Family::Rpc, Grant::default(), 0);
         let frame = speaker.push("\"1\"", None, &batch_json(&[Sample::new(6)]));
         world
             .backend
@@ -244,7 +244,7 @@ fn a_socket_that_sync_cf_left_behind_is_served() {
         let heard: Vec<Heard> = out
             .iter()
             .filter_map(|output| match output {
-                Output::Send { to, frame } if *to == connection => {
+                Output::Send { to, frame, .. } if *to == connection => {
                     Some(hear(family, frame.as_str()))
                 }
                 _ => None,
@@ -277,5 +277,5 @@ fn an_attachment_of_something_else_is_none() {
     ] {
         assert!(world.backend.reconnect(kept).is_none(), "{kept}");
     }
-    assert_eq!(world.backend.connections().count(), 0);
+    assert_eq!(world.backend.sockets().count(), 0);
 }

@@ -386,7 +386,7 @@ impl World {
             return;
         };
         let json = batch_json(new);
-        let events: Vec<Event<'_>> = serde_json::from_str(&json).unwrap();
+        let events = livestore_sync_worker::json::read(&json, Event::read_all).unwrap();
         let pages =
             u32::try_from(split(Family::Rpc, &events, "2026-11-22T10:19:11.954Z").count()).unwrap();
         for index in 0..self.clients.len() {

@@ -137,7 +137,7 @@ fn whatever_is_accepted_can_be_read_again() {
     ] {
         let mut store = open(&HostSql::in_memory(Binding::Doubles)).unwrap().0;
         let json = batch_json(std::slice::from_ref(&event));
-        let events: Vec<Event<'_>> = serde_json::from_str(&json).unwrap();
+        let events = json::read(&json, Event::read_all).unwrap();
         // It may be refused; but once it is in, it must not block the log.
         let Ok(Some(batch)) = Batch::parse(events, &Limits::default()) else {
             continue;

@@ -127,7 +127,7 @@ proptest! {
         for batch in &batches {
             let json = batch_json(batch);
             let json = if escape { escaped(&json) } else { json };
-            let events: Vec<Event<'_>> = serde_json::from_str(&json).unwrap();
+            let events = json::read(&json, Event::read_all).unwrap();
             let batch = Batch::parse(events, &Limits::default()).unwrap().unwrap();
             let admission = admit(&store, batch);
             prop_assert!(matches!(admission, Ok(Admission::Repeated)), "{:?}", admission);
@@ -180,9 +180,12 @@ fn a_part_of_a_retry_is_appended_after_what_is_stored() {
     append(&mut store, &events[..4]).unwrap();
     let json = batch_json(&events[2..]);
     let parse = |json: &'static str| {
-        Batch::parse(serde_json::from_str(json).unwrap(), &Limits::default())
-            .unwrap()
-            .unwrap()
+        Batch::parse(
+            json::read(json, Event::read_all).unwrap(),
+            &Limits::default(),
+        )
+        .unwrap()
+        .unwrap()
     };
     let batch = parse(Box::leak(json.into_boxed_str()));
     let Ok(Admission::Append(rest)) = admit(&store, batch) else {

@@ -1,0 +1,211 @@
+//! What an app may add: checks before a push or a pull, and news after a commit.
+//!
+//! Owns the trait and what its methods are shown. Every method does nothing by default. A hook that
+//! waits delays its own request and no other: the log is untouched until it returns, and then the
+//! request is decided in one turn like any other.
+
+#![allow(async_fn_in_trait)] // An object has one thread, so no future of a hook has to be `Send`.
+
+use thiserror::Error;
+
+use crate::event::Event;
+use crate::wire::{Generation, Transport};
+
+/// A hook's refusal. Its text is all that a client is told.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{message}")]
+pub struct HookError {
+    message: String,
+    is_unused: bool,
+}
+
+impl HookError {
+    /// A refusal with this text.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            message,
+            is_unused: false,
+        }
+    }
+
+    /// What the default of [`Hooks::on_committed`] answers: nobody listens.
+    fn unused() -> Self {
+        Self {
+            message: String::new(),
+            is_unused: true,
+        }
+    }
+
+    /// Whether nobody listens.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.is_unused
+    }
+}
+
+impl From<&str> for HookError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for HookError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The store, from the authorised URL or the object's name.
+    pub store_id: &'a str,
+    /// The claims of the verified token as a JSON object; `None` for static tokens and for calls from
+    /// other objects.
+    pub claims: Option<&'a str>,
+    /// The headers of the request that opened the connection, those that
+    /// [`Hooks::forwarded_headers`] names: names in lower case, and values.
+    pub headers: &'a [(String, String)],
+    /// How the request came.
+    pub transport: Transport,
+    /// The dialect; `None` where it is not known yet, in [`Hooks::validate_payload`], and where there
+    /// was no request, in [`Hooks::on_committed`].
+    pub generation: Option<Generation>,
+    /// Bindings, variables and secrets.
+    #[cfg(target_arch = "wasm32")]
+    pub env: &'a worker::Env,
+}
+
+impl Context<'_> {
+    /// The value of a forwarded header; `name` in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// A push before it is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Push<'a> {
+    /// The events as sent: not yet known to be a chain, at least one.
+    pub batch: &'a [Event<'a>],
+    /// The lifetime of the log that the client knows.
+    pub backend_id: Option<&'a str>,
+}
+
+/// A pull before it is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Pull<'a> {
+    /// The last event the client has; 0 for none.
+    pub after: u64,
+    /// The lifetime of the log that the client knows.
+    pub backend_id: Option<&'a str>,
+    /// Whether later events are to follow.
+    pub live: bool,
+}
+
+/// What a pull or a live pull is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The message in the client's dialect, as JSON.
+    pub message: &'a str,
+}
+
+/// Events that are stored for good.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'a> {
+    /// The events in order, without gaps.
+    pub events: &'a [Event<'a>],
+    /// The lifetime of the log.
+    pub backend_id: &'a str,
+}
+
+/// What an app does beside the log.
+///
+/// An error of a hook reaches that client as `UnknownError` with the hook's text and nothing else, and is
+/// logged and counted. Clients try a push again that ended so, and give a pull up until they restart.
+pub trait Hooks: Default + 'static {
+    /// Whether no method is written: then none is ever called, and a request costs no future.
+    const DO_NOTHING: bool = false;
+
+    /// Names of request headers that hooks want to see, in lower case.
+    fn forwarded_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A connection is being opened over WebSocket, or a request made over HTTP, by someone whom the
+    /// deployment's policy lets in. `payload` is the sync payload as JSON text.
+    ///
+    /// # Errors
+    /// Refuses: the client is answered 400 with the text.
+    async fn validate_payload(
+        &self,
+        payload: Option<&str>,
+        context: &Context<'_>,
+    ) -> Result<(), HookError> {
+        let _ = (payload, context);
+        Ok(())
+    }
+
+    /// A push is about to be decided. Not called for a push without events.
+    ///
+    /// # Errors
+    /// Refuses: nothing is stored.
+    async fn on_push(&self, push: &Push<'_>, context: &Context<'_>) -> Result<(), HookError> {
+        let _ = (push, context);
+        Ok(())
+    }
+
+    /// A push has been stored and is about to be acknowledged.
+    ///
+    /// # Errors
+    /// The client is told instead of acknowledged; what is stored stays, and its next try is
+    /// acknowledged as a repetition, after this hook.
+    async fn on_push_res(&self, context: &Context<'_>) -> Result<(), HookError> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// A pull is about to be answered.
+    ///
+    /// # Errors
+    /// Refuses the pull.
+    async fn on_pull(&self, pull: &Pull<'_>, context: &Context<'_>) -> Result<(), HookError> {
+        let _ = (pull, context);
+        Ok(())
+    }
+
+    /// A page of a pull is sent, or a part of a batch to those who pull live: once for each part, however
+    /// many get it.
+    ///
+    /// # Errors
+    /// Ends the pull whose page it was, if it has not ended; for a part of a batch it is logged alone.
+    async fn on_pull_res(&self, page: &Page<'_>, context: &Context<'_>) -> Result<(), HookError> {
+        let _ = (page, context);
+        Ok(())
+    }
+
+    /// Events have been stored. Called after the commit, in order, at least once for every event, with
+    /// at most 100 at a time; a store that has events when it first meets the hook begins at its head.
+    ///
+    /// # Errors
+    /// It is called again with the same events, after 1 second and then ever later up to a minute.
+    async fn on_committed(
+        &self,
+        committed: &Committed<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), HookError> {
+        let _ = (committed, context);
+        Err(HookError::unused())
+    }
+}
+
+/// No hooks.
+impl Hooks for () {
+    const DO_NOTHING: bool = true;
+}

@@ -1,0 +1,883 @@
+/**
+ * The http transport, request by request: what a socket is answered in frames, a request is answered in one JSON array
+ * of the same frames, whatever it asks, and nothing that a request does harms another.
+ */
+import assert from 'node:assert/strict'
+import { type IncomingMessage, request as send } from 'node:http'
+import { after, before, describe, it } from 'node:test'
+import type { Event } from '../clients/client.ts'
+import { batchOf, freshStoreId } from '../clients/events.ts'
+import { within } from '../clients/waiting.ts'
+import { targetOf } from '../harness/raw-client.ts'
+import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { lineOf } from './answers.ts'
+import { type Answer, type Knock, knock } from './knock.ts'
+import {
+  assertEvents,
+  eventsIn,
+  failedFrame,
+  fill,
+  type Generation,
+  generations,
+  idOf,
+  logOf,
+  pagesIn,
+  Peer,
+  pullDoneFrame,
+  pullFrame,
+  type PullOptions,
+  pushedFrame,
+  pushFrame,
+  rpcGenerations,
+} from './peer.ts'
+
+/** One server for all tests of the enclosing `describe`. */
+const serverOf = (options: ServerOptions = {}): (() => Server) => {
+  let server: Server | undefined
+  before(async () => {
+    server = await startServer(options)
+  })
+  after(async () => {
+    await server?.stop()
+  })
+  return () => server!
+}
+
+/** A request as the dialect's http client writes it: of a pull it does not say whether it is live. */
+const overHttp = (frame: object): object => {
+  const { tag, payload, ...rest } = frame as { readonly tag: string; readonly payload: { readonly live?: boolean } }
+  const { live: _, ...asked } = payload
+  return { ...rest, tag: tag.replace('SyncWsRpc', 'SyncHttpRpc'), payload: asked }
+}
+
+const pullRequest = (generation: Generation, request: number, storeId: string, options: PullOptions = {}): object =>
+  overHttp(pullFrame(generation, request, storeId, options))
+
+const pushRequest = (
+  generation: Generation,
+  request: number,
+  storeId: string,
+  batch: unknown,
+  backendId?: string,
+): object => overHttp(pushFrame(generation, request, storeId, batch, backendId))
+
+const pingRequest = (generation: Generation, request: number, storeId: string): object => ({
+  ...pullRequest(generation, request, storeId),
+  tag: 'SyncHttpRpc.Ping',
+  payload: { storeId },
+})
+
+const pongFrame = (generation: Generation, request: number): object => ({
+  _tag: 'Exit',
+  requestId: idOf(generation, request),
+  exit: { _tag: 'Success', value: { _tag: 'SyncMessage.Pong' } },
+})
+
+const targetFor = (storeId: string, payload: unknown = { authToken }): string =>
+  targetOf({ storeId, payload, transport: 'http' })
+
+type Body = string | Uint8Array | object
+
+const bytesOf = (body: Body): string | Uint8Array =>
+  typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
+
+/** Posts `body` for `storeId`. */
+const post = (
+  server: Pick<Server, 'url'>,
+  storeId: string,
+  body: Body,
+  { headers, ...over }: Partial<Knock> = {},
+): Promise<Answer> =>
+  knock(server, {
+    method: 'POST',
+    target: targetFor(storeId),
+    headers: { 'content-type': 'application/json', ...headers },
+    body: bytesOf(body),
+    ...over,
+  })
+
+/** The frames in an answer, each as the text that a socket would have got. */
+const framesIn = ({ status, headers, body }: Answer): readonly string[] => {
+  assert.equal(status, 200, body.slice(0, 1_000))
+  assert.equal(headers['content-type'], 'application/json')
+  const frames = (JSON.parse(body) as readonly object[]).map((frame) => JSON.stringify(frame))
+  assert.ok(body === `[${frames.join()}]`, 'the array is written without a byte too many')
+  return frames
+}
+
+/** The frames that answer `body`. */
+const asked = async (server: Pick<Server, 'url'>, storeId: string, body: Body): Promise<readonly string[]> =>
+  framesIn(await post(server, storeId, body))
+
+const push = async (
+  server: Pick<Server, 'url'>,
+  generation: Generation,
+  storeId: string,
+  batch: readonly Event[],
+): Promise<void> => {
+  const frames = await asked(server, storeId, pushRequest(generation, 1, storeId, batch))
+  assert.deepEqual(
+    frames.map((frame) => JSON.parse(frame) as unknown),
+    [pushedFrame(generation, 1)],
+  )
+}
+
+const backendIdOf = async (server: Pick<Server, 'url'>, storeId: string): Promise<string> => {
+  const [page] = pagesIn(await asked(server, storeId, pullRequest('v04', 1, storeId)))
+  assert.match(page?.backendId ?? '', /^[\w-]{21}$/)
+  return page!.backendId!
+}
+
+describe('a request', () => {
+  const server = serverOf()
+
+  for (const generation of rpcGenerations) {
+    const request = 7
+    const assertAnswer = async (storeId: string, body: Body, expected: readonly object[]): Promise<void> => {
+      const answer = await post(server(), storeId, body)
+      framesIn(answer)
+      assert.deepEqual(JSON.parse(answer.body), expected)
+    }
+
+    it(`Ping of ${generation} is answered with a pong`, async () => {
+      const storeId = freshStoreId()
+      await assertAnswer(storeId, pingRequest(generation, request, storeId), [pongFrame(generation, request)])
+    })
+
+    it(`Push of ${generation} is answered with its Exit alone, when it is stored, repeated or empty`, async () => {
+      const storeId = freshStoreId()
+      for (const batch of [batchOf(0, 3), batchOf(0, 3), [], batchOf(2, 2)]) {
+        await assertAnswer(storeId, pushRequest(generation, request, storeId, batch), [
+          pushedFrame(generation, request),
+        ])
+      }
+      assertEvents(await logOf(server(), storeId), batchOf(0, 4))
+    })
+
+    it(`Push of ${generation} onto a stale head or to another lifetime of the log is refused with the facts`, async () => {
+      const storeId = freshStoreId()
+      await push(server(), generation, storeId, batchOf(0, 2))
+      const backendId = await backendIdOf(server(), storeId)
+      const ahead = { _tag: 'ServerAheadError', minimumExpectedNum: 2, providedNum: 0 }
+      const stale = batchOf(0, 1, 'stale')
+      const refused = (error: object): object => failedFrame(generation, request, { _tag: 'Fail', error })
+      await assertAnswer(storeId, pushRequest(generation, request, storeId, stale), [refused(ahead)])
+      await assertAnswer(storeId, pushRequest(generation, request, storeId, stale, backendId), [refused(ahead)])
+      const mismatch = { _tag: 'BackendIdMismatchError', expected: backendId, received: 'another' }
+      for (const body of [
+        pushRequest(generation, request, storeId, batchOf(2), 'another'),
+        pushRequest(generation, request, storeId, stale, 'another'),
+        pullRequest(generation, request, storeId, { backendId: 'another', after: 1 }),
+      ]) {
+        await assertAnswer(storeId, body, [refused(mismatch)])
+      }
+      assertEvents(await logOf(server(), storeId), batchOf(0, 2))
+    })
+
+    it(`Pull of ${generation} is answered with its pages and its Exit, from the start and from a cursor`, async () => {
+      const storeId = freshStoreId()
+      const backendId = await backendIdOf(server(), storeId)
+      const chunk = (events: readonly Event[], createdAt = ''): object => {
+        const metadata = { _tag: 'Some', value: { _tag: 'SyncMessage.SyncMetadata', createdAt } }
+        const batch = events.map((eventEncoded) => ({ eventEncoded, metadata }))
+        const values = [{ batch, pageInfo: { _tag: 'NoMore' }, backendId }]
+        return { _tag: 'Chunk', requestId: idOf(generation, request), values }
+      }
+      const done = pullDoneFrame(generation, request)
+      await assertAnswer(storeId, pullRequest(generation, request, storeId), [chunk([]), done])
+      await push(server(), generation, storeId, batchOf(0, 3))
+      const [page] = pagesIn(await asked(server(), storeId, pullRequest(generation, 1, storeId)))
+      const createdAt = page!.createdAt[0]!
+      assert.match(createdAt, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+      for (const after of [0, 1, 2, 3, 99]) {
+        const body = pullRequest(generation, request, storeId, after === 0 ? {} : { backendId, after })
+        await assertAnswer(storeId, body, [chunk(batchOf(0, 3).slice(after), createdAt), done])
+      }
+    })
+
+    it(`Pull of ${generation} that asks to be live ends all the same`, async () => {
+      const storeId = freshStoreId()
+      const pull = pullRequest(generation, request, storeId) as { readonly payload: object }
+      const frames = await asked(server(), storeId, { ...pull, payload: { ...pull.payload, live: true } })
+      assert.deepEqual(JSON.parse(frames.at(-1)!), pullDoneFrame(generation, request))
+    })
+
+    it(`Pull of ${generation} of 250 events is three pages and an Exit, byte for byte the frames of a socket`, async () => {
+      const storeId = freshStoreId()
+      await push(server(), generation, storeId, batchOf(0, 250))
+      const answer = await post(server(), storeId, pullRequest(generation, request, storeId))
+      const pages = pagesIn(framesIn(answer))
+      assert.deepEqual(
+        pages.map((page) => [page.events.length, page.remaining]),
+        [
+          [100, 150],
+          [100, 50],
+          [50, 0],
+        ],
+      )
+      const peer = await Peer.connect(server(), generation, storeId)
+      peer.request = request
+      await peer.pages()
+      const { frames } = peer.client
+      assert.equal(frames.length, 4)
+      assert.ok(answer.body === `[${frames.join()}]`)
+      await peer.client.close()
+    })
+
+    it(`of ${generation} in a list of several is answered in its turn, in one array`, async () => {
+      const storeId = freshStoreId()
+      const refusedId = JSON.stringify(idOf(generation, 4))
+      const lines = (
+        await asked(server(), storeId, [
+          pingRequest(generation, 1, storeId),
+          pushRequest(generation, 2, storeId, batchOf(0, 2)),
+          pullRequest(generation, 3, storeId),
+          pushRequest(generation, 4, storeId, batchOf(0, 1, 'stale')),
+          { _tag: 'Ping' },
+          pushRequest(generation, 5, storeId, batchOf(2)),
+          pullRequest(generation, 6, storeId),
+        ])
+      ).map((frame) => lineOf(generation, frame))
+      const id = (number: number): string => JSON.stringify(idOf(generation, number))
+      assert.deepEqual(lines, [
+        `Success ${id(1)}: {"_tag":"SyncMessage.Pong"}`,
+        `Success ${id(2)}: {}`,
+        `Chunk ${id(3)}: 2 events`,
+        `Success ${id(3)}: null`,
+        `ServerAheadError ${refusedId}: minimum 2, provided 0`,
+        'Pong',
+        `Success ${id(5)}: {}`,
+        `Chunk ${id(6)}: 3 events`,
+        `Success ${id(6)}: null`,
+      ])
+    })
+
+    it(`of ${generation} that pulls much in a list with others is answered in full`, async () => {
+      const storeId = freshStoreId()
+      await fill(server(), storeId, 3_000, 1_000)
+      const backendId = await backendIdOf(server(), storeId)
+      const frames = await asked(server(), storeId, [
+        pullRequest(generation, 1, storeId),
+        pushRequest(generation, 2, storeId, batchOf(3_000)),
+        pullRequest(generation, 3, storeId, { backendId, after: 1_000 }),
+      ])
+      for (const [number, from] of [
+        [1, 0],
+        [3, 1_000],
+      ] as const) {
+        const pages = pagesIn(frames).filter((page) => page.request === number)
+        const seqNums = pages.flatMap((page) => page.events.map((event) => event.seqNum))
+        // The push came between: a pull that is still under way may bring its event, too.
+        assert.ok(seqNums.length === 3_000 - from || seqNums.length === 3_001 - from, `${seqNums.length} events`)
+        assert.deepEqual(
+          seqNums,
+          seqNums.map((_, index) => from + 1 + index),
+        )
+        assert.equal(pages.at(-1)!.remaining, 0)
+      }
+      const exits = frames
+        .filter((frame) => frame.startsWith('{"_tag":"Exit"'))
+        .map((frame) => lineOf(generation, frame))
+      const id = (number: number): string => JSON.stringify(idOf(generation, number))
+      assert.deepEqual(exits.toSorted(), [`Success ${id(1)}: null`, `Success ${id(2)}: {}`, `Success ${id(3)}: null`])
+    })
+
+    it(`of ${generation} is answered under the very id it has`, async () => {
+      const ids: readonly unknown[] =
+        generation === 'v04'
+          ? ['abc', '-4', '0x10', '', '123456789012345678901234567890', 'é"\\']
+          : [0, -4, 1.5, 1e21, 2 ** 53]
+      const storeId = freshStoreId()
+      for (const id of ids) {
+        const lines = (await asked(server(), storeId, { ...pullRequest(generation, 1, storeId), id })).map((frame) =>
+          lineOf(generation, frame),
+        )
+        assert.deepEqual(lines, [`Chunk ${JSON.stringify(id)}: 0 events`, `Success ${JSON.stringify(id)}: null`])
+      }
+    })
+  }
+
+  it('is answered whatever its method and content type', async () => {
+    const storeId = freshStoreId()
+    const body = pingRequest('v04', 1, storeId)
+    for (const over of [
+      { method: 'PUT' },
+      { method: 'DELETE' },
+      { headers: { 'content-type': 'text/plain' } },
+      { headers: { 'content-type': 'application/json; charset=utf-8' } },
+      { headers: { 'content-type': '' } },
+      { headers: { 'transfer-encoding': 'chunked' } },
+    ]) {
+      assert.deepEqual(JSON.parse((await post(server(), storeId, body, over)).body), [pongFrame('v04', 1)])
+    }
+  })
+})
+
+describe('a body', () => {
+  const server = serverOf()
+
+  interface Case {
+    readonly what: string
+    readonly body: Body
+    /** The answers, in order: a line of `lineOf`, whole or as a pattern. */
+    readonly answers: ReadonlyArray<string | RegExp>
+  }
+
+  const syntax = /^Defect SyntaxError: ./
+  const unknown = (tag: string): string => `Defect: Unknown request tag: ${tag}`
+
+  /** A request of which some keys are replaced; `undefined` takes a key away. */
+  const altered = (frame: object, top: object, payload: object = {}): object => ({
+    ...frame,
+    payload: { ...(frame as { payload: object }).payload, ...payload },
+    ...top,
+  })
+
+  const stored = batchOf(0, 3)
+  const request = 7
+
+  for (const generation of rpcGenerations) {
+    describe(`to ${generation}`, () => {
+      const storeId = freshStoreId()
+      const id = JSON.stringify(idOf(generation, request))
+      const ping = pingRequest(generation, request, storeId)
+      const pull = pullRequest(generation, request, storeId)
+      const pushed = pushRequest(generation, request, storeId, batchOf(3))
+      const pushOf = (...events: readonly object[]): object => pushRequest(generation, request, storeId, events)
+      const event = batchOf(3)[0]!
+      const pong = [`Success ${id}: {"_tag":"SyncMessage.Pong"}`]
+      const pulled = [`Chunk ${id}: 3 events`, `Success ${id}: null`]
+      const die = [new RegExp(`^Die ${id}: .`)]
+      const noRequest = (tag: string): Case['answers'] => [
+        generation === 'v04' ? unknown(tag) : `Die ${id}: Unknown request tag: ${tag}`,
+      ]
+      const noId = ['Defect: Request.id must be a string or a number']
+      const refused = (words: string): Case['answers'] => [new RegExp(`^UnknownError ${id}: .*${words}`)]
+
+      const cases: readonly Case[] = [
+        { what: 'that is empty', body: '', answers: [syntax] },
+        { what: 'of white space', body: ' \n', answers: [syntax] },
+        { what: 'that is no JSON', body: '{not json', answers: [syntax] },
+        { what: 'that ends too soon', body: '{"_tag":"Ping"', answers: [syntax] },
+        { what: 'that goes on after its end', body: '{"_tag":"Ping"}}', answers: [syntax] },
+        { what: 'of bytes that are no text', body: Buffer.from([0x92, 0x01, 0x02]), answers: [syntax] },
+        { what: 'that is cut inside a letter', body: Buffer.from('{"é').subarray(0, 3), answers: [syntax] },
+        {
+          what: 'whose text is no UTF-8',
+          body: Buffer.from(JSON.stringify(ping).replace(storeId, '\u00ff'), 'latin1'),
+          answers: [syntax],
+        },
+        { what: 'null', body: 'null', answers: [unknown('undefined')] },
+        { what: 'true', body: 'true', answers: [unknown('undefined')] },
+        { what: 'of a number', body: '7', answers: [unknown('undefined')] },
+        { what: 'of a text', body: '"hi"', answers: [unknown('undefined')] },
+        { what: 'of an empty object', body: '{}', answers: [unknown('undefined')] },
+        { what: 'whose _tag is a number', body: '{"_tag":7}', answers: [unknown('undefined')] },
+        { what: 'with an unknown _tag', body: '{"_tag":"Bogus"}', answers: [unknown('Bogus')] },
+        { what: 'of an empty list', body: '[]', answers: [] },
+        { what: 'of a list with null', body: '[null]', answers: [unknown('undefined')] },
+        { what: 'of a list in a list', body: '[[]]', answers: [unknown('undefined')] },
+        { what: 'of a list with one request', body: [ping], answers: pong },
+        {
+          what: 'of a list with a ping, something else and a request',
+          body: [{ _tag: 'Ping' }, 7, pull],
+          answers: ['Pong', unknown('undefined'), ...pulled],
+        },
+        { what: 'of a ping', body: '{"_tag":"Ping"}', answers: ['Pong'] },
+        { what: 'of a ping with spaces', body: '{ "_tag": "Ping" }', answers: ['Pong'] },
+        { what: 'Eof', body: { _tag: 'Eof' }, answers: [] },
+        { what: 'Ack', body: { _tag: 'Ack', requestId: idOf(generation, request) }, answers: [] },
+        { what: 'Ack without an id', body: { _tag: 'Ack' }, answers: [] },
+        { what: 'Interrupt', body: { _tag: 'Interrupt', requestId: idOf(generation, request) }, answers: [] },
+        { what: 'Interrupt without an id', body: { _tag: 'Interrupt' }, answers: [] },
+        { what: 'nested a million times', body: '['.repeat(1e6) + ']'.repeat(1e6), answers: [unknown('undefined')] },
+        { what: 'of 20 MB that is no JSON', body: 'x'.repeat(20e6), answers: [syntax] },
+        { what: 'of 20 MB of brackets', body: '['.repeat(20e6), answers: [syntax] },
+        { what: 'of 20 MB in an unknown key', body: { ...ping, padding: 'x'.repeat(20e6) }, answers: pong },
+
+        {
+          what: 'with an unknown request',
+          body: altered(pull, { tag: 'SyncHttpRpc.Nope' }),
+          answers: noRequest('SyncHttpRpc.Nope'),
+        },
+        ...['SyncWsRpc.Pull', 'SyncDoRpc.Push'].map((tag) => ({
+          what: `with a request ${tag} of another transport`,
+          body: altered(pushed, { tag }),
+          answers: noRequest(tag),
+        })),
+        {
+          what: 'with a request without tag',
+          body: altered(pull, { tag: undefined }),
+          answers: noRequest('undefined'),
+        },
+        ...[undefined, null, true, {}, [], 'x'.repeat(200)].map((bad) => ({
+          what: `with a request whose id is ${JSON.stringify(bad)?.slice(0, 20) ?? 'missing'}`,
+          body: altered(pull, { id: bad }),
+          answers: noId,
+        })),
+        { what: 'with a request without headers', body: altered(pull, { headers: undefined }), answers: pulled },
+        { what: 'with a request whose headers are an object', body: altered(pull, { headers: {} }), answers: pulled },
+        ...[undefined, null, [], 'x', 7].map((payload) => ({
+          what: `with a request whose payload is ${JSON.stringify(payload) ?? 'missing'}`,
+          body: altered(pull, { payload }),
+          answers: die,
+        })),
+        { what: 'with an inner payload of null', body: altered(pull, {}, { payload: null }), answers: pulled },
+        { what: 'with an inner payload', body: altered(ping, {}, { payload: { authToken } }), answers: pong },
+        { what: 'with unknown keys', body: altered(pull, { foo: 1 }, { bar: {} }), answers: pulled },
+
+        ...[pull, ping, pushed].flatMap((frame) => [
+          {
+            what: `with a ${(frame as { tag: string }).tag} of another store`,
+            body: altered(frame, {}, { storeId: 'another' }),
+            answers: refused('storeId'),
+          },
+          {
+            what: `with a ${(frame as { tag: string }).tag} without a store`,
+            body: altered(frame, {}, { storeId: undefined }),
+            answers: die,
+          },
+          {
+            what: `with a ${(frame as { tag: string }).tag} whose store is a number`,
+            body: altered(frame, {}, { storeId: 7 }),
+            answers: die,
+          },
+        ]),
+        { what: 'with a pull without cursor', body: altered(pull, {}, { cursor: undefined }), answers: die },
+        ...[
+          null,
+          3,
+          {},
+          { _tag: 'Maybe' },
+          { _tag: 'Some' },
+          { _tag: 'Some', value: { backendId: 'x' } },
+          { _tag: 'Some', value: { backendId: 'x', eventSequenceNumber: 1.5 } },
+          { _tag: 'Some', value: { backendId: 7, eventSequenceNumber: 1 } },
+        ].map((cursor) => ({
+          what: `with a pull whose cursor is ${JSON.stringify(cursor)}`,
+          body: altered(pull, {}, { cursor }),
+          answers: die,
+        })),
+        ...['batch', 'backendId'].map((key) => ({
+          what: `with a push without ${key}`,
+          body: altered(pushed, {}, { [key]: undefined }),
+          answers: die,
+        })),
+        ...['name', 'seqNum', 'parentSeqNum', 'clientId', 'sessionId'].map((key) => ({
+          what: `with an event without ${key}`,
+          body: pushOf({ ...event, [key]: undefined }),
+          answers: die,
+        })),
+        { what: 'with a batch of numbers', body: altered(pushed, {}, { batch: [7] }), answers: die },
+        { what: 'with an event whose number is a text', body: pushOf({ ...event, seqNum: '4' }), answers: die },
+        { what: 'with a gap after the head', body: pushOf({ ...event, seqNum: 9 }), answers: refused('seqNum is 9') },
+        {
+          what: 'with a gap in a batch',
+          body: pushOf(...batchOf(3), ...batchOf(5)),
+          answers: refused('batch\\[1\\]'),
+        },
+        {
+          what: 'with an event of 20 MB',
+          body: pushOf({ ...event, args: 'x'.repeat(20e6) }),
+          answers: refused('MAX_EVENT_BYTES'),
+        },
+        {
+          what: 'with 20,000 events',
+          body: pushOf(...batchOf(3, 20_000)),
+          answers: refused('MAX_BATCH_EVENTS'),
+        },
+      ]
+
+      let witness: Peer
+      before(async () => {
+        witness = await Peer.connect(server(), generation, storeId)
+        witness.pull({ live: true })
+        await witness.pushed(stored)
+        await witness.settled()
+      })
+      after(async () => {
+        // A control: the witness does notice a push that is fit to be stored.
+        await push(server(), generation, storeId, batchOf(3))
+        assertEvents(eventsIn(await witness.settled()), batchOf(3))
+        await witness.client.close()
+      })
+
+      for (const { what, body, answers } of cases) {
+        it(`${what} is answered ${answers.length === 0 ? 'with an empty list' : answers.join(' and ')}`, async () => {
+          const lines = (await asked(server(), storeId, body)).map((frame) => lineOf(generation, frame))
+          assert.equal(lines.length, answers.length, `answers: ${JSON.stringify(lines)}`)
+          for (const [index, line] of lines.entries()) {
+            const one = answers[index]!
+            if (typeof one === 'string') assert.equal(line, one)
+            else assert.match(line, one)
+          }
+          assert.deepEqual(await witness.settled(), [], 'nothing is stored')
+        })
+      }
+    })
+  }
+
+  for (const method of ['GET', 'POST', 'DELETE']) {
+    it(`that a ${method} does not have is answered like one that is empty`, async () => {
+      const answer = await knock(server(), { method, target: targetFor(freshStoreId()) })
+      const lines = framesIn(answer).map((frame) => lineOf('v04', frame))
+      assert.equal(lines.length, 1)
+      assert.match(lines[0]!, syntax)
+    })
+  }
+
+  it('of 100,000 things that are no messages is not answered with 100,000 frames', async () => {
+    const frames = await asked(server(), freshStoreId(), `[${'0,'.repeat(99_999)}0]`)
+    assert.ok(frames.length <= 1_000, `${frames.length} answers`)
+  })
+
+  it('of 40 MB, more than any client sends, is refused in words', async () => {
+    const storeId = freshStoreId()
+    const body = pushRequest('v04', 1, storeId, [{ ...batchOf(0)[0]!, args: 'x'.repeat(40e6) }])
+    const answer = await post(server(), storeId, body)
+    assert.equal(answer.status, 413)
+    assert.match(answer.body, /bytes/)
+    assert.deepEqual(corsHeaders(answer), corsFor('*'))
+    assertEvents(await logOf(server(), storeId), [])
+  })
+})
+
+describe('a deployment with limits', () => {
+  const server = serverOf({ vars: { MAX_FRAME_BYTES: '4000', MAX_CONNECTIONS: '1', LOG_LEVEL: 'debug' } })
+
+  for (const generation of rpcGenerations) {
+    it(`takes a body of MAX_FRAME_BYTES from ${generation} and refuses one byte more by that name`, async () => {
+      const storeId = freshStoreId()
+      const bodyOf = (bytes: number): string => {
+        const body = (padding: number): string =>
+          JSON.stringify({ ...pushRequest(generation, 7, storeId, batchOf(0, 2)), padding: 'x'.repeat(padding) })
+        return body(bytes - Buffer.byteLength(body(0)))
+      }
+      const [refusal, ...more] = (await asked(server(), storeId, bodyOf(4_001))).map((frame) =>
+        lineOf(generation, frame),
+      )
+      assert.deepEqual(more, [])
+      assert.ok(refusal!.startsWith(`UnknownError ${JSON.stringify(idOf(generation, 7))}: `), refusal)
+      assert.match(refusal!, /MAX_FRAME_BYTES/)
+      assert.deepEqual(pagesIn(await asked(server(), storeId, pullRequest(generation, 1, storeId)))[0]!.events, [])
+      assert.deepEqual(
+        (await asked(server(), storeId, bodyOf(4_000))).map((frame) => JSON.parse(frame) as unknown),
+        [pushedFrame(generation, 7)],
+      )
+    })
+  }
+
+  it('answers requests of a store that has as many sockets as it may', async () => {
+    const storeId = freshStoreId()
+    const peer = await Peer.connect(server(), 'v04', storeId)
+    peer.pull({ live: true })
+    await peer.settled()
+    await Promise.all(
+      Array.from({ length: 20 }, async (_, index) => {
+        const frames = await asked(server(), storeId, pingRequest('v05', index, storeId))
+        assert.deepEqual(JSON.parse(frames[0]!), pongFrame('v05', index))
+      }),
+    )
+    await push(server(), 'v05', storeId, batchOf(0))
+    assertEvents(eventsIn(await peer.settled()), batchOf(0))
+    await peer.client.close()
+  })
+})
+
+describe('beside sockets', () => {
+  const server = serverOf({ vars: { LOG_LEVEL: 'debug' } })
+
+  for (const generation of rpcGenerations) {
+    it(`a push of ${generation} is on every live pull before it is answered`, async () => {
+      const storeId = freshStoreId()
+      const peers = await Promise.all(generations.map((one) => Peer.connect(server(), one, storeId)))
+      for (const peer of peers) {
+        peer.pull({ live: true })
+        await peer.settled()
+      }
+      await push(server(), generation, storeId, batchOf(0, 120))
+      for (const peer of peers) assertEvents(eventsIn(await peer.settled()), batchOf(0, 120))
+      await push(server(), generation, storeId, batchOf(120))
+      for (const peer of peers) assertEvents(eventsIn(await peer.settled()), batchOf(120))
+      for (const peer of peers) await peer.client.close()
+    })
+
+    it(`a push of ${generation} wakes a store that left memory, with its live pulls`, async () => {
+      const storeId = freshStoreId()
+      const peers = await Promise.all(generations.map((one) => Peer.connect(server(), one, storeId)))
+      for (const peer of peers) {
+        peer.pull({ live: true })
+        await peer.settled()
+      }
+      await push(server(), generation, storeId, batchOf(0, 2))
+      for (const peer of peers) assertEvents(eventsIn(await peer.settled()), batchOf(0, 2))
+      const backendId = await backendIdOf(server(), storeId)
+      await server().evict(storeId)
+      await push(server(), generation, storeId, batchOf(2))
+      for (const peer of peers) assertEvents(eventsIn(await peer.settled()), batchOf(2))
+      assert.equal(await backendIdOf(server(), storeId), backendId)
+      for (const peer of peers) await peer.client.close()
+    })
+  }
+
+  it('pushes that come at once are admitted one after the other', async () => {
+    const storeId = freshStoreId()
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, async (_, index) => {
+        const generation = rpcGenerations[index % 2]!
+        const batch = batchOf(0, 1, `rival-${index}`)
+        const [frame] = await asked(server(), storeId, pushRequest(generation, index, storeId, batch))
+        return lineOf(generation, frame!).replace(/ .*:/, ':')
+      }),
+    )
+    assert.equal(answers.filter((answer) => answer === 'Success: {}').length, 1)
+    assert.equal(answers.filter((answer) => answer.startsWith('ServerAheadError')).length, 29)
+    assert.equal((await logOf(server(), storeId)).length, 1)
+  })
+})
+
+describe('a pull of 20 MB', () => {
+  const server = serverOf()
+  const storeId = freshStoreId()
+  const count = 2_000
+  let log: readonly Event[]
+  before(async () => {
+    log = await fill(server(), storeId, count, 10_000)
+  })
+
+  /** Starts a pull and resolves with its answer as soon as its first bytes are there, which it does not read on. */
+  const startPull = (generation: Generation): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(server().url)
+      const request = send({ host: hostname, port, method: 'POST', path: targetFor(storeId), agent: false })
+      request.on('error', reject)
+      request.on('response', (response) => {
+        response.once('readable', () => resolve(response))
+      })
+      request.end(JSON.stringify(pullRequest(generation, 1, storeId)))
+    })
+
+  const restOf = async (response: IncomingMessage): Promise<string> => {
+    const parts: Buffer[] = []
+    for await (const part of response) parts.push(part as Buffer)
+    return Buffer.concat(parts).toString()
+  }
+
+  /** The events of a whole answer, after a check of everything around them. */
+  const eventsOf = (generation: Generation, body: string): readonly Event[] => {
+    const frames = (JSON.parse(body) as readonly object[]).map((frame) => JSON.stringify(frame))
+    const pages = pagesIn(frames)
+    assert.equal(frames.length, pages.length + 1)
+    assert.deepEqual(JSON.parse(frames.at(-1)!), pullDoneFrame(generation, 1))
+    assert.deepEqual(
+      pages.map((page) => page.remaining === 0),
+      pages.map((_, index) => index === pages.length - 1),
+    )
+    for (const page of pages) assert.ok(page.bytes <= 900_300, `a page of ${page.bytes} bytes`)
+    return pages.flatMap((page) => page.events)
+  }
+
+  for (const generation of rpcGenerations) {
+    it(`of ${generation} is one whole JSON array`, async () => {
+      const { status, headers, body } = await post(server(), storeId, pullRequest(generation, 1, storeId))
+      assert.equal(status, 200)
+      assert.equal(headers['content-type'], 'application/json')
+      assert.ok(body.length > 20e6)
+      assertEvents(eventsOf(generation, body), log)
+    })
+  }
+
+  it('comes to several who ask at once', async () => {
+    const bodies = await Promise.all(
+      [0, 1, 2, 3].map(async () => (await post(server(), storeId, pullRequest('v04', 1, storeId))).body),
+    )
+    for (const body of bodies) assertEvents(eventsOf('v04', body), log)
+  })
+
+  it('that nobody reads on holds up nobody, and is whole when it is read at last', async () => {
+    const slow = await startPull('v04')
+    const peer = await Peer.connect(server(), 'v05', storeId)
+    assert.deepEqual(await asked(server(), storeId, pingRequest('v05', 3, storeId)).then((frames) => frames.length), 1)
+    const fast = await within('another pull is answered', post(server(), storeId, pullRequest('v05', 1, storeId)))
+    assertEvents(eventsOf('v05', fast.body), log)
+    await push(server(), 'v04', storeId, batchOf(log.length, 5))
+    log = [...log, ...batchOf(log.length, 5)]
+    assert.deepEqual(await peer.settled(), [])
+    await peer.client.close()
+    const events = eventsOf('v04', await within('the slow pull is answered', restOf(slow)))
+    // Whether it tells of what was pushed meanwhile is its own affair.
+    assert.ok(events.length === count || events.length === log.length, `${events.length} events`)
+    assertEvents(events, log.slice(0, events.length))
+  })
+
+  it('that is broken off, again and again, leaves nothing behind', async () => {
+    for (let round = 0; round < 20; round += 1) (await startPull(rpcGenerations[round % 2]!)).destroy()
+    await push(server(), 'v05', storeId, batchOf(log.length))
+    log = [...log, ...batchOf(log.length)]
+    const { body } = await post(server(), storeId, pullRequest('v05', 1, storeId))
+    assertEvents(eventsOf('v05', body), log)
+    assert.deepEqual(
+      server().logs.filter((line) => line.includes('"error"')),
+      [],
+    )
+  })
+
+  it('whose asker leaves in the middle of asking leaves nothing behind', async () => {
+    const { hostname, port } = new URL(server().url)
+    for (let round = 0; round < 20; round += 1) {
+      const headers = { 'content-length': '100000' }
+      const request = send({ host: hostname, port, method: 'POST', path: targetFor(storeId), agent: false, headers })
+      request.on('error', () => {})
+      await new Promise<void>((resolve) => request.write('{"_tag":"Request"', () => resolve()))
+      request.destroy()
+    }
+    const frames = await asked(server(), storeId, pingRequest('v04', 1, storeId))
+    assert.deepEqual(
+      frames.map((frame) => JSON.parse(frame) as unknown),
+      [pongFrame('v04', 1)],
+    )
+  })
+})
+
+const corsHeaders = (answer: Answer): Record<string, string> =>
+  Object.fromEntries(Object.entries(answer.headers).filter(([name]) => name.startsWith('access-control-')))
+
+const corsFor = (origin: string, requested = '*'): Record<string, string> => ({
+  'access-control-allow-origin': origin,
+  'access-control-allow-methods': 'GET, POST, OPTIONS',
+  'access-control-allow-headers': requested,
+})
+
+/** Every sort of answer: what is asked, and with which status it is answered to a page that may read it. */
+const answersOf = (storeId: string): ReadonlyArray<readonly [what: string, Partial<Knock>, status: number]> => [
+  ['a pong', { body: JSON.stringify(pingRequest('v04', 1, storeId)) }, 200],
+  ['a pull', { body: JSON.stringify(pullRequest('v05', 1, storeId)) }, 200],
+  ['a push', { body: JSON.stringify(pushRequest('v05', 1, storeId, batchOf(0))) }, 200],
+  ['a refused push', { body: JSON.stringify(pushRequest('v04', 1, storeId, batchOf(9))) }, 200],
+  ['a request of another store', { body: JSON.stringify(pingRequest('v05', 1, 'another')) }, 200],
+  ['what is no JSON', { body: '{not json' }, 200],
+  ['an empty body', { body: '' }, 200],
+  ['a wrong token', { target: targetFor(storeId, { authToken: 'wrong' }) }, 400],
+  ['no token', { target: `/?storeId=${storeId}&transport=http` }, 400],
+  ['a payload that is no JSON', { target: `/x?storeId=${storeId}&transport=http&payload=notjson` }, 400],
+]
+
+describe('a page', () => {
+  const page = 'https://app.example.com'
+
+  const preflight = (origin: string): Knock => ({
+    method: 'OPTIONS',
+    target: targetFor('a'),
+    headers: {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'content-type,x-livestore-store-id,b3,traceparent',
+    },
+  })
+
+  describe('with ALLOWED_ORIGINS=*', () => {
+    const server = serverOf({ vars: { ALLOWED_ORIGINS: '*' } })
+
+    it('may ask, and name the headers that clients send', async () => {
+      const answer = await knock(server(), preflight(page))
+      assert.deepEqual([answer.status, answer.body], [204, ''])
+      assert.deepEqual(corsHeaders(answer), corsFor('*', 'content-type,x-livestore-store-id,b3,traceparent'))
+    })
+
+    for (const [what, over, status] of answersOf('any')) {
+      it(`can read the answer to ${what}`, async () => {
+        const answer = await post(server(), 'any', '', { ...over, headers: { origin: page } })
+        assert.equal(answer.status, status)
+        assert.notEqual(answer.body, '')
+        assert.deepEqual(corsHeaders(answer), corsFor('*'))
+      })
+    }
+  })
+
+  describe('with a list of ALLOWED_ORIGINS', () => {
+    const server = serverOf({ vars: { ALLOWED_ORIGINS: `${page}, https://*.example.org` } })
+
+    for (const [what, over, status] of answersOf('listed')) {
+      it(`that is listed can read the answer to ${what}, and caches are told that it is for this page`, async () => {
+        for (const origin of [page, 'https://x.example.org']) {
+          const storeId = freshStoreId()
+          const body = over.body === undefined ? undefined : String(over.body).replace('"listed"', `"${storeId}"`)
+          const target = over.target ?? targetFor(storeId)
+          const answer = await post(server(), storeId, body ?? '', { target, headers: { origin } })
+          assert.equal(answer.status, status, answer.body)
+          assert.notEqual(answer.body, '')
+          assert.deepEqual(corsHeaders(answer), corsFor(origin))
+          assert.equal(answer.headers['vary'], 'Origin')
+        }
+      })
+    }
+
+    it('that is not listed is refused with 403, stores nothing, and cannot read it', async () => {
+      const storeId = freshStoreId()
+      for (const origin of ['https://elsewhere.example.com', 'http://app.example.com', 'null']) {
+        const body = pushRequest('v04', 1, storeId, batchOf(0))
+        const answer = await post(server(), storeId, body, { headers: { origin } })
+        assert.equal(answer.status, 403)
+        assert.match(answer.body, /ALLOWED_ORIGINS/)
+        assert.deepEqual(corsHeaders(answer), {})
+        assert.equal(answer.headers['vary'], 'Origin')
+        assert.deepEqual(corsHeaders(await knock(server(), preflight(origin))), {})
+      }
+      assertEvents(await logOf(server(), storeId), [])
+    })
+
+    it('is not what a server sends: without an origin it is let in', async () => {
+      const frames = await asked(server(), 'listed', pingRequest('v04', 1, 'listed'))
+      assert.deepEqual(
+        frames.map((frame) => JSON.parse(frame) as unknown),
+        [pongFrame('v04', 1)],
+      )
+    })
+  })
+
+  describe('without ALLOWED_ORIGINS', () => {
+    const server = serverOf({ vars: { ALLOWED_ORIGINS: undefined } })
+
+    it('of another site is refused with 403, one of the own origin is served', async () => {
+      const body = pingRequest('v05', 1, 'own')
+      const foreign = await post(server(), 'own', body, { headers: { origin: page } })
+      assert.equal(foreign.status, 403)
+      const own = await post(server(), 'own', body, { headers: { origin: server().url } })
+      assert.deepEqual(
+        framesIn(own).map((frame) => JSON.parse(frame) as unknown),
+        [pongFrame('v05', 1)],
+      )
+      assert.deepEqual(corsHeaders(own), {})
+    })
+  })
+})
+
+describe('a request whose sender may not ask', () => {
+  const server = serverOf({ vars: { AUTH_TOKEN: 'first-token, second-token' } })
+
+  it('is refused for its token in the words of its generation, whatever it asks', async () => {
+    const storeId = freshStoreId()
+    const refused = 'UnknownError: { "cause": Error: Invalid auth token, "note": undefined, "payload": undefined }'
+    const target = targetFor(storeId, { authToken: 'wrong-token' })
+    for (const body of [pushRequest('v04', 1, storeId, batchOf(0)), pullRequest('v05', 1, storeId), 'x', '']) {
+      const answer = await post(server(), storeId, body, { target })
+      assert.equal(answer.status, 400)
+      assert.match(answer.headers['content-type'] ?? '', /^text\/plain\b/)
+      assert.equal(answer.body, refused)
+    }
+    for (const token of ['first-token', 'second-token']) {
+      const mayAsk = { target: targetFor(storeId, { authToken: token }) }
+      const [page] = pagesIn(framesIn(await post(server(), storeId, pullRequest('v04', 1, storeId), mayAsk)))
+      assertEvents(page!.events, [])
+    }
+  })
+
+  it('is not let in by a token in its body', async () => {
+    const storeId = freshStoreId()
+    const pull = pullRequest('v04', 1, storeId) as { readonly payload: object }
+    const body = { ...pull, payload: { ...pull.payload, payload: { authToken: 'first-token' } } }
+    const answer = await post(server(), storeId, body, { target: `/?storeId=${storeId}&transport=http` })
+    assert.equal(answer.status, 400)
+    assert.match(answer.body, /authToken/)
+  })
+})
