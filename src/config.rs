@@ -78,6 +78,8 @@ impl Config {
     ///
     /// # Errors
     /// The first variable that does not parse.
+    #[cold]
+    #[inline(never)]
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let limits = Limits::default();
@@ -131,6 +133,8 @@ impl Config {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn flag(name: &'static str, value: Option<&str>) -> Result<bool, ConfigError> {
     match value {
         None | Some("false") => Ok(false),
@@ -165,6 +169,8 @@ fn number<N: Copy + Display + FromStr + From<u8> + PartialOrd>(
 }
 
 /// Pushes per second; absent is without bound.
+#[cold]
+#[inline(never)]
 fn rate(value: Option<String>) -> Result<Option<u32>, ConfigError> {
     let Some(value) = value else {
         return Ok(None);
@@ -179,6 +185,8 @@ fn rate(value: Option<String>) -> Result<Option<u32>, ConfigError> {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn event_names(value: Option<String>) -> Result<EventNames, ConfigError> {
     let Some(value) = value else {
         return Ok(EventNames::default());
@@ -191,6 +199,8 @@ fn event_names(value: Option<String>) -> Result<EventNames, ConfigError> {
     })
 }
 
+#[cold]
+#[inline(never)]
 fn origins(value: Option<String>) -> Result<Origins, ConfigError> {
     let Some(value) = value else {
         return Ok(Origins::SameOrigin);
@@ -204,6 +214,8 @@ fn origins(value: Option<String>) -> Result<Origins, ConfigError> {
     })
 }
 
+#[cold]
+#[inline(never)]
 fn log_level(value: Option<String>) -> Result<LogLevel, ConfigError> {
     let levels = [
         LogLevel::Error,

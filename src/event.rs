@@ -423,6 +423,12 @@ impl<'a> Batch<'a> {
         self.last
     }
 
+    /// The client that made the first event, and in practice all of them.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        self.events.first().map_or("", |event| &event.client_id)
+    }
+
     /// The events in order.
     #[must_use]
     pub fn events(&self) -> &[Event<'a>] {

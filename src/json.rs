@@ -74,6 +74,7 @@ pub fn is_valid(text: &str) -> bool {
 
 /// A string as JSON.
 #[must_use]
+#[inline(never)]
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     push_quoted(text, &mut out);
@@ -81,6 +82,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Appends a string as JSON.
+#[inline(never)]
 pub fn push_quoted(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
@@ -135,6 +137,12 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When there is none, or what `member` finds.
     pub fn object(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
+        self.members(&mut member)
+    }
+
+    // One loop for all objects: a copy for each would be a tenth of the whole program.
+    #[inline(never)]
+    fn members(&mut self, member: &mut dyn FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
         self.open(Kind::Object, "an object was expected")?;
         if self.take(b'}') {
             return Ok(());
@@ -162,6 +170,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When there is none, or what `item` finds.
     pub fn array(&mut self, mut item: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        self.items(&mut item)
+    }
+
+    #[inline(never)]
+    fn items(&mut self, item: &mut dyn FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.open(Kind::Array, "an array was expected")?;
         if self.take(b']') {
             return Ok(());
@@ -181,6 +194,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When there is none, or half of a surrogate pair is in it.
+    #[inline(never)]
     pub fn string(&mut self) -> Result<Cow<'a, str>> {
         if self.kind()? != Kind::String {
             return Err(self.shape("a string was expected"));
@@ -205,6 +219,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When there is none.
+    #[inline(never)]
     pub fn integer(&mut self) -> Result<i64> {
         if self.kind()? != Kind::Number {
             return Err(self.shape("an integer was expected"));
@@ -282,6 +297,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When there is none.
+    #[inline(never)]
     pub fn raw(&mut self) -> Result<&'a str> {
         self.kind()?;
         let start = self.at;
@@ -334,6 +350,7 @@ impl<'a> Reader<'a> {
 
     /// An error at this place: something other than expected.
     #[must_use]
+    #[cold]
     pub fn shape(&self, message: impl Into<Cow<'static, str>>) -> JsonError {
         JsonError {
             message: message.into(),
@@ -344,10 +361,14 @@ impl<'a> Reader<'a> {
 
     /// An error at this place: an object that lacks a member.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn missing(&self, field: &str) -> JsonError {
         self.shape(format!("{field} is missing"))
     }
 
+    #[cold]
+    #[inline(never)]
     fn syntax(&self, message: &'static str) -> JsonError {
         JsonError {
             message: Cow::Borrowed(message),

@@ -5,6 +5,7 @@
 //! out; it compiles and is tested on the host. `ARCHITECTURE.md` has the code map, the invariants and
 //! the flows.
 
+pub mod administration;
 pub mod auth;
 pub mod backend;
 pub mod config;
@@ -64,7 +65,7 @@ macro_rules! export {
                     socket: JsValue,
                     message: JsValue,
                 ) -> Result<JsValue, JsValue> {
-                    self.0.web_socket_message(socket, &message)
+                    self.0.web_socket_message(&socket, &message)
                 }
 
                 #[wasm_bindgen(js_name = webSocketClose)]

@@ -138,6 +138,28 @@ pub const TIME_MS_MAX: u64 = (1 << 53) - 1;
 /// Seconds that `JWT_GRACE_SECONDS` may add to a token's life. *Source*: ours; a day. Enforced by `auth`.
 pub const JWT_GRACE_SECONDS_MAX: u64 = 86_400;
 
+/// Refusals in a row, for not knowing the head, after which a client is called stuck. *Source*: ours; a
+/// client that rebases wins within a few tries. Enforced by `backend`.
+pub const STUCK_REFUSALS: u32 = 10;
+
+/// Clients whose refusals are counted at a time.
+pub const STUCK_CLIENTS_KEPT: usize = 64;
+
+/// Events that a live pull lacks before it can be called stuck.
+pub const STUCK_LAG_EVENTS: u64 = 1_000;
+
+/// Milliseconds for which it has acknowledged nothing by then.
+pub const STUCK_PULL_MS: u64 = 30_000;
+
+/// Errors that are kept for an operator.
+pub const ERRORS_KEPT: usize = 20;
+
+/// Sockets that a store's state lists; all are counted.
+pub const SOCKETS_LISTED: usize = 1_000;
+
+/// Lines of a page of exported events.
+pub const EXPORT_EVENTS_MAX: u32 = 100;
+
 /// Sockets of one object. *Source*: the platform.
 pub const CONNECTIONS_CEILING: usize = 32_768;
 

@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::auth::{Decision, Denied, Facts};
+use crate::administration;
+use crate::auth::{AdminSecret, Decision, Denied, Facts};
 use crate::config::Config;
 use crate::event::StoreId;
 use crate::json::{self, quote};
@@ -88,6 +89,7 @@ impl Visit {
     }
 }
 
+#[inline(never)]
 fn refused(message: &str, is_plain: bool) -> Answer {
     let error = if is_plain {
         "LiveStore.UnexpectedError"
@@ -105,8 +107,10 @@ fn refused(message: &str, is_plain: bool) -> Answer {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Body as plain text, `None` for none.
+    /// Body, `None` for none.
     pub body: Option<Cow<'static, str>>,
+    /// What the body is.
+    pub content_type: &'static str,
     /// Headers beside the content type.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -116,6 +120,7 @@ impl Answer {
         Self {
             status,
             body: Some(body.into()),
+            content_type: "text/plain",
             headers: Vec::new(),
         }
     }
@@ -149,6 +154,7 @@ pub enum OriginPattern {
 impl Origins {
     /// Parses `*` or a comma-separated list; `None` when an entry is no origin.
     #[must_use]
+    #[inline(never)]
     pub fn parse(list: &str) -> Option<Self> {
         if list.trim() == "*" {
             return Some(Self::Any);
@@ -352,6 +358,7 @@ pub fn store_in(requests: &str) -> Option<StoreId> {
 
 /// Decides about a request. `has_binding` tells whether the Durable Object binding exists.
 #[must_use]
+#[inline(never)]
 pub fn route(config: &Config, request: &Request<'_>, has_binding: bool) -> Route {
     let mut answer = match decide(config, request, has_binding) {
         Ok(route) => return route,
@@ -369,10 +376,16 @@ pub fn route(config: &Config, request: &Request<'_>, has_binding: bool) -> Route
 }
 
 fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
+    if let Some(secret) = &config.admin
+        && request.path.starts_with(administration::PREFIX)
+    {
+        return administer(config, request, secret, has_binding);
+    }
     if request.method == "OPTIONS" && config.origins != Origins::SameOrigin {
         return Err(Answer {
             status: 204,
             body: None,
+            content_type: "text/plain",
             headers: Vec::new(),
         });
     }
@@ -411,10 +424,7 @@ fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
     check_origin(config, request)?;
     let decision = authorize(config, request, &query, is_plain)?;
     if !has_binding {
-        let name = config.binding.as_deref().unwrap_or("SYNC_BACKEND_DO");
-        let text =
-            format!("Failed dependency: Required Durable Object binding '{name}' not available");
-        return Err(Answer::text(424, text));
+        return Err(no_binding(config));
     }
     if transport.as_deref() != Some("http")
         && !request
@@ -442,6 +452,35 @@ fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
             request.requested_headers,
         ),
     }))
+}
+
+#[inline(never)]
+fn administer(
+    config: &Config,
+    request: &Request<'_>,
+    secret: &AdminSecret,
+    has_binding: bool,
+) -> Result<Route, Answer> {
+    let asked = administration::Request {
+        method: request.method,
+        path: request.path,
+        query: request.query,
+        authorization: request.authorization,
+    };
+    match administration::read(&asked, secret) {
+        Ok((store_id, _)) if has_binding => Ok(Route::Administer { store_id }),
+        Ok(_) => Err(no_binding(config)),
+        Err(refusal) => Err(Answer {
+            content_type: "application/json",
+            ..Answer::text(refusal.status, refusal.body)
+        }),
+    }
+}
+
+fn no_binding(config: &Config) -> Answer {
+    let name = config.binding.as_deref().unwrap_or("SYNC_BACKEND_DO");
+    let text = format!("Failed dependency: Required Durable Object binding '{name}' not available");
+    Answer::text(424, text)
 }
 
 /// Browsers let any page open a WebSocket anywhere, so it is the backend that has to look.

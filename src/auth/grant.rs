@@ -39,6 +39,7 @@ impl Grant {
 
     /// The grant as JSON.
     #[must_use]
+    #[inline(never)]
     pub fn json(&self) -> String {
         let access = match self.access {
             Access::ReadWrite => "write",
@@ -69,6 +70,7 @@ impl Grant {
     ///
     /// # Errors
     /// When it is something else.
+    #[inline(never)]
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
         let (mut grant, mut access) = (Self::default(), None);
         let start = reader.clone();

@@ -17,7 +17,9 @@ impl Allowance {
         let rate = u64::from(rate);
         let full = rate * PUSH_BURST_S * PUSH;
         let refill = rate.saturating_mul(now_ms.saturating_sub(self.at_ms));
-        let left = self.left.map_or(full, |left| left.saturating_add(refill).min(full));
+        let left = self
+            .left
+            .map_or(full, |left| left.saturating_add(refill).min(full));
         let is_allowed = left >= PUSH;
         self.left = Some(if is_allowed { left - PUSH } else { left });
         self.at_ms = now_ms;

@@ -35,6 +35,7 @@ struct Pull<'a> {
 }
 
 impl<'a> Attachment<'a> {
+    #[inline(never)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
         let mut attachment = Self::default();
         reader.object(|reader, key| {
@@ -106,6 +107,7 @@ fn kept_grant<T>(connection: &Connection<T>) -> Option<&Rc<Grant>> {
 const DIGITS_MAX: usize = 20;
 
 /// The attachment of `connection`.
+#[inline(never)]
 pub(super) fn keep<T>(connection: &Connection<T>, store_id: &StoreId, head: SeqNum) -> String {
     // Writing to a string cannot fail.
     let (mut ids, mut pulls) = (String::new(), String::new());
@@ -153,6 +155,7 @@ pub(super) fn store_of(text: &str) -> Option<StoreId> {
 }
 
 /// The connection that `text` was kept for, at an object whose head is `head`.
+#[inline(never)]
 pub(super) fn restore<T>(
     text: &str,
     store_id: &StoreId,

@@ -203,6 +203,10 @@ impl<S: Sql> SyncBackend<S> {
         let Some(subscriber) = self.callers.subscribers.get_mut(index) else {
             return;
         };
+        match &outcome {
+            Called::Taken => self.stats.deliveries += 1,
+            Called::Failed(_) | Called::Gone(_) => self.stats.calls_failed += 1,
+        }
         match outcome {
             Called::Taken => {
                 (subscriber.after, subscriber.failures) = (last, 0);

@@ -1,13 +1,14 @@
 //! One connection as the backend sees it: what it speaks, and the pulls that are under way on it. A
 //! connection is a socket, or the length of one request over HTTP or DO-RPC.
 
+use super::allowance::Allowance;
 use super::callers::Caller;
 use std::rc::Rc;
 
 use crate::auth::Grant;
 use crate::event::SeqNum;
-use crate::limits::{PULL_PATIENCE_MS, WINDOW_PAGES};
-use crate::wire::{Family, RequestId, Requester, Transport};
+use crate::limits::{PULL_PATIENCE_MS, STUCK_LAG_EVENTS, STUCK_PULL_MS, WINDOW_PAGES};
+use crate::wire::{Family, Generation, RequestId, Requester, Transport};
 
 /// Names a connection within one backend, until it disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,9 @@ pub(super) struct Connection<T> {
     family: Family,
     transport: Transport,
     grant: Rc<Grant>,
+    /// The dialect of the last request.
+    generation: Option<Generation>,
+    allowance: Allowance,
     subscriptions: Vec<Subscription<T>>,
     first_request: Option<u64>,
     /// Since when this socket has been expected to pull: from its first moment to its first pull. In
@@ -79,6 +83,9 @@ pub(super) struct Subscription<T> {
     page_head: T,
     /// Whom to call with what follows the last page.
     caller: Option<Caller>,
+    /// Since when its window has been full, in milliseconds since the epoch, as far as it was looked at.
+    full_since_ms: Option<u64>,
+    is_stuck: bool,
 }
 
 impl<T> Connection<T> {
@@ -91,6 +98,8 @@ impl<T> Connection<T> {
             family,
             transport,
             grant: Rc::new(grant),
+            generation: None,
+            allowance: Allowance::default(),
             subscriptions: Vec::new(),
             first_request: None,
             awaiting_pull_since_ms,
@@ -113,6 +122,8 @@ impl<T> Connection<T> {
             family,
             transport: Transport::WebSocket,
             grant: Rc::new(grant),
+            generation: subscriptions.first().map(|pull| pull.requester.generation),
+            allowance: Allowance::default(),
             subscriptions,
             first_request,
             awaiting_pull_since_ms,
@@ -131,6 +142,14 @@ impl<T> Connection<T> {
     /// The same connection as the `life`th.
     pub(super) fn lived(self, life: u64) -> Self {
         Self { life, ..self }
+    }
+
+    pub(super) fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    pub(super) fn allowance(&mut self) -> &mut Allowance {
+        &mut self.allowance
     }
 
     pub(super) fn grant(&self) -> &Rc<Grant> {
@@ -207,7 +226,9 @@ impl<T> Connection<T> {
     }
 
     /// Takes note of a request, in case its id is the lowest of this socket.
-    pub(super) fn note_request(&mut self, id: &RequestId) {
+    pub(super) fn note_request(&mut self, requester: &Requester) {
+        let id = &requester.id;
+        self.generation = Some(requester.generation);
         let lowest = match (id.counter(), self.first_request) {
             (Some(counter), Some(first)) => Some(first.min(counter)),
             (counter, first) => first.or(counter),
@@ -254,6 +275,8 @@ impl<T> Subscription<T> {
             kept: false,
             page_head,
             caller: None,
+            full_since_ms: None,
+            is_stuck: false,
         }
     }
 
@@ -336,6 +359,26 @@ impl<T> Subscription<T> {
         self.delivery = Delivery::Paging;
     }
 
+    pub(super) fn unacknowledged(&self) -> u32 {
+        self.unacknowledged
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
+    /// Looks whether its client has stopped taking what it is sent; true when that shows just now.
+    pub(super) fn watch(&mut self, head: SeqNum, now_ms: u64) -> bool {
+        if !self.is_window_full() {
+            (self.full_since_ms, self.is_stuck) = (None, false);
+            return false;
+        }
+        let since_ms = *self.full_since_ms.get_or_insert(now_ms);
+        let is_stuck = head.since(self.after) >= STUCK_LAG_EVENTS
+            && now_ms.saturating_sub(since_ms) >= STUCK_PULL_MS;
+        !std::mem::replace(&mut self.is_stuck, is_stuck) && is_stuck
+    }
+
     /// Everything that was sent has arrived, and there is more to send.
     pub(super) fn acknowledge_all(&mut self) {
         self.unacknowledged = 0;
@@ -344,5 +387,6 @@ impl<T> Subscription<T> {
     /// A page or broadcast has arrived.
     pub(super) fn acknowledge(&mut self) {
         self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        (self.full_since_ms, self.is_stuck) = (None, false);
     }
 }

@@ -5,7 +5,7 @@
 //! text between a head and a tail.
 
 use super::connection::Subscription;
-use super::{ConnectionId, Content, Output, SyncBackend, iso_8601};
+use super::{ConnectionId, Content, Output, Report, SyncBackend, iso_8601};
 use crate::event::Batch;
 use crate::eventlog::split;
 use crate::limits::{PIECE_BYTES_MAX, TURN_BYTES_MAX};
@@ -38,7 +38,7 @@ impl<S: Sql> SyncBackend<S> {
         let ids = std::iter::once(pusher.index())
             .chain((0..self.connections.len()).filter(|index| *index != pusher.index()));
         // Each part of the batch is news once, however many get it.
-        let mut is_first = true;
+        let (mut is_first, mut deliveries) = (true, 0);
         // Sockets whose pull has the same request id get the very same text.
         let mut recent: Option<(RequestId, Vec<S::Text>)> = None;
         for index in ids {
@@ -56,6 +56,7 @@ impl<S: Sql> SyncBackend<S> {
                         let frame = plain
                             .get_or_insert_with(|| plain_frame(store, requester, batch, created_at))
                             .clone();
+                        deliveries += 1;
                         let content = Content::Broadcast { is_first };
                         out.push(Output::Send { to, content, frame });
                         is_first = false;
@@ -63,6 +64,12 @@ impl<S: Sql> SyncBackend<S> {
                 }
                 Family::Rpc => {
                     for subscription in connection.subscriptions_mut() {
+                        if subscription.watch(batch.last(), now_ms) {
+                            out.push(Output::Report(Report::StuckPull {
+                                generation: subscription.requester().generation,
+                                lag: batch.last().since(subscription.after()),
+                            }));
+                        }
                         if !subscription.is_caught_up() {
                             continue;
                         }
@@ -94,6 +101,7 @@ impl<S: Sql> SyncBackend<S> {
                             recent = Some((id.clone(), frames));
                         }
                         if let Some((_, frames)) = &recent {
+                            deliveries += frames.len() as u64;
                             out.extend(frames.iter().map(|frame| Output::Send {
                                 to,
                                 content: Content::Broadcast { is_first },
@@ -105,8 +113,9 @@ impl<S: Sql> SyncBackend<S> {
                 }
             }
         }
+        self.stats.deliveries += deliveries;
         for connection in expired {
-            self.close_expired(connection, out);
+            self.close_expired(connection, now_ms, out);
         }
         for (to, id) in behind {
             self.send_more(to, &id, out);
@@ -133,6 +142,7 @@ impl<S: Sql> SyncBackend<S> {
         };
         let (family, transport) = (connection.family(), connection.transport());
         let (mut failed, mut callers) = (None, Vec::new());
+        let before = out.len();
         for subscription in connection.subscriptions_mut() {
             if subscription.is_caught_up()
                 || only.is_some_and(|only| *only != subscription.requester().id)
@@ -155,6 +165,16 @@ impl<S: Sql> SyncBackend<S> {
             }
         }
         connection.remove_finished();
+        let is_page = |output: &&Output<S::Text>| {
+            matches!(
+                output,
+                Output::Send {
+                    content: Content::Page,
+                    ..
+                }
+            )
+        };
+        self.stats.pages += out.iter().skip(before).filter(is_page).count() as u64;
         if let Some(error) = failed {
             self.close_after_failure(to, "a pull", &error, out);
         }

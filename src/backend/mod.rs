@@ -9,32 +9,38 @@
 //! - *INV-6* a live pull gets every event after its cursor once, ascending, without gaps: while its
 //!   pages are on their way, pushes are folded into them.
 
+mod admin;
+mod allowance;
 mod attachment;
 mod callers;
 mod connection;
 mod deliver;
+mod report;
+mod stats;
 
-use std::fmt;
 use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::auth::{Access, Grant};
-use crate::event::{Batch, Event, SeqNum, StoreId};
+use crate::auth::{Access, AdminSecret, Grant};
+use crate::event::{Batch, Event, EventNames, SeqNum, StoreId};
 use crate::eventlog::{Admission, Refusal, admit, check_lifetime};
 use crate::limits::{ATTACHMENT_BYTES_MAX, ATTACHMENT_RESERVE_BYTES, Limits};
 use crate::store::EventStore;
 use crate::store::sql::{Sql, StoreError};
 use crate::wire::{
-    self, CallerContext, Cursor, Failure, Family, Generation, Inbound, Malformed, PageInfo,
-    RequestId, Requester, Transport,
+    self, AdminAsk, CallerContext, Cursor, Failure, Family, Generation, Inbound, Malformed,
+    PageInfo, RequestId, Requester, Transport,
 };
+use allowance::Allowance;
 use callers::Callers;
 use connection::{Connection, Subscription};
 use deliver::PageHeads;
 
 pub use callers::{CallId, Called, Caller};
 pub use connection::ConnectionId;
+pub use report::{About, Reason, Report};
+pub use stats::{Duration, Stats};
 
 /// What the host has to do, in this order.
 #[derive(Clone, Debug)]
@@ -78,6 +84,13 @@ pub enum Output<T> {
         /// The message, as JSON.
         frame: T,
     },
+    /// Call [`SyncBackend::reset`], then send `done` to a client, whose socket is closed last.
+    Reset {
+        /// The client.
+        from: ConnectionId,
+        /// Its answer.
+        done: T,
+    },
     /// Something an operator may want to read.
     Report(Report),
 }
@@ -96,73 +109,6 @@ pub enum Content {
         /// Whether nobody has been sent this part before.
         is_first: bool,
     },
-}
-
-/// A line for the log; never holds event args or tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// A request was refused.
-    Refused {
-        /// The dialect of the request.
-        generation: Generation,
-        /// Why, in words.
-        reason: String,
-    },
-    /// A push did not continue from the head: another was faster, which is how clients notice.
-    LostRace {
-        /// The head.
-        head: SeqNum,
-        /// What the push continued from.
-        provided: SeqNum,
-    },
-    /// The platform's storage failed.
-    StoreFailed {
-        /// What was being done.
-        during: &'static str,
-        /// What SQLite said.
-        message: String,
-    },
-    /// A client acknowledged pages of a pull that nobody knows, and was told to connect again.
-    UnknownPull,
-    /// A client object could not be called for too long, and is called no more.
-    CallerDropped {
-        /// Its id.
-        object_id: String,
-        /// How the last call failed.
-        message: String,
-    },
-    /// A connection's token has expired, and it was closed.
-    Expired,
-    /// A client had not pulled on its connection for too long, and was told to connect again.
-    Overdue,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { generation, reason } => write!(f, "refused ({generation:?}): {reason}"),
-            Self::LostRace { head, provided } => {
-                write!(
-                    f,
-                    "a push continued from {provided}, but the head is {head}"
-                )
-            }
-            Self::StoreFailed { during, message } => {
-                write!(f, "storage failed during {during}: {message}")
-            }
-            Self::CallerDropped { object_id, message } => {
-                write!(
-                    f,
-                    "gave up calling the client object {object_id}: {message}"
-                )
-            }
-            Self::Expired => f.write_str("closed a connection whose token has expired"),
-            Self::Overdue => f.write_str("closed a connection on which nothing was pulled"),
-            Self::UnknownPull => {
-                f.write_str("closed a connection that acknowledged an unknown pull")
-            }
-        }
-    }
 }
 
 /// One frame of a client.
@@ -213,6 +159,21 @@ pub struct SyncBackend<S: Sql> {
     callers: Callers,
     /// Connections taken up so far.
     lives: u64,
+    rules: Rules,
+    stats: Stats,
+    /// What is left of `PUSH_RATE` to requests that are connections of their own.
+    allowance: Allowance,
+}
+
+/// What a deployment asks of requests, beside limits.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// `EVENT_NAMES`.
+    pub event_names: EventNames,
+    /// `ADMIN_SECRET`, for the administrative messages of 0.3.
+    pub admin: Option<AdminSecret>,
+    /// The object's id, for the same.
+    pub object_id: String,
 }
 
 impl<S: Sql> SyncBackend<S> {
@@ -224,12 +185,31 @@ impl<S: Sql> SyncBackend<S> {
         Self {
             callers: Callers::restore(store.state()),
             lives: 0,
+            rules: Rules::default(),
+            stats: Stats::default(),
+            allowance: Allowance::default(),
             store,
             limits,
             connections: Vec::new(),
             last_page_tail,
             page_heads: PageHeads::new(),
         }
+    }
+
+    /// The same backend under `rules`.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// What has been counted.
+    pub fn stats(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+
+    fn renew_page_tail(&mut self) {
+        let tail = wire::rpc_page_tail(PageInfo::NoMore, self.store.backend_id());
+        self.last_page_tail = self.store.text(&tail);
     }
 
     /// The store it serves.
@@ -247,6 +227,7 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Takes up a new socket, opened at `now_ms`. Its attachment has to be kept at once.
     pub fn connect(&mut self, family: Family, grant: Grant, now_ms: u64) -> ConnectionId {
+        self.stats.connections += 1;
         self.insert(Connection::new(family, Transport::WebSocket, grant, now_ms))
     }
 
@@ -406,30 +387,61 @@ impl<S: Sql> SyncBackend<S> {
         let Some(connection) = self.connection_mut(from) else {
             return false;
         };
-        connection.note_request(&requester.id);
+        connection.note_request(requester);
         let grant = Rc::clone(connection.grant());
         let is_socket = connection.transport() == Transport::WebSocket;
         let own = self.store.store_id().as_str();
-        let frame_bytes_max = self.limits.frame_bytes_max;
-        let message = if grant.is_expired(now_ms) {
+        let (frame_bytes_max, store_bytes_max) =
+            (self.limits.frame_bytes_max, self.limits.store_bytes_max);
+        let (reason, message) = if grant.is_expired(now_ms) {
             if is_socket {
-                self.close_expired(from, out);
+                self.close_expired(from, now_ms, out);
                 return false;
             }
-            "the token has expired".to_owned()
+            (Reason::Expired, "the token has expired".to_owned())
         } else if store_id.as_deref().is_some_and(|store_id| store_id != own) {
-            "payload.storeId is not the store of this connection".to_owned()
+            let message = "payload.storeId is not the store of this connection";
+            (Reason::OtherStore, message.to_owned())
         } else if frame_bytes > frame_bytes_max {
-            format!(
+            let message = format!(
                 "the frame has {frame_bytes} bytes, but at most {frame_bytes_max} are accepted (MAX_FRAME_BYTES)"
-            )
-        } else if is_push && grant.access == Access::ReadOnly {
-            "the token grants reading alone: pushes are refused".to_owned()
+            );
+            (Reason::FrameTooLarge, message)
+        } else if !is_push {
+            return true;
+        } else if grant.access == Access::ReadOnly {
+            let message = "the token grants reading alone: pushes are refused";
+            (Reason::ReadOnly, message.to_owned())
+        } else if !self.take_push(from, now_ms) {
+            let rate = self.limits.push_rate.unwrap_or_default();
+            let message =
+                format!("more than {rate} pushes per second (PUSH_RATE): try again later");
+            (Reason::PushRate, message)
+        } else if self.store.size_bytes() >= store_bytes_max {
+            let message = format!(
+                "the store has {} bytes, but at most {store_bytes_max} are accepted (MAX_STORE_BYTES)",
+                self.store.size_bytes()
+            );
+            (Reason::StoreFull, message)
         } else {
             return true;
         };
-        self.fail(from, requester, Failure::Unknown { message }, out);
+        let failure = Failure::Unknown { message };
+        self.fail(from, requester, reason, failure, now_ms, out);
         false
+    }
+
+    /// Takes one push from what `PUSH_RATE` leaves to a connection, if it leaves one.
+    fn take_push(&mut self, from: ConnectionId, now_ms: u64) -> bool {
+        let Some(rate) = self.limits.push_rate else {
+            return true;
+        };
+        match self.connection_mut(from) {
+            Some(connection) if connection.transport() == Transport::WebSocket => {
+                connection.allowance().take(rate, now_ms)
+            }
+            _ => self.allowance.take(rate, now_ms),
+        }
     }
 
     /// Refuses a request that a hook does not let through.
@@ -438,20 +450,25 @@ impl<S: Sql> SyncBackend<S> {
         from: ConnectionId,
         requester: &Requester,
         message: &str,
+        now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
         if let Some(connection) = self.connection_mut(from) {
             connection.remove(&requester.id);
         }
         let message = message.to_owned();
-        self.send(
-            from,
-            &wire::failed(requester, &Failure::Unknown { message }),
-            out,
-        );
+        let failure = Failure::Unknown { message };
+        self.fail(from, requester, Reason::Hook, failure, now_ms, out);
     }
 
-    fn close_expired(&mut self, connection: ConnectionId, out: &mut Vec<Output<S::Text>>) {
+    fn close_expired(
+        &mut self,
+        connection: ConnectionId,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.stats
+            .refuse(Reason::Expired, "the token has expired", now_ms);
         self.disconnect(connection);
         out.push(Output::Report(Report::Expired));
         out.push(Output::Close {
@@ -514,7 +531,7 @@ impl<S: Sql> SyncBackend<S> {
                 store_id: _,
             } => {
                 let follow = Follow::of(live, caller, &requester);
-                self.pull(from, &requester, follow, cursor, out);
+                self.pull(from, &requester, follow, cursor, now_ms, out);
             }
             Inbound::Ack { id } => self.acknowledge(from, &id, out),
             Inbound::Interrupt { requester } => self.interrupt(from, &requester, out),
@@ -522,11 +539,12 @@ impl<S: Sql> SyncBackend<S> {
             Inbound::PingRequest { requester, .. } => {
                 self.send(from, &wire::ping_done(&requester, transport), out);
             }
-            Inbound::Admin { requester } => {
-                let message = "Invalid admin secret".to_owned();
-                self.fail(from, &requester, Failure::Unknown { message }, out);
-            }
-            Inbound::Malformed(malformed) => self.refuse_message(from, family, &malformed, out),
+            Inbound::Admin {
+                requester,
+                ask,
+                secret,
+            } => self.administer(from, &requester, ask, &secret, now_ms, out),
+            Inbound::Malformed(malformed) => self.refuse_message(from, &malformed, now_ms, out),
             Inbound::Nothing => {}
         }
     }
@@ -542,35 +560,99 @@ impl<S: Sql> SyncBackend<S> {
     ) {
         let lifetime = check_lifetime(self.store.backend_id(), backend_id);
         if let (Err(refusal), false) = (lifetime, events.is_empty()) {
-            return self.refuse(from, requester, refusal, out);
+            return self.refuse(from, requester, refusal, now_ms, out);
+        }
+        let names = &self.rules.event_names;
+        let misnamed = events.iter().enumerate();
+        let misnamed = misnamed.filter(|(_, event)| !names.allow(&event.name));
+        if let Some((index, event)) = misnamed.take(1).next() {
+            let name: String = event.name.chars().take(100).collect();
+            let message =
+                format!("batch[{index}].name is '{name}', which EVENT_NAMES does not allow");
+            let failure = Failure::Unknown { message };
+            return self.fail(from, requester, Reason::EventName, failure, now_ms, out);
         }
         let batch = match Batch::parse(events, &self.limits) {
             Ok(Some(batch)) => batch,
             Ok(None) => return self.send(from, &wire::push_ack(requester), out),
             Err(error) => {
                 let message = error.to_string();
-                return self.fail(from, requester, Failure::Unknown { message }, out);
+                let failure = Failure::Unknown { message };
+                return self.fail(from, requester, Reason::NoBatch, failure, now_ms, out);
             }
         };
+        let client_id = batch.client_id().to_owned();
         let admission = match admit(&self.store, batch) {
             Ok(admission) => admission,
-            Err(refusal) => return self.refuse(from, requester, refusal, out),
+            Err(refusal) => {
+                if let Refusal::ServerAhead { .. } = refusal
+                    && let Some(refusals) = self.stats.lost_race(&client_id)
+                {
+                    out.push(Output::Report(Report::StuckClient {
+                        client_id,
+                        refusals,
+                    }));
+                }
+                return self.refuse(from, requester, refusal, now_ms, out);
+            }
         };
-        if let Admission::Append(batch) = admission {
-            if let Err(error) = self.store.append(&batch, &iso_8601(now_ms)) {
-                return self.refuse(from, requester, Refusal::Store(error), out);
-            }
-            if requester.generation == Generation::V03 {
-                // These clients are used to the acknowledgement before the broadcast; both follow the
-                // commit.
-                self.acknowledge_push(from, requester, out);
-                self.publish(from, requester, &batch, now_ms, out);
-                return self.call_idle(now_ms, out);
-            }
-            self.publish(from, requester, &batch, now_ms, out);
-            self.call_idle(now_ms, out);
+        self.stats.won_race(&client_id);
+        let Admission::Append(batch) = admission else {
+            self.stats.pushes_repeated += 1;
+            return self.acknowledge_push(from, requester, out);
+        };
+        if let Err(error) = self.store.append(&batch, &iso_8601(now_ms)) {
+            return self.refuse(from, requester, Refusal::Store(error), now_ms, out);
         }
-        self.acknowledge_push(from, requester, out);
+        let events = batch.events().len();
+        self.stats.pushes += 1;
+        self.stats.events += events as u64;
+        let is_plain = requester.generation == Generation::V03;
+        if is_plain {
+            // These clients are used to the acknowledgement before the broadcast; both follow the commit.
+            self.acknowledge_push(from, requester, out);
+        }
+        self.publish(from, requester, &batch, now_ms, out);
+        self.call_idle(now_ms, out);
+        if !is_plain {
+            self.acknowledge_push(from, requester, out);
+        }
+        out.push(Output::Report(Report::Stored {
+            about: self.about(from, requester),
+            events,
+            head: self.store.head(),
+        }));
+    }
+
+    fn about(&self, from: ConnectionId, requester: &Requester) -> About {
+        let transport = self.connection(from).map(Connection::transport);
+        About::new(requester, transport.unwrap_or(Transport::WebSocket))
+    }
+
+    fn administer(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        ask: AdminAsk,
+        secret: &str,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let is_right = self.rules.admin.as_ref().is_some_and(|own| own.is(secret));
+        if !is_right {
+            let message = "Invalid admin secret".to_owned();
+            let failure = Failure::Unknown { message };
+            return self.fail(from, requester, Reason::AdminSecret, failure, now_ms, out);
+        }
+        let done = wire::admin_done(requester, ask, &self.rules.object_id);
+        match ask {
+            AdminAsk::Info => self.send(from, &done, out),
+            // The host has the randomness that a new lifetime takes.
+            AdminAsk::Reset => out.push(Output::Reset {
+                from,
+                done: self.store.text(&done),
+            }),
+        }
     }
 
     fn acknowledge_push(
@@ -592,13 +674,14 @@ impl<S: Sql> SyncBackend<S> {
         requester: &Requester,
         follow: Follow,
         cursor: Option<Cursor<'_>>,
+        now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
         let received = cursor
             .as_ref()
             .and_then(|cursor| cursor.backend_id.as_deref());
         if let Err(refusal) = check_lifetime(self.store.backend_id(), received) {
-            return self.refuse(from, requester, refusal, out);
+            return self.refuse(from, requester, refusal, now_ms, out);
         }
         let Some(transport) = self.connection(from).map(Connection::transport) else {
             return;
@@ -627,9 +710,13 @@ impl<S: Sql> SyncBackend<S> {
             }
             let message =
                 "this connection has as many pulls under way as one connection can hold".to_owned();
-            return self.fail(from, requester, Failure::Unknown { message }, out);
+            let failure = Failure::Unknown { message };
+            return self.fail(from, requester, Reason::Pulls, failure, now_ms, out);
         }
+        self.stats.pulls += 1;
         self.send_pages(from, Some(&id), out);
+        let about = self.about(from, requester);
+        out.push(Output::Report(Report::Pulled { about, after }));
     }
 
     fn acknowledge(&mut self, from: ConnectionId, id: &RequestId, out: &mut Vec<Output<S::Text>>) {
@@ -707,72 +794,89 @@ impl<S: Sql> SyncBackend<S> {
         from: ConnectionId,
         requester: &Requester,
         refusal: Refusal,
+        now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
-        let failure = match refusal {
-            Refusal::BackendIdMismatch { received } => Failure::BackendIdMismatch {
-                expected: self.store.backend_id().clone(),
-                received,
-            },
+        let (reason, failure) = match refusal {
+            Refusal::BackendIdMismatch { received } => (
+                Reason::BackendIdMismatch,
+                Failure::BackendIdMismatch {
+                    expected: self.store.backend_id().clone(),
+                    received,
+                },
+            ),
             Refusal::ServerAhead {
                 minimum_expected,
                 provided,
-            } => Failure::ServerAhead {
-                minimum_expected,
-                provided,
-            },
+            } => (
+                Reason::ServerAhead,
+                Failure::ServerAhead {
+                    minimum_expected,
+                    provided,
+                },
+            ),
             Refusal::Store(error) => {
                 out.push(Output::Report(Report::StoreFailed {
                     during: "a push",
                     message: error.message,
                 }));
-                Failure::Unknown {
-                    message: "the backend could not store the events; nothing was stored"
-                        .to_owned(),
-                }
+                let message = "the backend could not store the events; nothing was stored";
+                let message = message.to_owned();
+                (Reason::Storage, Failure::Unknown { message })
             }
         };
-        self.fail(from, requester, failure, out);
+        self.fail(from, requester, reason, failure, now_ms, out);
     }
 
     fn fail(
-        &self,
+        &mut self,
         to: ConnectionId,
         requester: &Requester,
+        reason: Reason,
         failure: Failure,
+        now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
         self.send(to, &wire::failed(requester, &failure), out);
-        let generation = requester.generation;
-        out.push(Output::Report(match failure {
+        let about = self.about(to, requester);
+        let report = match failure {
             Failure::ServerAhead {
                 minimum_expected,
                 provided,
             } => Report::LostRace {
+                about,
                 head: minimum_expected,
                 provided,
             },
             Failure::BackendIdMismatch { .. } => Report::Refused {
-                generation,
-                reason: "another backend id".to_owned(),
+                about,
+                reason,
+                message: "another backend id".to_owned(),
             },
             Failure::Unknown { message } => Report::Refused {
-                generation,
-                reason: message,
+                about,
+                reason,
+                message,
             },
-        }));
+        };
+        self.stats.refuse(reason, &report.to_string(), now_ms);
+        out.push(Output::Report(report));
     }
 
     fn refuse_message(
-        &self,
+        &mut self,
         to: ConnectionId,
-        family: Family,
         malformed: &Malformed,
+        now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) {
-        if let Some(answer) = wire::malformed(family, malformed) {
+        let family = self.connection(to).map(Connection::family);
+        let answer = family.and_then(|family| wire::malformed(family, malformed));
+        if let Some(answer) = answer {
             self.send(to, &answer, out);
         }
+        self.stats
+            .refuse(Reason::Malformed, malformed.message(), now_ms);
     }
 
     /// Ends a connection whose pull cannot go on: its client recovers by connecting again, while an

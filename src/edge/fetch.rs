@@ -141,11 +141,15 @@ fn binding(env: &Env, config: &Config) -> Option<JsValue> {
 }
 
 pub(super) fn respond(answer: &Answer) -> Result<JsValue, JsValue> {
-    js::respond(
-        answer.status,
-        answer.body.as_deref().unwrap_or_default(),
-        &header_list(&answer.headers),
-    )
+    let headers = header_list(&answer.headers);
+    let Some(body) = answer.body.as_deref() else {
+        return js::respond(answer.status, "", &headers);
+    };
+    headers.unshift(&Array::of2(
+        &JsValue::from_str("Content-Type"),
+        &JsValue::from_str(answer.content_type),
+    ));
+    js::respond(answer.status, body, &headers)
 }
 
 /// Headers as the platform takes them.

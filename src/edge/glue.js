@@ -185,6 +185,13 @@ export const streamJson = (first, step, headers) => {
   return new Response(body, { headers: /** @type {any} */ (jsonHeaders(headers)) })
 }
 
+/** @param {(goOn: boolean) => any[]} step */
+export const streamLines = (step) => {
+  const encoder = new TextEncoder()
+  const body = stream([], step, (lines) => lines.map((line) => encoder.encode(line)))
+  return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
+}
+
 /** @param {Uint8Array[]} first @param {(goOn: boolean) => any[]} step */
 export const streamBytes = (first, step) => stream(first, step, (pieces) => pieces)
 
@@ -263,9 +270,42 @@ export const fetchText = async (url, max) => {
 
 /** @param {number} status @param {string} body @param {Array<[string, string]>} headers */
 export const respond = (status, body, headers) => {
-  const type = body === '' ? [] : [['Content-Type', 'text/plain']]
-  return new Response(body === '' ? null : body, { status, headers: [...type, ...headers] })
+  const all = new Headers(headers)
+  if (body !== '' && !all.has('Content-Type')) all.set('Content-Type', 'text/plain')
+  return new Response(body === '' ? null : body, { status, headers: all })
 }
+
+/** @param {number} status @param {string} type @param {string} body */
+export const respondAs = (status, type, body) => new Response(body, { status, headers: { 'Content-Type': type } })
+
+/** @param {'error' | 'warn' | 'info' | 'debug'} level @param {string} line */
+export const log = (level, line) => {
+  console[level](line)
+}
+
+/** @param {any} env @param {string} name */
+export const dataset = (env, name) => (typeof env[name]?.writeDataPoint === 'function' ? env[name] : undefined)
+
+/**
+ * @param {any} dataset
+ * @param {string} index
+ * @param {string} event
+ * @param {string} generation
+ * @param {string} transport
+ * @param {string} reason
+ * @param {number} events
+ */
+export const writePoint = (dataset, index, event, generation, transport, reason, events) => {
+  // An index has at most 96 bytes.
+  dataset.writeDataPoint({
+    indexes: [index.slice(0, 32)],
+    blobs: [event, generation, transport, reason, index],
+    doubles: [events],
+  })
+}
+
+/** @param {any} state */
+export const idOf = (state) => String(state.id)
 
 /** @param {any} env @param {string} name */
 export const objectBinding = (env, name) => (typeof env[name]?.idFromName === 'function' ? env[name] : undefined)

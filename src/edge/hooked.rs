@@ -147,8 +147,8 @@ impl<H: Hooks> Hooked<'_, H> {
 
     fn refuse(&self, requester: &Requester, error: &HookError) {
         self.log(error);
-        self.inner.turn(|backend, _, out| {
-            backend.refuse_by_hook(self.from, requester, &error.to_string(), out);
+        self.inner.turn(|backend, now_ms, out| {
+            backend.refuse_by_hook(self.from, requester, &error.to_string(), now_ms, out);
         });
     }
 

@@ -5,6 +5,8 @@ use js_sys::{Array, JsString, Promise};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
+use crate::event::BackendId;
+
 #[wasm_bindgen]
 extern "C" {
     /// The platform's URL parser: a Rust one would bring the tables of international domain names.
@@ -168,9 +170,39 @@ extern "C" {
     #[wasm_bindgen(js_name = fetchText)]
     pub(super) fn fetch_text(url: &str, max: usize) -> Promise;
 
-    /// A plain-text answer; no body where `body` is empty.
+    /// An answer; plain text where `headers` do not say otherwise, no body where `body` is empty.
     #[wasm_bindgen(catch)]
     pub(super) fn respond(status: u16, body: &str, headers: &Array) -> Result<JsValue, JsValue>;
+
+    /// An answer of this type.
+    #[wasm_bindgen(catch, js_name = respondAs)]
+    pub(super) fn respond_as(status: u16, kind: &str, body: &str) -> Result<JsValue, JsValue>;
+
+    /// An answer of lines, made as other streams are.
+    #[wasm_bindgen(catch, js_name = streamLines)]
+    pub(super) fn stream_lines(step: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// Writes a line to the log at a level, which is one of the console's methods.
+    pub(super) fn log(level: &str, line: &str);
+
+    /// A binding that takes data points.
+    pub(super) fn dataset(env: &Env, name: &str) -> Option<JsValue>;
+
+    /// Writes a data point.
+    #[wasm_bindgen(js_name = writePoint)]
+    pub(super) fn write_point(
+        dataset: &JsValue,
+        index: &str,
+        event: &str,
+        generation: &str,
+        transport: &str,
+        reason: &str,
+        events: f64,
+    );
+
+    /// An object's id as text.
+    #[wasm_bindgen(js_name = idOf)]
+    pub(super) fn id_of(state: &JsValue) -> String;
 
     /// A binding that holds Durable Objects.
     #[wasm_bindgen(js_name = objectBinding)]
@@ -207,6 +239,13 @@ pub(super) fn message_of(error: &JsValue) -> String {
     message
         .or_else(|| error.as_string())
         .unwrap_or_else(|| format!("{error:?}"))
+}
+
+/// A backend id that nobody has had.
+pub(super) fn fresh_backend_id() -> BackendId {
+    let mut random = [0; 21];
+    randomize(&mut random);
+    BackendId::from_random(random)
 }
 
 /// The query of a URL without its `?`.

@@ -1,4 +1,4 @@
-//! Verifying JSON Web Tokens with the platform's WebCrypto, and keeping the key set of `JWT_JWKS_URL`.
+//! Verifying JSON Web Tokens with the platform's `WebCrypto`, and keeping the key set of `JWT_JWKS_URL`.
 //!
 //! Owns when the key set is fetched: when there is none, when it is old, and when a token names a key
 //! that is not in it, but then at most once a minute, so that made-up names cost nothing. What a token
@@ -52,7 +52,7 @@ pub(super) async fn verify(
     let token = Token::parse(text)?;
     match &policy.source {
         KeySource::Fixed(keys) => {
-            verify_signature(&token, policy.candidates(&token, keys)?).await?
+            verify_signature(&token, policy.candidates(&token, keys)?).await?;
         }
         KeySource::Jwks { url } => {
             let mut set = key_set(url, JWKS_AGE_MAX_MS).await?;

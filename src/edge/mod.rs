@@ -5,6 +5,7 @@
 //! synchronous: a frame is one call into wasm, and nothing is left pending when it returns.
 //! [`export!`](crate::export) makes the classes and functions that the runtime loads.
 
+mod admin;
 mod committed;
 mod fetch;
 mod hooked;

@@ -18,15 +18,19 @@ use worker::worker_sys::web_sys::Request;
 use super::log::Log;
 use super::run::now_or_later;
 use super::sql::{JsText, ObjectSql};
-use super::{committed, config, hooked, js, once};
-use crate::auth::Grant;
-use crate::backend::{CallId, Called, Caller, ConnectionId, Content, Frame, Output, SyncBackend};
+use super::{admin, committed, config, hooked, js, once};
+use crate::administration;
+use crate::auth::{AdminSecret, Grant};
+use crate::backend::{
+    CallId, Called, Caller, ConnectionId, Content, Duration, Frame, Output, Reason, Rules,
+    SyncBackend,
+};
 use crate::config::LogLevel;
 use crate::event::{BackendId, StoreId};
 use crate::hooks::Hooks;
 use crate::limits::Limits;
 use crate::route::{Door, GRANT_HEADER, SyncQuery, door_of};
-use crate::store::sql::Text as _;
+use crate::store::sql::{StoreError, Text as _};
 use crate::store::{EventStore, Found};
 use crate::wire::{Family, Generation};
 
@@ -56,6 +60,7 @@ pub(super) struct Opened {
     outputs: Vec<Output<JsText>>,
     limits: Limits,
     pub(super) log: Log,
+    pub(super) woken_at_ms: u64,
 }
 
 /// Where frames for a connection go.
@@ -91,6 +96,12 @@ impl<H: Hooks> Object<H> {
     /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         let url = js::Url::parse(&request.url())?;
+        if url.pathname().starts_with(administration::PREFIX)
+            && let Ok(config) = config(&self.0.env)
+            && let Some(secret) = &config.admin
+        {
+            return self.administer(request, &url, secret);
+        }
         let Ok(query) = SyncQuery::parse(&js::query_of(&url)) else {
             return text(400, "Invalid path");
         };
@@ -110,6 +121,27 @@ impl<H: Hooks> Object<H> {
         }
     }
 
+    fn administer(
+        &self,
+        request: Request,
+        url: &js::Url,
+        secret: &AdminSecret,
+    ) -> Result<JsValue, JsValue> {
+        let authorization = request.headers().get("Authorization")?;
+        let asked = administration::Request {
+            method: &request.method(),
+            path: &url.pathname(),
+            query: &js::query_of(url),
+            authorization: authorization.as_deref(),
+        };
+        match administration::read(&asked, secret) {
+            Ok((store_id, ask)) => {
+                now_or_later(admin::answer(self.0.clone(), request, store_id, ask))
+            }
+            Err(refusal) => js::respond_as(refusal.status, "application/json", &refusal.body),
+        }
+    }
+
     /// A call of another Durable Object: `payload` is a request, the result its answer.
     ///
     /// # Errors
@@ -125,19 +157,19 @@ impl<H: Hooks> Object<H> {
     /// None; a promise when a hook waits.
     pub fn web_socket_message(
         &self,
-        socket: JsValue,
+        socket: &JsValue,
         message: &JsValue,
     ) -> Result<JsValue, JsValue> {
-        let from = self.0.with(None, |_| connection_of(&socket));
+        let from = self.0.with(None, |_| connection_of(socket));
         let from = match from {
             Some(Some(from)) => from,
             Some(None) => {
-                js::close(&socket, 1012, "connect again");
+                js::close(socket, 1012, "connect again");
                 return Ok(JsValue::UNDEFINED);
             }
             None => {
                 let reason = "the store could not be opened: connect again";
-                js::close(&socket, 1011, reason);
+                js::close(socket, 1011, reason);
                 return Ok(JsValue::UNDEFINED);
             }
         };
@@ -184,8 +216,7 @@ impl<H: Hooks> Object<H> {
     /// tell a hook of.
     pub fn alarm(&self) {
         self.0.alarm_at_ms.set(None);
-        self.0
-            .turn(|backend, now_ms, out| backend.on_alarm(now_ms, out));
+        self.0.turn(SyncBackend::on_alarm);
         committed::deliver(&self.0);
     }
 }
@@ -234,6 +265,23 @@ impl<H: Hooks> Inner<H> {
         Some(result)
     }
 
+    /// Whether this object has a log of `store_id`; none is made.
+    pub(super) fn exists(self: &Rc<Self>, store_id: &StoreId) -> Result<bool, StoreError> {
+        let sql = ObjectSql::new(self.storage.clone(), self.sql.clone());
+        EventStore::exists(&sql, store_id)
+    }
+
+    /// Empties the store and begins the lifetime `fresh`.
+    pub(super) fn reset(self: &Rc<Self>, fresh: BackendId) -> Result<(), String> {
+        let result = self.turn(|backend, _, out| backend.reset(fresh, out));
+        self.delivery.set(committed::Delivery::Unknown);
+        match result {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("the store could not be opened".to_owned()),
+        }
+    }
+
     /// Runs one turn of the backend and applies its outputs.
     pub(super) fn turn<R>(
         self: &Rc<Self>,
@@ -248,6 +296,7 @@ impl<H: Hooks> Inner<H> {
         })
     }
 
+    #[inline(never)]
     fn open(&self, store_id: Option<&StoreId>) -> Option<Opened> {
         let sockets = js::open_sockets(&self.state)
             .map(|sockets| sockets.to_vec())
@@ -271,14 +320,20 @@ impl<H: Hooks> Inner<H> {
         let limits = config
             .as_ref()
             .map_or_else(|_| Limits::default(), |config| config.limits);
-        let log = Log::new(level, store_id.as_str());
+        let log = Log::new(level, store_id.as_str(), &self.env);
         if let Err(error) = &config {
             log.write(LogLevel::Error, "configuration", &error.to_string());
         }
-        let mut random = [0; 21];
-        js::randomize(&mut random);
+        let rules = config.map_or_else(
+            |_| Rules::default(),
+            |config| Rules {
+                event_names: config.event_names.clone(),
+                admin: config.admin.clone(),
+                object_id: js::id_of(&self.state),
+            },
+        );
         let sql = ObjectSql::new(self.storage.clone(), self.sql.clone());
-        let (store, found) = match EventStore::open(sql, store_id, BackendId::from_random(random)) {
+        let (store, found) = match EventStore::open(sql, store_id, js::fresh_backend_id()) {
             Ok(opened) => opened,
             Err(error) => {
                 log.write(LogLevel::Error, "open-failed", &error.to_string());
@@ -287,7 +342,8 @@ impl<H: Hooks> Inner<H> {
         };
         report_found(&log, found, store.head().get(), sockets.len());
         let mut opened = Opened {
-            backend: SyncBackend::new(store, limits),
+            backend: SyncBackend::new(store, limits).with_rules(rules),
+            woken_at_ms: js::now_ms(),
             lines: Vec::new(),
             auto_response: None,
             outputs: Vec::new(),
@@ -316,9 +372,10 @@ impl<H: Hooks> Inner<H> {
                 return text(400, "this object belongs to another store");
             }
             if opened.backend.sockets().count() >= opened.limits.connections_max {
-                opened
-                    .log
-                    .write(LogLevel::Warn, "refused", "MAX_CONNECTIONS is reached");
+                let message = "MAX_CONNECTIONS is reached";
+                let stats = opened.backend.stats();
+                stats.refuse(Reason::Connections, message, js::now_ms());
+                opened.log.write(LogLevel::Warn, "refused", message);
                 return text(
                     503,
                     "This store has as many connections as it accepts (MAX_CONNECTIONS)",
@@ -363,7 +420,7 @@ impl<H: Hooks> Inner<H> {
                 let (binding, id) = (&caller.binding, &caller.object_id);
                 js::call_back(&self.env, binding, id, &message, store_id.as_str())
             });
-        let inner = self.clone();
+        let (inner, started_ms) = (self.clone(), js::now_ms());
         // Not before this turn is over: what comes of it is a turn of its own.
         spawn_local(async move {
             let outcome = match promise {
@@ -374,7 +431,11 @@ impl<H: Hooks> Inner<H> {
                     Err(error) => Called::Failed(js::message_of(&error)),
                 },
             };
-            inner.turn(|backend, now_ms, out| backend.on_called(call, outcome, now_ms, out));
+            inner.turn(|backend, now_ms, out| {
+                let ms = now_ms.saturating_sub(started_ms);
+                backend.stats().observe(Duration::Call, ms);
+                backend.on_called(call, outcome, now_ms, out);
+            });
         });
     }
 }
@@ -473,6 +534,7 @@ impl Opened {
         inner: &Rc<Inner<H>>,
         outputs: &mut Vec<Output<JsText>>,
     ) {
+        let mut is_to_reset = false;
         for output in outputs.drain(..) {
             match output {
                 Output::Send { to, content, frame } => match self.line(to) {
@@ -500,9 +562,29 @@ impl Opened {
                     caller,
                     frame,
                 } => inner.call(call, &caller, &frame, self.backend.store().store_id()),
+                Output::Reset { from, done } => {
+                    if let Some(Line::Socket(socket)) = self.line(from) {
+                        js::send(socket, done.as_js());
+                    }
+                    is_to_reset = true;
+                }
                 Output::Report(report) => self.log.report(&report),
             }
         }
+        if is_to_reset {
+            self.reset(inner);
+        }
+    }
+
+    /// Empties the store at the wish of a 0.3 client, which has been answered.
+    fn reset<H: Hooks>(&mut self, inner: &Rc<Inner<H>>) {
+        let mut outputs = Vec::new();
+        if let Err(error) = self.backend.reset(js::fresh_backend_id(), &mut outputs) {
+            self.log
+                .write(LogLevel::Error, "storage-failed", &error.to_string());
+        }
+        inner.delivery.set(committed::Delivery::Unknown);
+        self.apply(inner, &mut outputs);
     }
 
     fn remember(&mut self, connection: ConnectionId) {

@@ -14,7 +14,7 @@ use super::object::Inner;
 use super::sql::JsText;
 use super::{config, hooked, js};
 use crate::auth::Grant;
-use crate::backend::{ConnectionId, Content, Frame};
+use crate::backend::{ConnectionId, Content, Duration, Frame};
 use crate::event::StoreId;
 use crate::hooks::Hooks;
 use crate::limits::FRAME_BYTES_CEILING;
@@ -128,6 +128,7 @@ async fn ask<H: Hooks>(
     asked: Asked,
     request: Frame<'_>,
 ) -> Option<Answering<H>> {
+    let started_ms = js::now_ms();
     let Asked {
         transport,
         store_id,
@@ -144,6 +145,10 @@ async fn ask<H: Hooks>(
         connection,
     };
     hooked::serve(&inner, connection, request).await;
+    inner.turn(|backend, now_ms, _| {
+        let ms = now_ms.saturating_sub(started_ms);
+        backend.stats().observe(Duration::Request, ms);
+    });
     Some(answering)
 }
 

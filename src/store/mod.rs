@@ -143,6 +143,73 @@ impl<S: Sql> EventStore<S> {
         self.sql.size_bytes()
     }
 
+    /// How many events the log holds.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn count(&self) -> Result<u64, StoreError> {
+        let mut first = None;
+        let lowest = self.sql.prepare(&schema::first_number(&self.store_id));
+        self.sql.query(&lowest, &[], &mut |row| {
+            if let [Value::Int(number)] = row {
+                first = Some(SeqNum::clamped(*number - 1));
+            }
+        })?;
+        // Numbers are contiguous.
+        Ok(first.map_or(0, |before| self.last_stored.since(before)))
+    }
+
+    /// The number of the last event and when it was pushed, ISO 8601.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn last_push(&self) -> Result<Option<(SeqNum, String)>, StoreError> {
+        let mut last = None;
+        let newest = self.sql.prepare(&schema::last_push(&self.store_id));
+        self.sql.query(&newest, &[], &mut |row| {
+            if let [Value::Int(number), Value::Text(at)] = row {
+                last = Some((SeqNum::clamped(*number), at.read()));
+            }
+        })?;
+        Ok(last)
+    }
+
+    /// Up to `count` events after `after`, each a JSON object on a line of its own.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn lines(&self, after: SeqNum, count: u32) -> Result<Page<S::Text>, StoreError> {
+        let lines = self.sql.prepare(&schema::lines(&self.store_id));
+        let mut count = i64::from(count);
+        loop {
+            match self.read_items(&lines, after, count) {
+                // Too large for a string of the platform.
+                Err(_) if count > 1 => count = count / 8 + 1,
+                page => return page,
+            }
+        }
+    }
+
+    /// Empties the log and begins another lifetime of it. What is kept beside it goes as well.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn reset(&mut self, fresh: BackendId) -> Result<(), StoreError> {
+        schema::reset(&self.sql, &self.store_id, &fresh)?;
+        self.backend_id = fresh;
+        (self.head, self.last_stored) = (SeqNum::ROOT, SeqNum::ROOT);
+        self.state.clear();
+        Ok(())
+    }
+
+    /// Whether an object has a log of this store, without making one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn exists(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
+        schema::exists(sql, store_id)
+    }
+
     /// Keeps a value beside the log.
     ///
     /// # Errors
@@ -304,23 +371,29 @@ impl<S: Sql> EventStore<S> {
         after: SeqNum,
         events: u32,
     ) -> Result<Page<S::Text>, StoreError> {
+        let statement = self.statements.page(&self.sql, family);
+        self.read_items(statement, after, i64::from(events))
+    }
+
+    fn read_items(
+        &self,
+        statement: &S::Statement,
+        after: SeqNum,
+        events: i64,
+    ) -> Result<Page<S::Text>, StoreError> {
         let mut page = Page {
             items: None,
             bytes: 0,
             last: after,
         };
-        let params = [Param::Int(after.to_i64()), Param::Int(i64::from(events))];
-        self.sql.query(
-            self.statements.page(&self.sql, family),
-            &params,
-            &mut |row| {
-                if let [Value::Text(items), Value::Int(last), Value::Int(bytes)] = row {
-                    page.items = Some(items.clone());
-                    page.last = SeqNum::clamped(*last);
-                    page.bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
-                }
-            },
-        )?;
+        let params = [Param::Int(after.to_i64()), Param::Int(events)];
+        self.sql.query(statement, &params, &mut |row| {
+            if let [Value::Text(items), Value::Int(last), Value::Int(bytes)] = row {
+                page.items = Some(items.clone());
+                page.last = SeqNum::clamped(*last);
+                page.bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
+            }
+        })?;
         Ok(page)
     }
 

@@ -239,6 +239,64 @@ pub fn create_missing<S: Sql>(
     })
 }
 
+/// Selects the lowest number of a log.
+pub(crate) fn first_number(store_id: &StoreId) -> String {
+    format!("SELECT min(seqNum) FROM \"{}\"", log_table(store_id))
+}
+
+/// Selects the number and time of the last event.
+pub(crate) fn last_push(store_id: &StoreId) -> String {
+    let table = log_table(store_id);
+    format!("SELECT seqNum, createdAt FROM \"{table}\" ORDER BY seqNum DESC LIMIT 1")
+}
+
+/// Selects the `?2` events after `?1` as lines of JSON, with their last number and their bytes.
+pub(crate) fn lines(store_id: &StoreId) -> String {
+    let table = log_table(store_id);
+    format!(
+        "SELECT group_concat(line, ''), max(seqNum), sum(octet_length(line)) FROM (SELECT seqNum, \
+         concat('{{\"seqNum\":', seqNum, ',\"parentSeqNum\":', parentSeqNum, ',\"name\":', json_quote(name), \
+         ',\"args\":', ifnull(args, 'null'), ',\"clientId\":', json_quote(clientId), ',\"sessionId\":', \
+         json_quote(sessionId), ',\"createdAt\":', json_quote(createdAt), '}}', char(10)) AS line \
+         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)"
+    )
+}
+
+/// Whether there is a log of this store.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn exists<S: Sql>(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
+    let tables =
+        sql.prepare("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1");
+    let mut exists = false;
+    sql.query(&tables, &[Param::Text(&log_table(store_id))], &mut |row| {
+        exists = matches!(row, [Value::Int(1..)]);
+    })?;
+    Ok(exists)
+}
+
+/// Empties the log, its context and what is kept beside it, and begins the lifetime `fresh`.
+///
+/// # Errors
+/// When SQLite fails; then nothing is changed.
+pub(crate) fn reset<S: Sql>(
+    sql: &S,
+    store_id: &StoreId,
+    fresh: &BackendId,
+) -> Result<(), StoreError> {
+    let empty = sql.prepare(&format!("DELETE FROM \"{}\"", log_table(store_id)));
+    let forget = sql.prepare("DROP TABLE IF EXISTS livestore_sync_state");
+    let insert = sql.prepare(INSERT_CONTEXT);
+    let row = [
+        Param::Text(store_id.as_str()),
+        Param::Int(0),
+        Param::Text(fresh.as_str()),
+    ];
+    let step = |statement, params| Step { statement, params };
+    sql.transact(&[step(&empty, &[]), step(&forget, &[]), step(&insert, &row)])
+}
+
 /// Everything that is kept beside the log.
 ///
 /// # Errors

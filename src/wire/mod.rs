@@ -35,6 +35,16 @@ pub enum Generation {
 }
 
 impl Generation {
+    /// Its name in log lines and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V03 => "v03",
+            Self::V04 => "v04",
+            Self::V05 => "v05",
+        }
+    }
+
     /// The family whose sockets this generation speaks on.
     #[must_use]
     pub fn family(self) -> Family {
@@ -222,11 +232,24 @@ pub enum Inbound<'a> {
     Admin {
         /// Who asks.
         requester: Requester,
+        /// What for.
+        ask: AdminAsk,
+        /// The secret that is to open it.
+        secret: Cow<'a, str>,
     },
     /// Understood, and calls for nothing.
     Nothing,
     /// Not understood.
     Malformed(Malformed),
+}
+
+/// What an administrative message of 0.3 asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAsk {
+    /// The object's id.
+    Info,
+    /// To empty the store.
+    Reset,
 }
 
 /// A message that could not be understood, and what to say about it.
@@ -249,6 +272,18 @@ pub enum Malformed {
         /// What is wrong, and where.
         message: String,
     },
+}
+
+impl Malformed {
+    /// What is wrong.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Syntax { message }
+            | Self::Message { message }
+            | Self::Request { message, .. } => message,
+        }
+    }
 }
 
 /// Reads one text into its messages: usually one, several where it holds an array.
@@ -449,6 +484,12 @@ pub fn push_ack(requester: &Requester) -> String {
         Generation::V03 => v03::push_ack(&requester.id),
         Generation::V04 | Generation::V05 => rpc::exit_success(&requester.id, "{}"),
     }
+}
+
+/// The answer to an administrative message of 0.3 that was done, by the object of this id.
+#[must_use]
+pub fn admin_done(requester: &Requester, ask: AdminAsk, object_id: &str) -> String {
+    v03::admin_done(&requester.id, ask, object_id)
 }
 
 /// The answer to a request that fails.

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use super::{Cursor, Failure, Generation, Inbound, ItemShape, PageInfo, RequestId, Requester};
+use super::{
+    AdminAsk, Cursor, Failure, Generation, Inbound, ItemShape, PageInfo, RequestId, Requester,
+};
 use crate::event::{Event, SeqNum};
 use crate::json::{self, JsonError, Reader, quote};
 
@@ -79,7 +81,14 @@ pub(super) fn decode(text: &str) -> Inbound<'_> {
             None => Inbound::Nothing,
         },
         "WSMessage.Ping" if json == r#""ping""# => Inbound::Ping,
-        "WSMessage.AdminInfoReq" | "WSMessage.AdminResetRoomReq" => Inbound::Admin { requester },
+        "WSMessage.AdminInfoReq" | "WSMessage.AdminResetRoomReq" => Inbound::Admin {
+            requester,
+            ask: match message.tag.as_ref() {
+                "WSMessage.AdminInfoReq" => AdminAsk::Info,
+                _ => AdminAsk::Reset,
+            },
+            secret: message.admin_secret.unwrap_or_default(),
+        },
         _ => Inbound::Nothing,
     }
 }
@@ -102,6 +111,17 @@ pub(super) fn push_ack(id: &RequestId) -> String {
         r#"{{"_tag":"WSMessage.PushAck","requestId":{}}}"#,
         id.json()
     )
+}
+
+pub(super) fn admin_done(id: &RequestId, ask: AdminAsk, object_id: &str) -> String {
+    let id = id.json();
+    match ask {
+        AdminAsk::Info => format!(
+            r#"{{"_tag":"WSMessage.AdminInfoRes","requestId":{id},"info":{{"durableObjectId":{}}}}}"#,
+            quote(object_id)
+        ),
+        AdminAsk::Reset => format!(r#"{{"_tag":"WSMessage.AdminResetRoomRes","requestId":{id}}}"#),
+    }
 }
 
 pub(super) fn failed(id: &RequestId, failure: &Failure) -> String {

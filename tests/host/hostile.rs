@@ -111,7 +111,8 @@ impl Room {
                 Output::Resume
                 | Output::Report(_)
                 | Output::WakeAt { .. }
-                | Output::Call { .. } => {}
+                | Output::Call { .. }
+                | Output::Reset { .. } => {}
             }
         }
         outcome

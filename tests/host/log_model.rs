@@ -495,7 +495,7 @@ impl World {
                     turn.closed.insert(index);
                 }
                 Output::Resume => self.is_resume_due = true,
-                Output::WakeAt { .. } | Output::Call { .. } => {
+                Output::WakeAt { .. } | Output::Call { .. } | Output::Reset { .. } => {
                     panic!("no object pulls here")
                 }
                 Output::Report(report) => {

@@ -490,7 +490,7 @@ impl Replay {
                     self.sockets.get_mut(&name).unwrap().1 = kept;
                 }
                 Output::Resume => is_resume_due = true,
-                Output::WakeAt { .. } | Output::Call { .. } => {
+                Output::WakeAt { .. } | Output::Call { .. } | Output::Reset { .. } => {
                     panic!("no object pulls here")
                 }
                 Output::Close {

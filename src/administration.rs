@@ -1,0 +1,236 @@
+//! The routes of the administration, `/admin/v1`: who may ask, for what, of which store.
+//!
+//! Owns reading such a request, in the Worker and again in the object, which answers it. Without
+//! `ADMIN_SECRET` these routes do not exist. Everything is JSON, errors too.
+
+use crate::auth::AdminSecret;
+use crate::event::{SeqNum, StoreId};
+use crate::json::{self, quote};
+
+/// What all routes begin with.
+pub const PREFIX: &str = "/admin/v1/";
+
+/// A request to the administration.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Upper-case method.
+    pub method: &'a str,
+    /// Path of the URL.
+    pub path: &'a str,
+    /// Query of the URL without `?`.
+    pub query: &'a str,
+    /// Header `Authorization`.
+    pub authorization: Option<&'a str>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `GET stores/<id>`: the store's state.
+    State,
+    /// `GET stores/<id>/events`: events as lines of JSON.
+    Events {
+        /// Those after this one.
+        after: SeqNum,
+        /// So many at most; `None` for all.
+        limit: Option<u64>,
+    },
+    /// `GET stores/<id>/metrics` or `GET metrics?storeId=<id>`: counters for Prometheus.
+    Metrics,
+    /// `POST stores/<id>/reset`: empties the store; the body has to name it.
+    Reset,
+    /// `POST stores/<id>/disconnect`: closes every socket.
+    Disconnect,
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Body as JSON.
+    pub body: String,
+}
+
+impl Refusal {
+    /// A refusal in words.
+    #[must_use]
+    #[cold]
+    #[inline(never)]
+    pub fn new(status: u16, message: &str) -> Self {
+        Self {
+            status,
+            body: format!("{{\"error\":{}}}\n", quote(message)),
+        }
+    }
+}
+
+/// Reads a request to the administration, whose secret is `secret`.
+///
+/// # Errors
+/// It does not have the secret (401), or there is nothing there (404), or not by this method (405), or
+/// a parameter does not parse (400).
+#[cold]
+#[inline(never)]
+pub fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(StoreId, Ask), Refusal> {
+    let bearer = request.authorization.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    if !bearer.is_some_and(|bearer| secret.is(bearer)) {
+        let message = "the header 'Authorization: Bearer <ADMIN_SECRET>' is missing or wrong";
+        return Err(Refusal::new(401, message));
+    }
+    let nothing = || Refusal::new(404, "no such route: see docs/operations.md");
+    let path = request.path.strip_prefix(PREFIX).ok_or_else(nothing)?;
+    let parameter = |name: &str| {
+        let mut pairs = form_urlencoded::parse(request.query.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let (store_id, action) = if path == "metrics" {
+        let store_id = parameter("storeId");
+        let store_id = store_id.ok_or_else(|| Refusal::new(400, "storeId is missing"))?;
+        (store_id.into_owned(), "metrics")
+    } else {
+        let rest = path.strip_prefix("stores/").ok_or_else(nothing)?;
+        let (id, action) = rest.split_once('/').unwrap_or((rest, ""));
+        let id = percent_encoding::percent_decode_str(id).decode_utf8();
+        let id = id.map_err(|_| Refusal::new(400, "the store id is not UTF-8"))?;
+        (id.into_owned(), action)
+    };
+    let number = |name: &str| match parameter(name) {
+        None => Ok(None),
+        Some(text) => match text.parse::<u64>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Refusal::new(
+                400,
+                &format!("{name} must be an integer from 0 up"),
+            )),
+        },
+    };
+    let (method, ask) = match action {
+        "" => ("GET", Ask::State),
+        "events" => {
+            let after = number("after")?.unwrap_or(0);
+            let after = SeqNum::clamped(i64::try_from(after).unwrap_or(i64::MAX));
+            let limit = number("limit")?;
+            ("GET", Ask::Events { after, limit })
+        }
+        "metrics" => ("GET", Ask::Metrics),
+        "reset" => ("POST", Ask::Reset),
+        "disconnect" => ("POST", Ask::Disconnect),
+        _ => return Err(nothing()),
+    };
+    if request.method != method {
+        return Err(Refusal::new(405, &format!("this route takes {method}")));
+    }
+    Ok((StoreId::new(store_id), ask))
+}
+
+/// Whether the body of a reset names the store: `{"storeId":"<id>"}`.
+///
+/// # Errors
+/// It does not (400).
+#[cold]
+#[inline(never)]
+pub fn confirm(body: &str, store_id: &StoreId) -> Result<(), Refusal> {
+    let mut named = None;
+    let read = json::read(body, |reader| {
+        reader.object(|reader, key| {
+            if key == "storeId" {
+                named = Some(reader.string()?);
+                return Ok(());
+            }
+            reader.skip()
+        })
+    });
+    match (read, named) {
+        (Ok(()), Some(named)) if named == store_id.as_str() => Ok(()),
+        _ => Err(Refusal::new(
+            400,
+            "nothing was done: the body must be {\"storeId\":\"<the id of this store>\"}",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(method: &str, url: &str, authorization: Option<&str>) -> Result<(String, Ask), u16> {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let request = Request {
+            method,
+            path,
+            query,
+            authorization,
+        };
+        match read(&request, &AdminSecret::new("secret")) {
+            Ok((store_id, ask)) => Ok((store_id.as_str().to_owned(), ask)),
+            Err(refusal) => Err(refusal.status),
+        }
+    }
+
+    #[test]
+    fn routes_name_a_store_and_what_is_asked() {
+        let events = |after, limit| Ask::Events {
+            after: SeqNum::clamped(after),
+            limit,
+        };
+        let cases = [
+            ("GET", "stores/a", Ok(("a", Ask::State))),
+            ("GET", "stores/", Ok(("", Ask::State))),
+            ("GET", "stores/a%2Fb%20c", Ok(("a/b c", Ask::State))),
+            ("GET", "stores/a/events", Ok(("a", events(0, None)))),
+            (
+                "GET",
+                "stores/a/events?after=7&limit=2",
+                Ok(("a", events(7, Some(2)))),
+            ),
+            ("GET", "stores//events", Ok(("", events(0, None)))),
+            ("GET", "stores/a/events?after=-1", Err(400)),
+            ("GET", "stores/a/events?limit=x", Err(400)),
+            ("GET", "stores/%ff", Err(400)),
+            ("GET", "stores/a/metrics", Ok(("a", Ask::Metrics))),
+            ("GET", "metrics?storeId=a%20b", Ok(("a b", Ask::Metrics))),
+            ("GET", "metrics", Err(400)),
+            ("POST", "stores/a/reset", Ok(("a", Ask::Reset))),
+            ("GET", "stores/a/reset", Err(405)),
+            ("POST", "stores/a/disconnect", Ok(("a", Ask::Disconnect))),
+            ("POST", "stores/a", Err(405)),
+            ("GET", "stores/a/else", Err(404)),
+            ("GET", "stores", Err(404)),
+            ("GET", "", Err(404)),
+        ];
+        for (method, url, expected) in cases {
+            let asked = ask(method, &format!("{PREFIX}{url}"), Some("Bearer secret"));
+            let expected = expected.map(|(id, ask)| (id.to_owned(), ask));
+            assert_eq!(asked, expected, "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn without_the_secret_nothing_is_told() {
+        for authorization in [
+            None,
+            Some("secret"),
+            Some("Basic secret"),
+            Some("Bearer "),
+            Some("Bearer wrong"),
+            Some("Bearer secretx"),
+        ] {
+            let asked = ask("GET", "/admin/v1/nowhere", authorization);
+            assert_eq!(asked, Err(401), "{authorization:?}");
+        }
+        assert!(ask("GET", "/admin/v1/stores/a", Some("bearer secret")).is_ok());
+    }
+
+    #[test]
+    fn a_reset_has_to_name_the_store() {
+        let store_id = StoreId::new("a");
+        assert_eq!(confirm(r#"{"storeId":"a","why":1}"#, &store_id), Ok(()));
+        for body in ["", "{}", r#"{"storeId":"b"}"#, r#"{"storeId":1}"#, r#""a""#] {
+            assert!(confirm(body, &store_id).is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What has been counted since the object woke. It is lost with the object's memory, as counters may be:
+//! those who read them see that they start again.
+
+use std::collections::VecDeque;
+
+use super::report::Reason;
+use crate::limits::{ERRORS_KEPT, STUCK_CLIENTS_KEPT, STUCK_REFUSALS};
+
+/// Upper bounds of a histogram's buckets, in milliseconds; one without bound follows.
+pub(super) const BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000];
+
+/// What is measured, from its beginning to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duration {
+    /// A request over HTTP or DO-RPC.
+    Request,
+    /// A frame with hooks, theirs included.
+    Frame,
+    /// A call to a client object.
+    Call,
+}
+
+impl Duration {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Request, Self::Frame, Self::Call];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Frame => "frame",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// How long something took, each time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Histogram {
+    /// How many fell into each of [`BUCKETS_MS`], those below included.
+    pub buckets: [u64; BUCKETS_MS.len()],
+    /// How many in all.
+    pub count: u64,
+    /// Milliseconds in all.
+    pub sum_ms: u64,
+}
+
+impl Histogram {
+    fn observe(&mut self, ms: u64) {
+        for (bucket, bound) in self.buckets.iter_mut().zip(BUCKETS_MS) {
+            *bucket += u64::from(ms <= bound);
+        }
+        self.count += 1;
+        self.sum_ms += ms;
+    }
+}
+
+/// An error that a client or the log was told.
+#[derive(Clone, Debug)]
+pub struct PastError {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// As it is counted.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+/// A client that pushes without knowing the head.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// As it calls itself in its events.
+    pub client_id: String,
+    /// Refusals in a row.
+    pub refusals: u32,
+}
+
+/// The counters of one object.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Pushes that were stored.
+    pub pushes: u64,
+    /// Pushes that repeated what was stored.
+    pub pushes_repeated: u64,
+    /// Events that were stored.
+    pub events: u64,
+    /// Pulls that were answered.
+    pub pulls: u64,
+    /// Pages that were sent for pulls.
+    pub pages: u64,
+    /// Frames and calls in which a push was published.
+    pub deliveries: u64,
+    /// Calls that client objects did not take.
+    pub calls_failed: u64,
+    /// Sockets that were accepted.
+    pub connections: u64,
+    refusals: [u64; Reason::ALL.len()],
+    durations: [Histogram; Duration::ALL.len()],
+    errors: VecDeque<PastError>,
+    refused: Vec<Refused>,
+}
+
+impl Stats {
+    /// Refusals for `reason`.
+    #[must_use]
+    pub fn refusals(&self, reason: Reason) -> u64 {
+        self.refusals.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// How long `what` took, each time.
+    #[must_use]
+    pub fn duration(&self, what: Duration) -> Histogram {
+        self.durations
+            .get(what as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The last errors, the newest last.
+    pub fn errors(&self) -> impl Iterator<Item = &PastError> {
+        self.errors.iter()
+    }
+
+    /// Clients that have been refused too often in a row.
+    pub fn stuck_clients(&self) -> impl Iterator<Item = &Refused> {
+        self.refused
+            .iter()
+            .filter(|refused| refused.refusals >= STUCK_REFUSALS)
+    }
+
+    /// Counts a refusal. Lost races are routine, and no error to keep.
+    #[inline(never)]
+    pub fn refuse(&mut self, reason: Reason, message: &str, now_ms: u64) {
+        if let Some(count) = self.refusals.get_mut(reason as usize) {
+            *count += 1;
+        }
+        if reason == Reason::ServerAhead {
+            return;
+        }
+        if self.errors.len() == ERRORS_KEPT {
+            self.errors.pop_front();
+        }
+        let message = message.chars().take(300).collect();
+        self.errors.push_back(PastError {
+            at_ms: now_ms,
+            reason,
+            message,
+        });
+    }
+
+    /// Takes note of how long `what` took.
+    pub fn observe(&mut self, what: Duration, ms: u64) {
+        if let Some(histogram) = self.durations.get_mut(what as usize) {
+            histogram.observe(ms);
+        }
+    }
+
+    /// Takes note that `client_id` lost a race; how many in a row, if that makes it stuck just now.
+    pub(super) fn lost_race(&mut self, client_id: &str) -> Option<u32> {
+        let known = self
+            .refused
+            .iter_mut()
+            .find(|one| one.client_id == client_id);
+        let refusals = if let Some(known) = known {
+            known.refusals = known.refusals.saturating_add(1);
+            known.refusals
+        } else {
+            if self.refused.len() == STUCK_CLIENTS_KEPT {
+                self.refused.remove(0);
+            }
+            let client_id = client_id.to_owned();
+            self.refused.push(Refused {
+                client_id,
+                refusals: 1,
+            });
+            1
+        };
+        (refusals == STUCK_REFUSALS).then_some(refusals)
+    }
+
+    /// Takes note that `client_id` got something stored.
+    pub(super) fn won_race(&mut self, client_id: &str) {
+        if !self.refused.is_empty() {
+            self.refused.retain(|one| one.client_id != client_id);
+        }
+    }
+}
