@@ -3,7 +3,7 @@
 //! Owns reading such a request, in the Worker and again in the object, which answers it. Without
 //! `ADMIN_SECRET` these routes do not exist. Everything is JSON, errors too.
 
-use crate::auth::AdminSecret;
+use crate::auth::{AdminSecret, bearer};
 use crate::event::{SeqNum, StoreId};
 use crate::json::{self, quote};
 
@@ -73,11 +73,11 @@ impl Refusal {
 #[cold]
 #[inline(never)]
 pub fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(StoreId, Ask), Refusal> {
-    let bearer = request.authorization.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    if !bearer.is_some_and(|bearer| secret.is(bearer)) {
+    if !request
+        .authorization
+        .and_then(bearer)
+        .is_some_and(|bearer| secret.is(bearer))
+    {
         let message = "the header 'Authorization: Bearer <ADMIN_SECRET>' is missing or wrong";
         return Err(Refusal::new(401, message));
     }

@@ -54,14 +54,17 @@ pub enum Decision {
 /// The cookie that may hold the token.
 pub const COOKIE: &str = "authToken";
 
+/// The token in a header `Authorization: Bearer <token>`.
+#[must_use]
+pub fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 impl<'a> Facts<'a> {
     /// The token: of the payload, else of the header, else of the cookie. The first that is there
     /// counts, right or wrong.
     fn token(&self) -> Option<Cow<'a, str>> {
-        let bearer = |value: &'a str| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        };
         let cookie = |cookies: &'a str| {
             let mut pairs = cookies.split(';').filter_map(|pair| pair.split_once('='));
             let (_, value) = pairs.find(|(name, _)| name.trim() == COOKIE)?;

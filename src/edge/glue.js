@@ -111,23 +111,18 @@ export const sqlOf = (storage) => storage.sql
 
 /** @param {Request} request @param {number} max */
 export const readBody = async (request, max) => {
-  if (request.body === null) return new Uint8Array()
-  if (Number(request.headers.get('Content-Length') ?? 0) > max) return undefined
+  const { body } = request
+  if (body === null) return new Uint8Array()
+  const length = request.headers.get('Content-Length')
+  if (length !== null) return Number(length) > max ? undefined : new Uint8Array(await request.arrayBuffer())
   const pieces = []
   let size = 0
-  for await (const piece of /** @type {AsyncIterable<Uint8Array>} */ (/** @type {unknown} */ (request.body))) {
+  for await (const piece of /** @type {AsyncIterable<Uint8Array>} */ (/** @type {unknown} */ (body))) {
     size += piece.length
     if (size > max) return undefined
     pieces.push(piece)
   }
-  if (pieces.length === 1) return pieces[0]
-  const bytes = new Uint8Array(size)
-  let at = 0
-  for (const piece of pieces) {
-    bytes.set(piece, at)
-    at += piece.length
-  }
-  return bytes
+  return new Uint8Array(await new Blob(pieces).arrayBuffer())
 }
 
 /** @param {Array<[string, string]>} headers */

@@ -1,0 +1,160 @@
+//! How a client is told that something will not be done, and what is counted and reported of it.
+
+use super::connection::Connection;
+use super::report::{About, Reason, Report};
+use super::{ConnectionId, EXPIRED, Output, SyncBackend};
+use crate::eventlog::Refusal;
+use crate::store::sql::{Sql, StoreError};
+use crate::wire::{self, Failure, Malformed, Requester, Transport};
+
+impl<S: Sql> SyncBackend<S> {
+    /// Refuses a request that a hook does not let through.
+    pub fn refuse_by_hook(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        message: &str,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        if let Some(connection) = self.connection_mut(from) {
+            connection.remove(&requester.id);
+        }
+        let message = message.to_owned();
+        let failure = Failure::Unknown { message };
+        self.fail(from, requester, Reason::Hook, failure, now_ms, out);
+    }
+
+    pub(super) fn close_expired(
+        &mut self,
+        connection: ConnectionId,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.stats
+            .refuse(Reason::Expired, "the token has expired", now_ms);
+        self.disconnect(connection);
+        out.push(Output::Report(Report::Expired));
+        out.push(Output::Close {
+            connection,
+            code: EXPIRED,
+            reason: "the token has expired: connect again with a new one",
+        });
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        refusal: Refusal,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let (reason, failure) = match refusal {
+            Refusal::BackendIdMismatch { received } => (
+                Reason::BackendIdMismatch,
+                Failure::BackendIdMismatch {
+                    expected: self.store.backend_id().clone(),
+                    received,
+                },
+            ),
+            Refusal::ServerAhead {
+                minimum_expected,
+                provided,
+            } => (
+                Reason::ServerAhead,
+                Failure::ServerAhead {
+                    minimum_expected,
+                    provided,
+                },
+            ),
+            Refusal::Store(error) => {
+                out.push(Output::Report(Report::StoreFailed {
+                    during: "a push",
+                    message: error.message,
+                }));
+                let message = "the backend could not store the events; nothing was stored";
+                let message = message.to_owned();
+                (Reason::Storage, Failure::Unknown { message })
+            }
+        };
+        self.fail(from, requester, reason, failure, now_ms, out);
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        to: ConnectionId,
+        requester: &Requester,
+        reason: Reason,
+        failure: Failure,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.send(to, &wire::failed(requester, &failure), out);
+        let about = self.about(to, requester);
+        let report = match failure {
+            Failure::ServerAhead {
+                minimum_expected,
+                provided,
+            } => Report::LostRace {
+                about,
+                head: minimum_expected,
+                provided,
+            },
+            Failure::BackendIdMismatch { .. } => Report::Refused {
+                about,
+                reason,
+                message: "another backend id".to_owned(),
+            },
+            Failure::Unknown { message } => Report::Refused {
+                about,
+                reason,
+                message,
+            },
+        };
+        self.stats.refuse(reason, &report.to_string(), now_ms);
+        out.push(Output::Report(report));
+    }
+
+    pub(super) fn refuse_message(
+        &mut self,
+        to: ConnectionId,
+        malformed: &Malformed,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let family = self.connection(to).map(Connection::family);
+        let answer = family.and_then(|family| wire::malformed(family, malformed));
+        if let Some(answer) = answer {
+            self.send(to, &answer, out);
+        }
+        self.stats
+            .refuse(Reason::Malformed, malformed.message(), now_ms);
+    }
+
+    /// Ends a connection whose pull cannot go on: its client recovers by connecting again, while an
+    /// error would end its pull for good.
+    pub(super) fn close_after_failure(
+        &mut self,
+        connection: ConnectionId,
+        during: &'static str,
+        error: &StoreError,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.disconnect(connection);
+        out.push(Output::Report(Report::StoreFailed {
+            during,
+            message: error.message.clone(),
+        }));
+        out.push(Output::Close {
+            connection,
+            code: 1011,
+            reason: "storage failed: connect and pull again",
+        });
+    }
+
+    pub(super) fn about(&self, from: ConnectionId, requester: &Requester) -> About {
+        let transport = self.connection(from).map(Connection::transport);
+        About::new(requester, transport.unwrap_or(Transport::WebSocket))
+    }
+}
