@@ -5,16 +5,11 @@
  * unread for a check afterwards. Every failure of the connection fails what waits on it.
  */
 import { WebSocket } from 'ws'
+import { targetOf } from '../tests/harness/raw-client.ts'
 import { authToken } from '../tests/harness/server.ts'
 import type { Event } from './events.ts'
-
-/** Trace fields in the shape of those that real clients send without a tracer. */
-const trace = {
-  traceId: 'livestore-noop-trace-id0123456789abcdefghijklmno',
-  spanId: 'livestore-noop-span-id0123456789abcdefghijklmno',
-  sampled: false,
-  headers: [],
-}
+import { pullFrame, pushFrame } from './frames.ts'
+import type { Sender } from './frames.ts'
 
 const chunkStart = '{"_tag":"Chunk","requestId":"'
 const handshakeMs = 30_000
@@ -30,52 +25,38 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-/** The text of a Push request. */
-export const pushFrame = (id: number, storeId: string, batch: readonly Event[], backendId: string): string =>
-  JSON.stringify({
-    _tag: 'Request',
-    id: String(id),
-    tag: 'SyncWsRpc.Push',
-    payload: { storeId, payload: { authToken }, batch, backendId: { _tag: 'Some', value: backendId } },
-    ...trace,
-  })
-
-/** The text of a Pull request for the whole log. */
-const pullFrame = (id: number, storeId: string, live: boolean): string =>
-  JSON.stringify({
-    _tag: 'Request',
-    id: String(id),
-    tag: 'SyncWsRpc.Pull',
-    payload: { storeId, payload: { authToken }, live, cursor: { _tag: 'None' } },
-    ...trace,
-  })
-
 export class Connection {
   readonly storeId: string
   /** Called for each Chunk after its Ack was sent. */
   onChunk: (chunk: string) => void = () => {}
   private readonly socket: WebSocket
+  private readonly sender: Sender
   private readonly waiting = new Map<string, Waiting>()
   private failure: Error | undefined
 
-  private constructor(socket: WebSocket, storeId: string) {
+  private constructor(socket: WebSocket, storeId: string, token: string) {
     this.socket = socket
     this.storeId = storeId
+    this.sender = { rpc: 'SyncWsRpc', storeId, token }
     socket.on('message', (data: Buffer) => this.receive(data.toString()))
     socket.on('error', (error) => this.fail(error))
     socket.on('close', (code) => this.fail(new Error(`the server closed the connection with ${code}`)))
   }
 
   /** Opens a connection to `storeId` and resolves once the server has accepted it. */
-  static async open(wsUrl: string, storeId: string): Promise<Connection> {
-    const payload = encodeURIComponent(JSON.stringify({ authToken }))
-    const query = new URLSearchParams({ storeId, payload, transport: 'ws' })
-    const socket = new WebSocket(`${wsUrl}/?${query}`, { perMessageDeflate: false, handshakeTimeout: handshakeMs })
+  static async open(wsUrl: string, storeId: string, token = authToken): Promise<Connection> {
+    const target = targetOf({ storeId, payload: { authToken: token } })
+    const socket = new WebSocket(wsUrl + target, { perMessageDeflate: false, handshakeTimeout: handshakeMs })
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve)
       socket.once('error', reject)
     })
-    return new Connection(socket, storeId)
+    return new Connection(socket, storeId, token)
+  }
+
+  /** The text of a Push request of this client. */
+  pushFrame(id: number, batch: readonly Event[], backendId: string): string {
+    return pushFrame(id, this.sender, batch, backendId)
   }
 
   /** Sends a frame of `pushFrame` and resolves once the server has acknowledged it. */
@@ -87,7 +68,7 @@ export class Connection {
   async pull(id: number): Promise<string[]> {
     const chunks: string[] = []
     this.onChunk = (chunk) => chunks.push(chunk)
-    await this.request(String(id), pullFrame(id, this.storeId, false))
+    await this.request(String(id), pullFrame(id, this.sender, false))
     return chunks
   }
 
@@ -97,7 +78,7 @@ export class Connection {
       if (this.failure !== undefined) return reject(this.failure)
       this.waiting.set(String(id), { resolve: () => reject(new Error('a live pull ended')), reject })
       this.onChunk = resolve
-      this.socket.send(pullFrame(id, this.storeId, true))
+      this.socket.send(pullFrame(id, this.sender, true))
     })
   }
 

@@ -63,6 +63,16 @@ interface PullResponse {
   readonly pageInfo: { readonly _tag: string; readonly remaining?: number }
 }
 
+interface Chunk {
+  readonly values: readonly PullResponse[]
+}
+
+/** A frame of the answer to a pull over http. */
+interface Frame extends Chunk {
+  readonly _tag: string
+  readonly exit: { readonly _tag: string }
+}
+
 const sameEvent = (actual: Event, expected: Event): boolean =>
   actual.name === expected.name &&
   JSON.stringify(actual.args) === JSON.stringify(expected.args) &&
@@ -72,14 +82,13 @@ const sameEvent = (actual: Event, expected: Event): boolean =>
   actual.sessionId === expected.sessionId
 
 /**
- * Throws unless the Chunk frames `chunks` hold exactly the events `from` (exclusive) to `to` (inclusive), ascending,
- * each with its metadata, and every page says truly how many are to come (`remaining` counts the pages of one pull;
- * broadcasts are pulls of one page each).
+ * Throws unless `chunks` hold exactly the events `from` (exclusive) to `to` (inclusive), ascending, each with its
+ * metadata, and every page says truly how many are to come (`remaining` counts the pages of one pull; broadcasts are
+ * pulls of one page each).
  */
-export const checkChunks = (chunks: readonly string[], from: number, to: number, kind: 'pull' | 'broadcasts'): void => {
+const checkPages = (chunks: Iterable<Chunk>, from: number, to: number, kind: 'pull' | 'broadcasts'): void => {
   let last = from
-  for (const chunk of chunks) {
-    const values = (JSON.parse(chunk) as { values: readonly PullResponse[] }).values
+  for (const { values } of chunks) {
     for (const { batch, pageInfo } of values) {
       for (const { eventEncoded, metadata } of batch) {
         last += 1
@@ -96,4 +105,23 @@ export const checkChunks = (chunks: readonly string[], from: number, to: number,
     }
   }
   if (last !== to) throw new Error(`expected events up to ${to}, got them up to ${last}`)
+}
+
+/** Throws unless the Chunk frames `chunks` hold exactly the events `from` (exclusive) to `to` (inclusive). */
+export const checkChunks = (chunks: readonly string[], from: number, to: number, kind: 'pull' | 'broadcasts'): void =>
+  checkPages(
+    chunks.values().map((chunk) => JSON.parse(chunk) as Chunk),
+    from,
+    to,
+    kind,
+  )
+
+/** Throws unless `answer`, that of a pull over http, holds exactly the events 1 to `to`, and then the pull's Exit. */
+export const checkAnswer = (answer: Buffer, to: number): void => {
+  const frames = JSON.parse(answer.toString()) as readonly Frame[]
+  const [exit, chunks] = [frames.at(-1), frames.slice(0, -1)]
+  if (exit?._tag !== 'Exit' || exit.exit._tag !== 'Success' || chunks.some(({ _tag }) => _tag !== 'Chunk')) {
+    throw new Error(`a pull was answered with ${frames.length} frames, the last of them ${JSON.stringify(exit)}`)
+  }
+  checkPages(chunks, 0, to, 'pull')
 }

@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startServer } from '../tests/harness/server.ts'
-import { Connection, pushFrame } from './connection.ts'
+import { Connection } from './connection.ts'
 import { batches } from './events.ts'
 import { residentMib } from './measure.ts'
 
@@ -29,7 +29,7 @@ const fill = async (): Promise<void> => {
   let id = 1
   for (let from = 0; from < events; from += 10_000) {
     for (const batch of batches(from, Math.min(events, from + 10_000), batchEvents)) {
-      await connection.push(id, pushFrame(id, 'long', batch, backendId))
+      await connection.push(id, connection.pushFrame(id, batch, backendId))
       id += 1
     }
   }

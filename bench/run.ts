@@ -1,7 +1,7 @@
 /**
  * The benchmark: ours and the two peers, one after the other in the same runtime, the same frames, one table.
  *
- *     node bench/run.ts [--only push1,pull] [--backends ours,minimal-js] [--markdown]
+ *     node bench/run.ts [--only push1,httpPull] [--backends ours,minimal-js] [--markdown]
  *
  * BENCH_ROUNDS sets how often each backend runs (3). A whole run of at least 3 rounds writes `bench/results/latest.json`.
  * Any wrong or missing answer of a backend ends the run with an error.
@@ -15,39 +15,53 @@ import { transformSync } from 'esbuild'
 import { root, startServer } from '../tests/harness/server.ts'
 import type { Backend, Server } from '../tests/harness/server.ts'
 import { median, residentMib } from './measure.ts'
-import { sections } from './sections.ts'
-import type { Load, Numbers, Section } from './sections.ts'
+import { groups, hookDist, sections } from './sections.ts'
+import type { Group, Load, Numbers, Section } from './sections.ts'
 import { metrics, table } from './table.ts'
 import type { Name, Row } from './table.ts'
 
-const fast: Load = {
-  push1: { warm: 2000, pushes: 3000 },
+/** Loads of the sections that a backend runs. */
+type Loads = { readonly [S in Section]?: Load[S] }
+
+const push1 = { warm: 2000, pushes: 3000 }
+
+const fast = {
+  push1,
   push100: { warm: 50, pushes: 600 },
   pull: { events: 20_000, warm: 3, pulls: 12 },
   fanout: { sockets: 100, warm: 30, pushes: 200 },
   stores: { stores: 100, warm: 20, pushesEach: 30 },
   first: { warm: 20, stores: 150 },
-}
+  httpPush1: push1,
+  httpPush100: { warm: 50, pushes: 600 },
+  httpPull: { events: 20_000, warm: 3, pulls: 12 },
+} satisfies Loads
 
 /** Less of the same for a backend that takes far longer for each event. */
-const slow: Load = {
+const slow = {
   push1: { warm: 200, pushes: 400 },
   push100: { warm: 15, pushes: 15 },
   pull: { events: 2000, warm: 2, pulls: 2 },
   fanout: { sockets: 100, warm: 10, pushes: 25 },
   stores: { stores: 100, warm: 2, pushesEach: 6 },
   first: { warm: 10, stores: 60 },
-}
+  httpPush1: { warm: 200, pushes: 400 },
+  httpPush100: { warm: 15, pushes: 15 },
+  httpPull: { events: 2000, warm: 2, pulls: 2 },
+} satisfies Loads
+
+/** What only ours can do. */
+const alone = { jwtPush1: push1, jwtHttpPush1: push1, hookPush1: push1 } satisfies Loads
 
 interface Contender {
   readonly backend: Backend
-  readonly load: Load
+  readonly load: Loads
   /** The folder whose `.js`, `.mjs` and `.wasm` files get deployed. */
   readonly folder: string
 }
 
 const contenders: Record<Name, Contender> = {
-  ours: { backend: 'livestore-sync-worker', load: fast, folder: 'dist' },
+  ours: { backend: 'livestore-sync-worker', load: { ...fast, ...alone }, folder: 'dist' },
   'sync-cf': { backend: 'sync-cf', load: slow, folder: '.cache/peers/sync-cf' },
   'minimal-js': { backend: 'minimal-js', load: fast, folder: 'bench/peers' },
 }
@@ -96,26 +110,39 @@ const bundleNumbers = (folder: string): Numbers => {
   return { 'bundle.gzipKb': gzip / 1000, 'bundle.minifiedGzipKb': minifiedGzip / 1000 }
 }
 
-/** All chosen sections on a fresh server. */
-const runBackend = async (name: Name, chosen: readonly Section[]): Promise<Numbers> => {
-  const { backend, load, folder } = contenders[name]
-  const server: Server = await startServer({ backend })
+const runSection = async <S extends Section>(section: S, server: Server, load: Load[S]): Promise<Numbers> =>
+  sections[section](server, load)
+
+/** Sections of one group on a fresh server, and the server's memory after them. */
+const runGroup = async (name: Name, group: readonly Section[], special: Group['server']): Promise<Numbers> => {
+  const { backend, load } = contenders[name]
+  const server: Server = await startServer({ backend, ...special })
   try {
     const numbers: Record<string, number> = {}
-    for (const section of chosen) {
-      const result = await inTime(`${name}, ${section}`, sections[section](server, load))
+    for (const section of group) {
+      const result = await inTime(`${name}, ${section}`, runSection(section, server, load[section]!))
       Object.assign(numbers, result)
       const busy = result[`${section}.generatorLoad`]!
       if (busy > generatorLoadMax) console.error(`  ${section}: the generator was busy ${Math.round(busy * 100)} %`)
     }
-    numbers['process.residentMib'] = residentMib(server.pid)
-    return { ...numbers, ...bundleNumbers(folder) }
+    return { ...numbers, 'process.residentMib': residentMib(server.pid) }
   } catch (error) {
     if (server.logs.length > 0) console.error(`last lines of ${name}:\n${server.logs.slice(-10).join('\n')}`)
     throw new Error(`${name} failed`, { cause: error })
   } finally {
     await server.stop()
   }
+}
+
+/** All chosen sections that the backend has a load for; the memory is that after the first group. */
+const runBackend = async (name: Name, chosen: readonly Section[]): Promise<Numbers> => {
+  const { load, folder } = contenders[name]
+  let numbers = bundleNumbers(folder)
+  for (const group of groups) {
+    const own = group.sections.filter((section) => chosen.includes(section) && load[section] !== undefined)
+    if (own.length > 0) numbers = { ...(await runGroup(name, own, group.server)), ...numbers }
+  }
+  return numbers
 }
 
 const versionOf = (folder: string): string =>
@@ -129,9 +156,17 @@ const { values: options } = parseArgs({
   },
 })
 const allNames = Object.keys(contenders) as Name[]
-const allSections = Object.keys(sections) as Section[]
+const allSections = groups.flatMap((group) => group.sections)
 const names = choose(allNames, options.backends, 'backend')
-const chosen = choose(allSections, options.only, 'section')
+const asked = choose(allSections, options.only, 'section')
+const lacksHook = names.includes('ours') && asked.includes('hookPush1') && !existsSync(join(root, hookDist, 'index.js'))
+if (lacksHook) {
+  console.error(
+    `hookPush1 is left out: there is no ${hookDist}/index.js. Implement \`Hooks\` with an \`on_push\` that does nothing ` +
+      `(examples/rust-hooks shows how), build that as dist/ is built, and put index.js and index_bg.wasm there.`,
+  )
+}
+const chosen = asked.filter((section) => section !== 'hookPush1' || !lacksHook)
 const rounds = Number(process.env.BENCH_ROUNDS ?? roundsOfReport)
 if (!Number.isInteger(rounds) || rounds < 1) throw new Error('BENCH_ROUNDS must be a positive integer')
 
@@ -153,10 +188,10 @@ for (let round = 0; round < rounds; round++) {
 }
 
 const medians = new Map<string, Row>()
-for (const { key, section } of metrics) {
-  if (section !== 'process' && section !== 'bundle' && !chosen.includes(section)) continue
-  const row = names.map((name) => [name, median(results[name].map((numbers) => numbers[key]!))])
-  medians.set(key, Object.fromEntries(row) as Row)
+for (const { key } of metrics) {
+  const ran = names.filter((name) => results[name][0]![key] !== undefined)
+  const row = ran.map((name) => [name, median(results[name].map((numbers) => numbers[key]!))])
+  if (ran.length > 0) medians.set(key, Object.fromEntries(row) as Row)
 }
 const versions = {
   node: process.versions.node,
@@ -173,7 +208,7 @@ if (names.includes('sync-cf')) {
   console.log(`sync-cf was given less to do, its numbers are per unit all the same: ${log}.`)
 }
 
-const whole = names.length === allNames.length && chosen.length === allSections.length
+const whole = names.length === allNames.length && asked.length === allSections.length
 if (whole && rounds >= roundsOfReport) {
   const report = {
     date: new Date().toISOString(),

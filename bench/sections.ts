@@ -4,20 +4,42 @@
  * A section gets a running server and how much to do, and returns numbers by metric. Frames are encoded before the clock
  * starts and read after it has stopped.
  */
-import type { Server } from '../tests/harness/server.ts'
-import { Connection, pushFrame } from './connection.ts'
-import { batches, checkChunks } from './events.ts'
+import { authToken } from '../tests/harness/server.ts'
+import type { Server, ServerOptions } from '../tests/harness/server.ts'
+import { Connection } from './connection.ts'
+import { batches, checkAnswer, checkChunks } from './events.ts'
+import type { Event } from './events.ts'
+import { HttpClient } from './http.ts'
+import { jwt, jwtSecret } from './jwt.ts'
 import { measure, percentile } from './measure.ts'
 import type { Cost } from './measure.ts'
 
-/** How much each section does. `warm` is done first, without being measured. */
+/** `warm` is done first, without being measured. */
+interface PushLoad {
+  readonly warm: number
+  readonly pushes: number
+}
+
+interface PullLoad {
+  readonly events: number
+  readonly warm: number
+  readonly pulls: number
+}
+
+/** How much each section does. */
 export interface Load {
-  readonly push1: { readonly warm: number; readonly pushes: number }
-  readonly push100: { readonly warm: number; readonly pushes: number }
-  readonly pull: { readonly events: number; readonly warm: number; readonly pulls: number }
+  readonly push1: PushLoad
+  readonly push100: PushLoad
+  readonly pull: PullLoad
   readonly fanout: { readonly sockets: number; readonly warm: number; readonly pushes: number }
   readonly stores: { readonly stores: number; readonly warm: number; readonly pushesEach: number }
   readonly first: { readonly warm: number; readonly stores: number }
+  readonly httpPush1: PushLoad
+  readonly httpPush100: PushLoad
+  readonly httpPull: PullLoad
+  readonly jwtPush1: PushLoad
+  readonly jwtHttpPush1: PushLoad
+  readonly hookPush1: PushLoad
 }
 
 export type Section = keyof Load
@@ -28,33 +50,51 @@ export type Numbers = Readonly<Record<string, number>>
 const pushBatchEvents = 100
 const liveId = 0
 
+/** What pushes go through: a socket, or requests over http. */
+interface Channel {
+  readonly storeId: string
+  pushFrame(id: number, batch: readonly Event[], backendId: string): string
+  push(id: number, frame: string): Promise<void>
+  close(): void
+}
+
 /** Makes `storeId` exist, as a client's first contact does, and returns its backend id. */
-const prime = async (server: Server, storeId: string): Promise<string> => {
-  const connection = await Connection.open(server.wsUrl, storeId)
+const prime = async (server: Server, storeId: string, token: string): Promise<string> => {
+  const connection = await Connection.open(server.wsUrl, storeId, token)
   const [chunk] = await connection.pull(0)
   connection.close()
   checkChunks([chunk!], 0, 0, 'pull')
   return (JSON.parse(chunk!) as { values: [{ backendId: string }] }).values[0].backendId
 }
 
-/** One socket on one store whose pushes follow each other: encoded ahead, sent one at a time. */
+/** One client of one store whose pushes follow each other: encoded ahead, sent one at a time. */
 class Pusher {
-  readonly connection: Connection
+  readonly channel: Channel
   private readonly backendId: string
   private head = 0
   private nextId = 1
 
-  private constructor(connection: Connection, backendId: string) {
-    this.connection = connection
+  private constructor(channel: Channel, backendId: string) {
+    this.channel = channel
     this.backendId = backendId
   }
 
-  static async open(server: Server, storeId: string): Promise<Pusher> {
-    const backendId = await prime(server, storeId)
-    const connection = await Connection.open(server.wsUrl, storeId)
+  /** A pusher on a socket. */
+  static async open(server: Server, storeId: string, token = authToken): Promise<Pusher> {
+    const backendId = await prime(server, storeId, token)
+    const connection = await Connection.open(server.wsUrl, storeId, token)
     // As every client does before it names the backend id in its pushes.
     await connection.pull(0)
     return new Pusher(connection, backendId)
+  }
+
+  /** A pusher over http. */
+  static async overHttp(server: Server, storeId: string, token = authToken): Promise<Pusher> {
+    const client = new HttpClient(server.url, storeId, token)
+    const answer = await client.pull(0)
+    checkAnswer(answer, 0)
+    const [chunk] = JSON.parse(answer.toString()) as [{ values: [{ backendId: string }] }]
+    return new Pusher(client, chunk.values[0].backendId)
   }
 
   /** Encodes the next `count` pushes of `size` events; each function sends one and resolves once it is acknowledged. */
@@ -62,8 +102,8 @@ class Pusher {
     const to = this.head + count * size
     const pushes = batches(this.head, to, size).map((batch) => {
       const id = this.nextId++
-      const frame = pushFrame(id, this.connection.storeId, batch, this.backendId)
-      return () => this.connection.push(id, frame)
+      const frame = this.channel.pushFrame(id, batch, this.backendId)
+      return () => this.channel.push(id, frame)
     })
     this.head = to
     return pushes
@@ -75,16 +115,22 @@ const inSequence = async (steps: ReadonlyArray<() => Promise<void>>): Promise<vo
 }
 
 /** Throws unless a pull of the whole log of `storeId` returns events 1 to `head`. */
-const checkLog = async (server: Server, storeId: string, head: number): Promise<void> => {
-  const connection = await Connection.open(server.wsUrl, storeId)
+const checkLog = async (server: Server, storeId: string, head: number, token = authToken): Promise<void> => {
+  const connection = await Connection.open(server.wsUrl, storeId, token)
   checkChunks(await connection.pull(0), 0, head, 'pull')
   connection.close()
 }
 
 const perSecond = (count: number, cost: Cost): number => (count / cost.wallMs) * 1000
 
-const push1 = async (server: Server, { push1: { warm, pushes } }: Load): Promise<Numbers> => {
-  const pusher = await Pusher.open(server, 'push1')
+/** Pushes of 1 event through `pusher`, and a look at its log; the numbers are named after its store. */
+const single = async (
+  server: Server,
+  pusher: Pusher,
+  { warm, pushes }: PushLoad,
+  token = authToken,
+): Promise<Numbers> => {
+  const name = pusher.channel.storeId
   await inSequence(pusher.encode(warm, 1))
   const measured = pusher.encode(pushes, 1)
   const times: number[] = []
@@ -95,51 +141,72 @@ const push1 = async (server: Server, { push1: { warm, pushes } }: Load): Promise
       times.push(performance.now() - start)
     }
   })
-  pusher.connection.close()
-  await checkLog(server, 'push1', warm + pushes)
+  pusher.channel.close()
+  await checkLog(server, name, warm + pushes, token)
   return {
-    'push1.p50Ms': percentile(times, 0.5),
-    'push1.p99Ms': percentile(times, 0.99),
-    'push1.cpuUs': cost.cpuUs / pushes,
-    'push1.generatorLoad': cost.generatorLoad,
+    [`${name}.p50Ms`]: percentile(times, 0.5),
+    [`${name}.p99Ms`]: percentile(times, 0.99),
+    [`${name}.cpuUs`]: cost.cpuUs / pushes,
+    [`${name}.generatorLoad`]: cost.generatorLoad,
   }
 }
 
-const push100 = async (server: Server, { push100: { warm, pushes } }: Load): Promise<Numbers> => {
-  const pusher = await Pusher.open(server, 'push100')
+/** The same with full batches. */
+const full = async (server: Server, pusher: Pusher, { warm, pushes }: PushLoad): Promise<Numbers> => {
+  const name = pusher.channel.storeId
   await inSequence(pusher.encode(warm, pushBatchEvents))
   const measured = pusher.encode(pushes, pushBatchEvents)
   const cost = await measure(server.pid, () => inSequence(measured))
-  pusher.connection.close()
-  await checkLog(server, 'push100', (warm + pushes) * pushBatchEvents)
+  pusher.channel.close()
+  await checkLog(server, name, (warm + pushes) * pushBatchEvents)
   const events = pushes * pushBatchEvents
   return {
-    'push100.perSecond': perSecond(events, cost),
-    'push100.cpuUs': cost.cpuUs / events,
-    'push100.generatorLoad': cost.generatorLoad,
+    [`${name}.perSecond`]: perSecond(events, cost),
+    [`${name}.cpuUs`]: cost.cpuUs / events,
+    [`${name}.generatorLoad`]: cost.generatorLoad,
   }
 }
 
-const pull = async (server: Server, { pull: { events, warm, pulls } }: Load): Promise<Numbers> => {
-  const pusher = await Pusher.open(server, 'pull')
+/** Pulls of the whole log that `pusher` fills, each `ask`ed with an id of its own and checked when all are done. */
+const whole = async <Answer>(
+  server: Server,
+  pusher: Pusher,
+  { events, warm, pulls }: PullLoad,
+  ask: (id: number) => Promise<Answer>,
+  check: (answer: Answer) => void,
+): Promise<Numbers> => {
+  const name = pusher.channel.storeId
   await inSequence(pusher.encode(events / pushBatchEvents, pushBatchEvents))
-  pusher.connection.close()
-  const connection = await Connection.open(server.wsUrl, 'pull')
-  for (let id = 0; id < warm; id++) checkChunks(await connection.pull(id), 0, events, 'pull')
-  const answers: string[][] = []
+  pusher.channel.close()
+  for (let id = 0; id < warm; id++) check(await ask(id))
+  const answers: Answer[] = []
   const cost = await measure(server.pid, async () => {
-    for (let id = warm; id < warm + pulls; id++) answers.push(await connection.pull(id))
+    for (let id = warm; id < warm + pulls; id++) answers.push(await ask(id))
   })
-  connection.close()
-  for (const chunks of answers) checkChunks(chunks, 0, events, 'pull')
+  for (const answer of answers) check(answer)
   return {
-    'pull.perSecond': perSecond(events * pulls, cost),
-    'pull.cpuUs': cost.cpuUs / (events * pulls),
-    'pull.generatorLoad': cost.generatorLoad,
+    [`${name}.perSecond`]: perSecond(events * pulls, cost),
+    [`${name}.cpuUs`]: cost.cpuUs / (events * pulls),
+    [`${name}.generatorLoad`]: cost.generatorLoad,
   }
 }
 
-const fanout = async (server: Server, { fanout: { sockets, warm, pushes } }: Load): Promise<Numbers> => {
+const push1 = async (server: Server, load: PushLoad): Promise<Numbers> =>
+  single(server, await Pusher.open(server, 'push1'), load)
+
+const push100 = async (server: Server, load: PushLoad): Promise<Numbers> =>
+  full(server, await Pusher.open(server, 'push100'), load)
+
+const pull = async (server: Server, load: PullLoad): Promise<Numbers> => {
+  const pusher = await Pusher.open(server, 'pull')
+  const connection = await Connection.open(server.wsUrl, 'pull')
+  const check = (chunks: readonly string[]): void => checkChunks(chunks, 0, load.events, 'pull')
+  const numbers = await whole(server, pusher, load, (id) => connection.pull(id), check)
+  connection.close()
+  return numbers
+}
+
+const fanout = async (server: Server, { sockets, warm, pushes }: Load['fanout']): Promise<Numbers> => {
   const pusher = await Pusher.open(server, 'fanout')
   let outstanding = 0
   let delivered = (): void => {}
@@ -166,7 +233,7 @@ const fanout = async (server: Server, { fanout: { sockets, warm, pushes } }: Loa
   const cost = await measure(server.pid, async () => {
     for (const push of measured) await deliver(push)
   })
-  pusher.connection.close()
+  pusher.channel.close()
   for (const { connection, chunks } of subscribers) {
     checkChunks(chunks, 0, warm + pushes, 'broadcasts')
     connection.close()
@@ -179,7 +246,7 @@ const fanout = async (server: Server, { fanout: { sockets, warm, pushes } }: Loa
   }
 }
 
-const stores = async (server: Server, { stores: { stores: count, warm, pushesEach } }: Load): Promise<Numbers> => {
+const stores = async (server: Server, { stores: count, warm, pushesEach }: Load['stores']): Promise<Numbers> => {
   const pushers: Pusher[] = []
   for (let index = 0; index < count; index++) pushers.push(await Pusher.open(server, `stores-${index}`))
   await Promise.all(pushers.map((pusher) => inSequence(pusher.encode(warm, 1))))
@@ -187,9 +254,9 @@ const stores = async (server: Server, { stores: { stores: count, warm, pushesEac
   const cost = await measure(server.pid, async () => {
     await Promise.all(measured.map(inSequence))
   })
-  for (const { connection } of pushers) {
-    connection.close()
-    await checkLog(server, connection.storeId, warm + pushesEach)
+  for (const { channel } of pushers) {
+    channel.close()
+    await checkLog(server, channel.storeId, warm + pushesEach)
   }
   const pushes = count * pushesEach
   return {
@@ -199,7 +266,7 @@ const stores = async (server: Server, { stores: { stores: count, warm, pushesEac
   }
 }
 
-const first = async (server: Server, { first: { warm, stores: count } }: Load): Promise<Numbers> => {
+const first = async (server: Server, { warm, stores: count }: Load['first']): Promise<Numbers> => {
   const connections: Connection[] = []
   const open = async (storeId: string): Promise<number> => {
     const start = performance.now()
@@ -223,12 +290,82 @@ const first = async (server: Server, { first: { warm, stores: count } }: Load): 
   }
 }
 
-/** Every section, in the order in which they run. */
-export const sections: Readonly<Record<Section, (server: Server, load: Load) => Promise<Numbers>>> = {
+const httpPush1 = async (server: Server, load: PushLoad): Promise<Numbers> =>
+  single(server, await Pusher.overHttp(server, 'httpPush1'), load)
+
+const httpPush100 = async (server: Server, load: PushLoad): Promise<Numbers> =>
+  full(server, await Pusher.overHttp(server, 'httpPush100'), load)
+
+const httpPull = async (server: Server, load: PullLoad): Promise<Numbers> => {
+  const pusher = await Pusher.overHttp(server, 'httpPull')
+  const client = new HttpClient(server.url, 'httpPull')
+  const check = (answer: Buffer): void => checkAnswer(answer, load.events)
+  const numbers = await whole(server, pusher, load, (id) => client.pull(id), check)
+  client.close()
+  return numbers
+}
+
+/** Throws unless `open` is refused with a static token and with one that another secret signed. */
+const checkVerifies = async (open: (token: string) => Promise<Pusher>): Promise<void> => {
+  for (const token of [authToken, jwt('another secret than that of the server')]) {
+    const opened = await open(token).then(
+      () => true,
+      (error: Error) => !/\b400\b/.test(error.message),
+    )
+    if (opened) throw new Error('a token that the secret did not sign was not refused')
+  }
+}
+
+const jwtPush1 = async (server: Server, load: PushLoad): Promise<Numbers> => {
+  const open = (token: string): Promise<Pusher> => Pusher.open(server, 'jwtPush1', token)
+  await checkVerifies(open)
+  const token = jwt()
+  return single(server, await open(token), load, token)
+}
+
+const jwtHttpPush1 = async (server: Server, load: PushLoad): Promise<Numbers> => {
+  const open = (token: string): Promise<Pusher> => Pusher.overHttp(server, 'jwtHttpPush1', token)
+  await checkVerifies(open)
+  const token = jwt()
+  return single(server, await open(token), load, token)
+}
+
+const hookPush1 = async (server: Server, load: PushLoad): Promise<Numbers> =>
+  single(server, await Pusher.open(server, 'hookPush1'), load)
+
+/** Every section. */
+export const sections: { readonly [S in Section]: (server: Server, load: Load[S]) => Promise<Numbers> } = {
   push1,
   push100,
   pull,
   fanout,
   stores,
   first,
+  httpPush1,
+  httpPush100,
+  httpPull,
+  jwtPush1,
+  jwtHttpPush1,
+  hookPush1,
 }
+
+/** Sections that run on one server, in this order. */
+export interface Group {
+  readonly sections: readonly Section[]
+  /** What is special about their server. */
+  readonly server: Pick<ServerOptions, 'direct' | 'dist' | 'vars'>
+}
+
+/** The build of ours with a hook: `Hooks` with an `on_push` that does nothing. */
+export const hookDist = 'tests/hooks/no-op/dist'
+
+const verifying = { vars: { AUTH_TOKEN: undefined, JWT_SECRET: jwtSecret } }
+
+/** Every section once. Pushes of 1 event come first wherever they are compared, each on a server that is as fresh. */
+export const groups: readonly Group[] = [
+  { sections: ['push1', 'push100', 'pull', 'fanout', 'stores', 'first'], server: {} },
+  { sections: ['httpPush1', 'httpPush100', 'httpPull'], server: { direct: true } },
+  { sections: ['jwtPush1'], server: verifying },
+  { sections: ['jwtHttpPush1'], server: { ...verifying, direct: true } },
+  { sections: ['hookPush1'], server: { dist: hookDist } },
+]

@@ -1,7 +1,7 @@
 /**
  * A sync backend in plain JavaScript, as small as one can be that serves generation v04 correctly to well-behaved clients.
  *
- * The peer of the benchmark that shows what the platform itself costs: no hooks, no limits, no validation, no HTTP.
+ * The peer of the benchmark that shows what the platform itself costs: no hooks, no limits, no validation.
  */
 // @ts-nocheck: plain JavaScript on purpose, and the platform types are not installed
 import { DurableObject } from 'cloudflare:workers'
@@ -56,12 +56,24 @@ export class SyncBackendDO extends DurableObject {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair('{"_tag":"Ping"}', '{"_tag":"Pong"}'))
   }
 
-  fetch() {
+  fetch(request) {
+    if (request.headers.get('Upgrade') !== 'websocket') return this.answer(request)
     const [client, server] = Object.values(new WebSocketPair())
     server.serializeAttachment([])
     this.ctx.acceptWebSocket(server)
     this.livePulls.set(server, new Set())
     return new Response(null, { status: 101, webSocket: client })
+  }
+
+  /** The http transport: one request, and all that a socket would have been sent in one array. */
+  async answer(request) {
+    const { id, tag, payload } = await request.json()
+    const frames = []
+    const asker = { send: (frame) => frames.push(frame) }
+    if (tag === 'SyncHttpRpc.Push') this.push(asker, id, payload)
+    if (tag === 'SyncHttpRpc.Pull') this.pull(asker, id, payload)
+    if (tag === 'SyncHttpRpc.Ping') asker.send(success(id, { _tag: 'SyncMessage.Pong' }))
+    return new Response(`[${frames.join()}]`, { headers: { 'Content-Type': 'application/json' } })
   }
 
   webSocketMessage(ws, text) {
@@ -166,10 +178,11 @@ const payloadOf = (searchParams) => {
 export default {
   async fetch(request, env) {
     const { searchParams } = new URL(request.url)
-    const storeId = searchParams.get('storeId')
-    if (storeId === null || searchParams.get('transport') !== 'ws') return new Response('Invalid path', { status: 400 })
+    const [storeId, transport] = [searchParams.get('storeId'), searchParams.get('transport')]
+    if (storeId === null || !['ws', 'http'].includes(transport)) return new Response('Invalid path', { status: 400 })
     if (payloadOf(searchParams)?.authToken !== env.AUTH_TOKEN) return new Response('Unauthorized', { status: 400 })
-    if (request.headers.get('Upgrade') !== 'websocket') return new Response('Expected a WebSocket', { status: 426 })
+    const isUpgrade = request.headers.get('Upgrade') === 'websocket'
+    if (isUpgrade !== (transport === 'ws')) return new Response('Expected another transport', { status: 426 })
     return env.SYNC_BACKEND_DO.get(env.SYNC_BACKEND_DO.idFromName(storeId)).fetch(request)
   },
 }

@@ -22,6 +22,8 @@ export const authToken = 'insecure-token-change-me'
 
 export interface ServerOptions {
   readonly backend?: Backend
+  /** Folder of the built Worker, below the root: another build of ours than that in `dist/`. */
+  readonly dist?: string
   /** Folder of Durable Object and D1 storage; a fresh one, removed on stop, when absent. */
   readonly storage?: string
   /** Variables of the Worker, over the defaults of the harness; `undefined` takes a default away. */
@@ -33,6 +35,8 @@ export interface ServerOptions {
   /** Changes the source of the main module before it is loaded, for faults that cannot be made from outside. */
   readonly edit?: (source: string) => string
   readonly port?: number
+  /** Whether `url` leads to the Worker itself, past the development router that `wsUrl` goes through. */
+  readonly direct?: boolean
   /** Whether a second Worker runs beside the backend, whose Durable Objects are sync clients of it. */
   readonly doRpcClients?: boolean
 }
@@ -154,7 +158,8 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const usual = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
   const binding = 'binding' in options ? options.binding : usual
   const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars }
-  const modules = modulesOf(entries[backend])
+  const { folder, main: entry } = entries[backend]
+  const modules = modulesOf({ folder: options.dist ?? folder, main: entry })
   const [main] = modules
   if (options.edit !== undefined && main !== undefined) main.contents = Buffer.from(options.edit(String(main.contents)))
   const beside = options.doRpcClients === true
@@ -174,6 +179,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),
     unsafeInspectDurableObjects: options.inspect ?? false,
+    ...(options.direct === true ? { unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }] } : {}),
   }
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -200,12 +206,13 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const workerd = childrenOf(process.pid).find((child) => !before.has(child.pid) && child.command === 'workerd')
   if (workerd === undefined) throw new Error('the runtime started, but no new workerd process was found')
   const doRpcUrl = beside ? await miniflare.unsafeGetDirectURL(clientWorkerName) : undefined
+  const direct = options.direct === true ? await miniflare.unsafeGetDirectURL(workerName) : undefined
   const removeStorage = (): void => {
     if (options.storage === undefined) rmSync(storage, { recursive: true, force: true })
   }
   return {
     backend,
-    url: `http://127.0.0.1:${address.port}`,
+    url: direct?.origin ?? `http://127.0.0.1:${address.port}`,
     wsUrl: `ws://127.0.0.1:${address.port}`,
     doRpcUrl: doRpcUrl?.origin,
     pid: workerd.pid,
