@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
+//! | [`callers`] | client objects are told each event once and in order, or dropped |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
@@ -21,6 +22,7 @@
     clippy::panic
 )]
 
+mod callers;
 mod client;
 mod host_sql;
 mod hostile;
