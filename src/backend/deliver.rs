@@ -158,7 +158,7 @@ impl<S: Sql> SyncBackend<S> {
                 // 0.3 has no acknowledgements: the next pages follow in a turn of their own.
                 Ok(Sent::Window) if family == Family::Plain => out.push(Output::Resume),
                 Ok(Sent::Window | Sent::Everything) => {}
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some((subscription.requester().clone(), error)),
             }
             if let Some(caller) = subscription.take_caller() {
                 callers.push((caller, subscription.after()));
@@ -175,8 +175,8 @@ impl<S: Sql> SyncBackend<S> {
             )
         };
         self.stats.pages += out.iter().skip(before).filter(is_page).count() as u64;
-        if let Some(error) = failed {
-            self.close_after_failure(to, "a pull", &error, out);
+        if let Some((requester, error)) = failed {
+            self.fail_pull(to, &requester, error, out);
         }
         for (caller, after) in callers {
             self.subscribe_caller(to, caller, after, out);

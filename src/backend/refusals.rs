@@ -132,25 +132,36 @@ impl<S: Sql> SyncBackend<S> {
             .refuse(Reason::Malformed, malformed.message(), now_ms);
     }
 
-    /// Ends a connection whose pull cannot go on: its client recovers by connecting again, while an
-    /// error would end its pull for good.
-    pub(super) fn close_after_failure(
+    /// Ends a pull that cannot be read. On a socket an error would end it for good, while clients recover
+    /// from a closed one by connecting again; a request that is a connection of its own gets its answer.
+    pub(super) fn fail_pull(
         &mut self,
-        connection: ConnectionId,
-        during: &'static str,
-        error: &StoreError,
+        to: ConnectionId,
+        requester: &Requester,
+        error: StoreError,
         out: &mut Vec<Output<S::Text>>,
     ) {
-        self.disconnect(connection);
+        let is_socket = self
+            .connection(to)
+            .is_some_and(|connection| connection.transport() == Transport::WebSocket);
         out.push(Output::Report(Report::StoreFailed {
-            during,
-            message: error.message.clone(),
+            during: "a pull",
+            message: error.message,
         }));
-        out.push(Output::Close {
-            connection,
-            code: 1011,
-            reason: "storage failed: connect and pull again",
-        });
+        if is_socket {
+            self.disconnect(to);
+            return out.push(Output::Close {
+                connection: to,
+                code: 1011,
+                reason: "storage failed: connect and pull again",
+            });
+        }
+        if let Some(connection) = self.connection_mut(to) {
+            connection.remove(&requester.id);
+        }
+        let message = "the backend could not read the events".to_owned();
+        let failed = wire::failed(requester, &Failure::Unknown { message });
+        self.send(to, &failed, out);
     }
 
     pub(super) fn about(&self, from: ConnectionId, requester: &Requester) -> About {

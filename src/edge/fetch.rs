@@ -15,6 +15,7 @@ use crate::config::{Config, USUAL_BINDINGS};
 use crate::hooks::{Context, Hooks};
 use crate::limits::GRANT_BYTES_MAX;
 use crate::route::{self, Answer, GRANT_HEADER, Route, Visit};
+use crate::wire::Transport;
 
 /// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
 ///
@@ -38,13 +39,7 @@ pub fn fetch<H: Hooks>(request: JsValue, env: JsValue) -> Result<JsValue, JsValu
         Route::Forward(visit) => {
             let objects = binding.unwrap_or_default();
             if H::DO_NOTHING && visit.decision == Decision::Granted {
-                return js::forward(
-                    &objects,
-                    visit.store_id.as_str(),
-                    &request,
-                    GRANT_HEADER,
-                    None,
-                );
+                return forward(&objects, &request, &visit, None);
             }
             now_or_later(admit::<H>(config, env, objects, request, visit))
         }
@@ -99,14 +94,23 @@ async fn admit<H: Hooks>(
         );
         return respond(&visit.answer(400, body));
     }
+    forward(&objects, &request, &visit, header.as_deref())
+}
+
+/// Hands a visit to its store's object. Over HTTP, where the object fails, the answer still has a body and
+/// the headers that let a page read it.
+fn forward(
+    objects: &JsValue,
+    request: &Request,
+    visit: &Visit,
+    grant: Option<&str>,
+) -> Result<JsValue, JsValue> {
     let store_id = visit.store_id.as_str();
-    js::forward(
-        &objects,
-        store_id,
-        &request,
-        GRANT_HEADER,
-        header.as_deref(),
-    )
+    let answer = js::forward(objects, store_id, request, GRANT_HEADER, grant)?;
+    Ok(match visit.transport {
+        Transport::Http => js::or_unavailable(&answer, &header_list(&visit.headers)),
+        Transport::WebSocket | Transport::DoRpc => answer,
+    })
 }
 
 fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route, JsValue> {

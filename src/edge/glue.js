@@ -223,6 +223,10 @@ export const forward = (objects, name, request, header, grant) => {
   return objects.get(objects.idFromName(name)).fetch(request)
 }
 
+/** @param {Promise<Response>} answer @param {Array<[string, string]>} headers */
+export const orUnavailable = (answer, headers) =>
+  answer.catch(() => respond(503, 'The store is not available: try again', headers))
+
 /** @type {Record<string, any>} */
 const algorithms = {
   HS256: { name: 'HMAC', hash: 'SHA-256' },

@@ -157,6 +157,10 @@ extern "C" {
         grant: Option<&str>,
     ) -> Result<JsValue, JsValue>;
 
+    /// The same promise of an answer, or a 503 where it fails.
+    #[wasm_bindgen(js_name = orUnavailable)]
+    pub(super) fn or_unavailable(answer: &JsValue, headers: &Array) -> JsValue;
+
     /// A promise of whether WebCrypto verifies a signature.
     pub(super) fn verify(
         algorithm: &str,

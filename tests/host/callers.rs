@@ -109,7 +109,7 @@ impl Room {
     /// The clients of pulls so far have taken note of them.
     fn settle(&mut self) {
         self.now_ms += CALL_SETTLE_MS;
-        self.turn(SyncBackend::on_alarm_at);
+        self.turn(SyncBackend::on_alarm);
     }
 
     /// Takes the one call under way: whom it is for, and the numbers of its events.
@@ -133,18 +133,7 @@ impl Room {
     fn evict(&mut self) {
         self.calls.clear();
         self.backend = open(&self.sql);
-        self.turn(|backend, now_ms, out| backend.on_wake(now_ms, out));
-    }
-}
-
-/// `on_alarm` in the shape of a turn.
-trait OnAlarm {
-    fn on_alarm_at(&mut self, now_ms: u64, out: &mut Vec<Output<HostText>>);
-}
-
-impl OnAlarm for SyncBackend<HostSql> {
-    fn on_alarm_at(&mut self, now_ms: u64, out: &mut Vec<Output<HostText>>) {
-        self.on_alarm(now_ms, out);
+        self.turn(SyncBackend::on_wake);
     }
 }
 
@@ -248,11 +237,11 @@ fn a_failed_call_is_repeated_later_and_later_with_what_it_did_not_deliver() {
     room.push(2, 1);
     assert!(room.calls.is_empty(), "it waits");
     room.now_ms += CALL_RETRY_MS;
-    room.turn(SyncBackend::on_alarm_at);
+    room.turn(SyncBackend::on_alarm);
     room.failed();
     assert_eq!(room.wakes.pop(), Some(room.now_ms + 2 * CALL_RETRY_MS));
     room.now_ms += 2 * CALL_RETRY_MS;
-    room.turn(SyncBackend::on_alarm_at);
+    room.turn(SyncBackend::on_alarm);
     assert_eq!(room.taken().1, [1, 2]);
     assert!(room.dropped.is_empty());
 }
@@ -267,7 +256,7 @@ fn an_object_that_fails_for_good_is_dropped_and_stays_so() {
         assert!(room.dropped.is_empty(), "after {attempt} attempts");
         room.failed();
         room.now_ms += 1_000_000;
-        room.turn(SyncBackend::on_alarm_at);
+        room.turn(SyncBackend::on_alarm);
     }
     assert_eq!(room.dropped, ["a"]);
     room.evict();
@@ -285,7 +274,7 @@ fn an_object_that_does_not_exist_is_dropped_at_once() {
     let (call, caller, _) = room.calls.remove(0);
     let gone = Called::Gone("no such binding".to_owned());
     room.turn(|backend, now_ms, out| backend.on_called(call, gone, now_ms, out));
-    assert_eq!(room.dropped, [caller.object_id.clone()]);
+    assert_eq!(room.dropped, std::slice::from_ref(&caller.object_id));
     assert_ne!(room.taken().0, caller.object_id);
 }
 
