@@ -88,3 +88,8 @@ macro_rules! export {
 
 #[cfg(feature = "exports")]
 export!(());
+
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -116,7 +116,7 @@ impl fmt::Display for JwtError {
 
 impl std::error::Error for JwtError {}
 
-const TOO_LONG: JwtError = JwtError::Malformed("Invalid auth token: it is too long");
+const TOO_LONG: JwtError = JwtError::Malformed("Invalid auth token: it has more than 8192 bytes");
 const NO_PARTS: JwtError = JwtError::Malformed("Invalid auth token: it does not have three parts");
 const NO_BASE64: JwtError =
     JwtError::Malformed("Invalid auth token: a part of it is not base64url without padding");
@@ -654,6 +654,8 @@ mod tests {
         for bytes in [JWT_BYTES_MAX + 1, 1_000_000] {
             assert_eq!(Token::parse(&of(bytes)).unwrap_err(), TOO_LONG);
         }
+        let named = format!("{JWT_BYTES_MAX} bytes");
+        assert!(TOO_LONG.text().contains(&named), "{TOO_LONG}");
     }
 
     #[test]

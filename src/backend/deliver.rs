@@ -47,7 +47,10 @@ impl<S: Sql> SyncBackend<S> {
             };
             let to = ConnectionId::new(index);
             if connection.grant().is_expired(now_ms) {
-                expired.push(to);
+                // An answer that is under way was good when it was asked for, and ends by itself.
+                if connection.transport() == Transport::WebSocket {
+                    expired.push(to);
+                }
                 continue;
             }
             match connection.family() {

@@ -54,17 +54,20 @@ async fn admit<H: Hooks>(
     request: Request,
     visit: Visit,
 ) -> Result<JsValue, JsValue> {
-    let mut grant = Grant::default();
-    if let (Decision::Verify(token), Some(policy)) = (&visit.decision, &config.policy.jwt) {
-        match verify(policy, token, &visit.store_id).await {
-            Ok(verified) => grant = verified,
-            Err(Unverified::Refused(error)) => return respond(&visit.refusal(error.text())),
-            Err(Unverified::NoKeys(message)) => {
-                let body = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
-                return respond(&visit.answer(503, body));
+    let mut grant = match (&visit.decision, &config.policy.jwt) {
+        (Decision::Granted, _) => Grant::default(),
+        (Decision::Verify(_), None) => return respond(&visit.refusal("Invalid auth token")),
+        (Decision::Verify(token), Some(policy)) => {
+            match verify(policy, token, &visit.store_id).await {
+                Ok(verified) => verified,
+                Err(Unverified::Refused(error)) => return respond(&visit.refusal(error.text())),
+                Err(Unverified::NoKeys(message)) => {
+                    let body = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
+                    return respond(&visit.answer(503, body));
+                }
             }
         }
-    }
+    };
     let hooks = H::default();
     for name in hooks.forwarded_headers() {
         if let Some(value) = request.headers().get(name)? {

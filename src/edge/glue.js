@@ -41,11 +41,19 @@ export const sizeOf = (sql) => sql.databaseSize
 /** @param {string} head @param {string} body @param {string} tail */
 export const join = (head, body, tail) => head + body + tail
 
+/**
+ * The platform bounds the bytes of an attachment, and writes two for each letter of a text in which one is beyond Latin-1;
+ * the core counts those of UTF-8.
+ *
+ * @param {string} attachment
+ */
+const packed = (attachment) => (/[^\0-\x7f]/.test(attachment) ? new TextEncoder().encode(attachment) : attachment)
+
 /** @param {any} state @param {string} attachment */
 export const accept = (state, attachment) => {
   const { 0: client, 1: server } = new WebSocketPair()
   state.acceptWebSocket(server)
-  server.serializeAttachment(attachment)
+  server.serializeAttachment(packed(attachment))
   return [server, new Response(null, { status: 101, webSocket: client })]
 }
 
@@ -60,11 +68,12 @@ export const openSockets = (state) => {
 /** @param {any} socket */
 export const attachmentOf = (socket) => {
   const kept = socket.deserializeAttachment()
+  if (kept instanceof Uint8Array) return new TextDecoder().decode(kept)
   return typeof kept === 'string' ? kept : undefined
 }
 
 /** @param {any} socket @param {string} attachment */
-export const keep = (socket, attachment) => socket.serializeAttachment(attachment)
+export const keep = (socket, attachment) => socket.serializeAttachment(packed(attachment))
 
 /** @param {any} socket @param {string} frame */
 export const send = (socket, frame) => {
@@ -109,12 +118,12 @@ export const storageOf = (state) => state.storage
 /** @param {any} storage */
 export const sqlOf = (storage) => storage.sql
 
-/** @param {Request} request @param {number} max */
-export const readBody = async (request, max) => {
-  const { body } = request
+/** @param {Request | Response} message @param {number} max */
+export const readBody = async (message, max) => {
+  const { body } = message
   if (body === null) return new Uint8Array()
-  const length = request.headers.get('Content-Length')
-  if (length !== null) return Number(length) > max ? undefined : new Uint8Array(await request.arrayBuffer())
+  const length = message.headers.get('Content-Length')
+  if (length !== null) return Number(length) > max ? undefined : new Uint8Array(await message.arrayBuffer())
   const pieces = []
   let size = 0
   for await (const piece of /** @type {AsyncIterable<Uint8Array>} */ (/** @type {unknown} */ (body))) {
@@ -264,7 +273,9 @@ export const verify = async (algorithm, format, material, signature, input) => {
 export const fetchText = async (url, max) => {
   const response = await fetch(url, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(5000) })
   if (!response.ok) throw new Error(`it answers ${response.status}`)
-  return (await response.text()).slice(0, max + 1)
+  const body = await readBody(response, max)
+  if (body === undefined) throw new Error(`it has more than ${max} bytes`)
+  return new TextDecoder().decode(body)
 }
 
 /** @param {number} status @param {string} body @param {Array<[string, string]>} headers */

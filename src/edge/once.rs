@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
-use super::object::Inner;
+use super::object::{Inner, Opened};
 use super::sql::JsText;
 use super::{config, hooked, js};
 use crate::auth::Grant;
@@ -134,15 +134,17 @@ async fn ask<H: Hooks>(
         store_id,
         grant,
     } = asked;
-    let connection = inner.with(store_id.as_ref(), |opened| {
+    let (connection, life) = inner.with(store_id.as_ref(), |opened| {
         let connection = opened.backend.connect_once(transport, grant, js::now_ms());
         opened.place_answer(connection);
-        connection
+        let life = opened.backend.peer(connection).map(|peer| peer.life);
+        (connection, life)
     })?;
     // Its connection is given back whatever becomes of the request.
     let answering = Answering {
         inner: inner.clone(),
         connection,
+        life,
     };
     hooked::serve(&inner, connection, request).await;
     inner.turn(|backend, now_ms, _| {
@@ -156,14 +158,24 @@ async fn ask<H: Hooks>(
 struct Answering<H: Hooks> {
     inner: Rc<Inner<H>>,
     connection: ConnectionId,
+    /// Tells its connection from a later one with the same id.
+    life: Option<u64>,
 }
 
 impl<H: Hooks> Answering<H> {
+    /// Runs `work` on the opened object; not when the backend has ended the connection, whose id may be
+    /// another's by now.
+    fn with<R>(&self, work: impl FnOnce(&mut Opened) -> R) -> Option<R> {
+        let result = self.inner.with(None, |opened| {
+            let life = opened.backend.peer(self.connection).map(|peer| peer.life);
+            (life.is_some() && life == self.life).then(|| work(opened))
+        });
+        result.flatten()
+    }
+
     /// What has been made since the last time.
     fn frames(&self) -> Vec<(Content, JsText)> {
-        let frames = self
-            .inner
-            .with(None, |opened| opened.take_answer(self.connection));
+        let frames = self.with(|opened| opened.take_answer(self.connection));
         frames.unwrap_or_default()
     }
 
@@ -176,21 +188,21 @@ impl<H: Hooks> Answering<H> {
     }
 
     fn is_answered(&self) -> bool {
-        let is_answered = |connection| {
-            self.inner
-                .with(None, |opened| opened.backend.is_answered(connection))
-        };
-        is_answered(self.connection).unwrap_or(true)
+        self.with(|opened| opened.backend.is_answered(self.connection))
+            .unwrap_or(true)
     }
 
     /// Makes more of it: the next pieces, and a null behind the last.
     fn go_on(&self) -> Result<Array, JsValue> {
         let connection = self.connection;
-        self.inner
-            .turn(|backend, _, out| backend.go_on(connection, out));
-        let is_text = self.inner.with(None, |opened| {
-            opened.backend.peer(connection).map(|peer| peer.transport)
-        }) != Some(Some(Transport::DoRpc));
+        self.with(|opened| {
+            let mut outputs = Vec::new();
+            opened.backend.go_on(connection, &mut outputs);
+            opened.apply(&self.inner, &mut outputs);
+        });
+        let is_text = self
+            .with(|opened| opened.backend.peer(connection).map(|peer| peer.transport))
+            != Some(Some(Transport::DoRpc));
         let pieces = if is_text {
             self.pieces()
         } else {
@@ -209,7 +221,7 @@ impl<H: Hooks> Answering<H> {
     /// Gives the connection back: the answer has been read, or nobody reads it.
     fn leave(&self) {
         let connection = self.connection;
-        self.inner.with(None, |opened| {
+        self.with(|opened| {
             opened.drop_line(connection);
             opened.backend.disconnect_once(connection, js::now_ms());
         });

@@ -1,0 +1,123 @@
+/**
+ * JSON Web Tokens, signed here, right or wrong in every way that a test wants.
+ *
+ * Owns the keys: they are made anew for each process, and each is known as a secret, a PEM text and a JWK.
+ */
+import { constants, createHmac, generateKeyPairSync, type KeyObject, sign as signWith } from 'node:crypto'
+
+/** The algorithms that a deployment may have a key for. */
+export type Algorithm = 'HS256' | 'RS256' | 'ES256' | 'EdDSA'
+
+/** The algorithms whose keys are pairs. */
+export const publicAlgorithms = ['RS256', 'ES256', 'EdDSA'] as const
+
+export type PublicAlgorithm = (typeof publicAlgorithms)[number]
+
+/** A key pair: it signs, and others verify with its public half. */
+export interface KeyPair {
+  readonly algorithm: PublicAlgorithm
+  readonly privateKey: KeyObject
+  readonly publicKey: KeyObject
+}
+
+/** A public key as a member of a key set. */
+export type Jwk = Readonly<Record<string, unknown>>
+
+const base64Url = (bytes: string | Uint8Array): string => Buffer.from(bytes).toString('base64url')
+
+/** A pair of an algorithm's own kind. */
+export const keyPairOf = (algorithm: PublicAlgorithm): KeyPair => {
+  const pair =
+    algorithm === 'RS256'
+      ? generateKeyPairSync('rsa', { modulusLength: 2_048 })
+      : algorithm === 'ES256'
+        ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        : generateKeyPairSync('ed25519')
+  return { algorithm, ...pair }
+}
+
+/** The public half as PEM. */
+export const pemOf = ({ publicKey }: KeyPair): string => String(publicKey.export({ type: 'spki', format: 'pem' }))
+
+/** The public half as DER. */
+export const derOf = ({ publicKey }: KeyPair): Buffer => publicKey.export({ type: 'spki', format: 'der' })
+
+/** The public half as a JWK, with members of its own. */
+export const jwkOf = ({ publicKey }: KeyPair, members: Jwk = {}): Jwk => ({
+  ...publicKey.export({ format: 'jwk' }),
+  ...members,
+})
+
+/** The private half as a JWK, with members of its own. */
+export const privateJwkOf = ({ privateKey }: KeyPair, members: Jwk = {}): Jwk => ({
+  ...privateKey.export({ format: 'jwk' }),
+  ...members,
+})
+
+/** What makes a signature of a signing input. */
+export type Signer = (input: string) => Uint8Array
+
+/** HMAC with a secret, by SHA-256 unless told. */
+export const hmac =
+  (secret: string | Uint8Array, bits = 256): Signer =>
+  (input) =>
+    createHmac(`sha${bits}`, secret).update(input).digest()
+
+/** The signature that a pair's own algorithm makes, by SHA-256 unless told. */
+export const signedBy =
+  ({ algorithm, privateKey }: KeyPair, bits = 256): Signer =>
+  (input) =>
+    algorithm === 'EdDSA'
+      ? signWith(null, Buffer.from(input), privateKey)
+      : signWith(`sha${bits}`, Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363' })
+
+/** The signature of an RSA pair with the padding of `PS256`. */
+export const paddedBy =
+  ({ privateKey }: KeyPair): Signer =>
+  (input) =>
+    signWith('sha256', Buffer.from(input), {
+      key: privateKey,
+      padding: constants.RSA_PKCS1_PSS_PADDING,
+      saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
+    })
+
+/** The signature of an EC pair in the form that certificates have it in, which is not that of tokens. */
+export const derSignedBy =
+  ({ privateKey }: KeyPair): Signer =>
+  (input) =>
+    signWith('sha256', Buffer.from(input), privateKey)
+
+/** No signature at all, or one that is always the same. */
+export const always =
+  (signature: Uint8Array = new Uint8Array()): Signer =>
+  () =>
+    signature
+
+/** A token of any texts: a part that is not a text is written as JSON. */
+export const tokenOf = (header: unknown, claims: unknown, signer: Signer): string => {
+  const [first, second] = [header, claims].map((part) =>
+    base64Url(typeof part === 'string' || part instanceof Uint8Array ? part : JSON.stringify(part)),
+  )
+  const input = `${first}.${second}`
+  return `${input}.${base64Url(signer(input))}`
+}
+
+/** A secret that is long enough. */
+export const secret = 'a secret of the tests, and of nothing else'
+
+/** A right token of a secret. */
+export const hs256 = (claims: object = {}, key: string = secret): string =>
+  tokenOf({ alg: 'HS256', typ: 'JWT' }, claims, hmac(key))
+
+/** A right token of a pair. */
+export const tokenBy = (pair: KeyPair, claims: object = {}, header: object = {}): string =>
+  tokenOf({ alg: pair.algorithm, typ: 'JWT', ...header }, claims, signedBy(pair))
+
+/** The three parts of a token. */
+export const partsOf = (token: string): readonly [header: string, claims: string, signature: string] => {
+  const [header, claims, signature] = token.split('.')
+  return [header!, claims!, signature!]
+}
+
+/** A moment as claims write it, so many seconds from now. */
+export const secondsFromNow = (seconds: number): number => Math.floor(Date.now() / 1_000) + seconds
