@@ -356,8 +356,8 @@ export interface Group {
   readonly server: Pick<ServerOptions, 'direct' | 'dist' | 'vars'>
 }
 
-/** The build of ours with a hook: `Hooks` with an `on_push` that does nothing. */
-export const hookDist = 'tests/hooks/no-op/dist'
+/** The build of ours with hooks: those of the tests, which let everything pass unless a variable says otherwise. */
+export const hookDist = 'tests/hooks/dist'
 
 const verifying = { vars: { AUTH_TOKEN: undefined, JWT_SECRET: jwtSecret } }
 

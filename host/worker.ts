@@ -4,7 +4,8 @@
  *
  * Owns one thing of its own: what happens when the core traps. A trap leaves the instance's memory in an unknown
  * state, so a new instance replaces it, and every object of the isolate rebuilds itself at its next event from its
- * storage and its sockets' attachments, as it does after an eviction.
+ * storage and its sockets' attachments, as it does after an eviction. What waited in the old instance, for a hook or for
+ * the body of a request, fails: a socket is closed, so that its client asks again.
  */
 import { DurableObject } from 'cloudflare:workers'
 import * as core from '../.cache/bindgen/core.js'
@@ -16,11 +17,21 @@ core.initSync({ module: wasm })
 /** Counts the instances of the core in this isolate. */
 let instance = 0
 
+/** Fail what waits in the instance that is in use now. */
+const waiting = new Set<(trap: unknown) => void>()
+
 const replaceInstance = (trap: WebAssembly.RuntimeError): void => {
   console.error(JSON.stringify({ level: 'error', event: 'trap', message: String(trap.stack ?? trap) }))
   core.__wbg_reset_state()
   instance += 1
+  for (const fail of waiting) fail(trap)
+  waiting.clear()
 }
+
+// What goes on after a wait is called by the runtime, where nobody could catch its trap.
+addEventListener('error', ({ error }) => {
+  if (error instanceof WebAssembly.RuntimeError) replaceInstance(error)
+})
 
 /** Runs `call` on the core; a trap costs this one call and no other. */
 const guard = <R>(call: () => R): R => {
@@ -30,6 +41,16 @@ const guard = <R>(call: () => R): R => {
     if (error instanceof WebAssembly.RuntimeError) replaceInstance(error)
     throw error
   }
+}
+
+/** Like `guard`, for what may wait; if the instance is replaced meanwhile, it fails. */
+const guardLater = <R>(call: () => R | Promise<R>): R | Promise<R> => {
+  const result = guard(call)
+  if (!(result instanceof Promise)) return result
+  return new Promise((resolve, reject) => {
+    waiting.add(reject)
+    result.then(resolve, reject).finally(() => waiting.delete(reject))
+  })
 }
 
 /** The sync backend of one store: owns its event log, its sockets and their subscriptions. */
@@ -48,17 +69,18 @@ export class SyncBackendDO extends DurableObject<object> {
 
   /** Accepts a WebSocket for this store, or answers a request over HTTP. */
   override fetch(request: Request): Response | Promise<Response> {
-    return guard(() => this.#core.fetch(request)) as Response | Promise<Response>
+    return guardLater<Response>(() => this.#core.fetch(request))
   }
 
   /** Answers one request of another Durable Object, both in the encoding of `@livestore/sync-cf`. */
   rpc(payload: Uint8Array): Promise<Uint8Array | ReadableStream> {
-    return guard(() => this.#core.rpc(payload)) as Promise<Uint8Array | ReadableStream>
+    return guardLater(() => this.#core.rpc(payload)) as Promise<Uint8Array | ReadableStream>
   }
 
   /** Handles one frame of a client. */
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void> {
-    return guard(() => this.#core.webSocketMessage(socket, message)) as void | Promise<void>
+    const done = guardLater<void>(() => this.#core.webSocketMessage(socket, message))
+    return done?.catch(() => socket.close(1012, 'connect again'))
   }
 
   /** Forgets a socket that its client closed. */

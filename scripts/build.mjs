@@ -1,15 +1,22 @@
-// Builds dist/: cargo compiles the core to WebAssembly, wasm-bindgen writes its JavaScript side, wasm-opt shrinks it,
-// esbuild bundles it with host/worker.ts. Skips everything when no source is newer than the result.
+// Builds a Worker: cargo compiles the core to WebAssembly, wasm-bindgen writes its JavaScript side, esbuild bundles that
+// with host/worker.ts, wasm-opt shrinks what the bundle can reach. Skips everything when no source is newer than the
+// result.
+//
+//   node scripts/build.mjs                        the Worker of this repository, into dist/
+//   node scripts/build.mjs examples/rust-hooks    that of a crate with hooks of its own, into its own dist/
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { root, toolchain, wasmTarget } from './toolchain.mjs'
 
 const started = Date.now()
-const bindgen = join(root, '.cache/bindgen')
-const dist = join(root, 'dist')
+/** The folder of the crate that is built. */
+const crate = resolve(process.argv[2] ?? root)
+const isOwn = crate === resolve(root)
+const bindgen = join(root, '.cache', isOwn ? 'bindgen' : `bindgen-of/${basename(crate)}`)
+const dist = join(crate, 'dist')
 const result = join(dist, 'index_bg.wasm')
 
 /** @param {string} path @returns {string[]} */
@@ -19,22 +26,28 @@ const filesBelow = (path) =>
 /** @param {string} path */
 const modified = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
 
+/** @param {string} path */
+const shown = (path) => relative(root, path)
+
 /** @param {string} message */
 const say = (message) => console.log(`build: ${message}`)
+
+/** @param {string} message @returns {never} */
+const fail = (message) => {
+  console.error(`build: failed: ${message}`)
+  process.exit(1)
+}
 
 /**
  * @param {string} what
  * @param {string} command
  * @param {string[]} args
- * @param {Record<string, string | undefined>} [env]
+ * @param {{ env?: NodeJS.ProcessEnv, stdio?: 'inherit' | ['inherit', 'ignore', 'inherit'] }} [options]
  */
-const run = (what, command, args, env = process.env) => {
+const run = (what, command, args, { env = process.env, stdio = 'inherit' } = {}) => {
   say(what)
-  const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: 'inherit' })
-  if (status !== 0) {
-    console.error(`build: failed: ${command} ${args.join(' ')}${error ? ` (${error.message})` : ''}`)
-    process.exit(1)
-  }
+  const { status, error } = spawnSync(command, args, { cwd: crate, env, stdio })
+  if (status !== 0) fail(`${command} ${args.join(' ')}${error ? ` (${error.message})` : ''}`)
 }
 
 /** @param {string} name */
@@ -43,41 +56,89 @@ const sizes = (name) => {
   return { bytes: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }
 }
 
-const sources = ['src', 'host', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs']
-const newest = Math.max(...sources.flatMap((source) => filesBelow(join(root, source))).map(modified))
+const ownSources = ['src', 'host', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs']
+const crateSources = ['src', 'Cargo.toml', 'Cargo.lock']
+const sources = [
+  ...ownSources.map((source) => join(root, source)),
+  ...(isOwn ? [] : crateSources.map((source) => join(crate, source))),
+]
+const newest = Math.max(...sources.flatMap(filesBelow).map(modified))
 if (Math.min(modified(result), modified(join(dist, 'index.js'))) > newest) {
-  say('dist/ is up to date')
+  say(`${shown(dist)} is up to date`)
   process.exit(0)
 }
 
+/** The library that cargo makes of the crate. */
+const library = /^name = "([^"]+)"/m.exec(readFileSync(join(crate, 'Cargo.toml'), 'utf8'))?.[1]?.replaceAll('-', '_')
+if (library === undefined) fail(`${crate}/Cargo.toml names no package`)
+
 const tools = toolchain()
-run('compiling the core for wasm32', tools.cargo, ['build', '--release', '--lib', '--target', wasmTarget], tools.env)
+// The library is a WebAssembly module here alone: as a dependency its file would have the same name whatever features it
+// was built with, and crates that share a target folder would take one for the other.
+const compile = ['rustc', '--release', '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
+run('compiling the core for wasm32', tools.cargo, compile, tools)
 rmSync(bindgen, { recursive: true, force: true })
 run('writing its JavaScript side', tools.wasmBindgen, [
   ...['--target', 'web', '--encode-into', 'always', '--out-dir', bindgen, '--out-name', 'core'],
   ...['--experimental-reset-state-function', '--omit-default-module-path'],
-  join(root, 'target/wasm', wasmTarget, 'release/livestore_sync_worker.wasm'),
+  join(root, 'target/wasm', wasmTarget, `release/${library}.wasm`),
 ])
+
+say('bundling')
 mkdirSync(dist, { recursive: true })
-run('optimising', tools.wasmOpt, [
-  ...['-O3', '--all-features', '--strip-debug', '--strip-producers'],
-  ...[join(bindgen, 'core_bg.wasm'), '-o', result],
-])
-run('bundling', tools.esbuild, [
-  ...[
-    'host/worker.ts',
-    '--bundle',
-    '--format=esm',
-    '--target=es2024',
-    '--minify',
-    '--legal-comments=none',
-    '--log-level=warning',
-    '--log-override:duplicate-object-key=silent',
+const esbuild = await import('esbuild')
+await esbuild.build({
+  absWorkingDir: root,
+  entryPoints: ['host/worker.ts'],
+  outfile: join(dist, 'index.js'),
+  bundle: true,
+  format: 'esm',
+  target: 'es2024',
+  minify: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  logOverride: { 'duplicate-object-key': 'silent' },
+  external: ['cloudflare:workers', './index_bg.wasm'],
+  plugins: [
+    {
+      name: 'core',
+      setup: ({ onResolve, onLoad }) => {
+        onResolve({ filter: /\/bindgen\/core\.js$/ }, () => ({ path: join(bindgen, 'core.js') }))
+        // Classes that nothing uses are dropped once the bundler knows that nothing happens when they are declared.
+        onLoad({ filter: /\/core\.js$/ }, ({ path }) => ({
+          contents: readFileSync(path, 'utf8')
+            .replaceAll(/^if \(Symbol\.dispose\) .*$/gm, '')
+            .replaceAll('new FinalizationRegistry(', '/* @__PURE__ */ $&'),
+        }))
+      },
+    },
   ],
-  ...['--external:cloudflare:workers', '--external:./index_bg.wasm', `--outfile=${join(dist, 'index.js')}`],
-])
+})
+
+// What the platform's crate exports and the bundle does not name is dropped from the WebAssembly, too.
+const wasm = join(bindgen, 'core_bg.wasm')
+const words = new Set(readFileSync(join(dist, 'index.js'), 'utf8').match(/[\w$]+/g))
+const exported = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(wasm)))
+const used = exported.flatMap(({ name }) => (words.has(name) ? [{ name: `export ${name}`, export: name }] : []))
+const graph = join(bindgen, 'graph.json')
+writeFileSync(graph, JSON.stringify([{ name: 'bundle', root: true, reaches: used.map(({ name }) => name) }, ...used]))
+/** What the compiler makes use of. More would let the optimiser write what other engines do not read. */
+const features = [
+  'bulk-memory',
+  'multivalue',
+  'mutable-globals',
+  'nontrapping-float-to-int',
+  'reference-types',
+  'sign-ext',
+]
+const enabled = features.map((feature) => `--enable-${feature}`)
+run('dropping exports that nothing uses', tools.wasmMetadce, [...enabled, `--graph-file=${graph}`, wasm, '-o', wasm], {
+  stdio: ['inherit', 'ignore', 'inherit'],
+})
+run('optimising', tools.wasmOpt, [...enabled, '-O3', '--strip-debug', '--strip-producers', wasm, '-o', result])
+
 const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
-for (const { name, bytes, gzip } of files) say(`dist/${name} ${bytes} bytes, ${gzip} gzip`)
+for (const { name, bytes, gzip } of files) say(`${shown(join(dist, name))} ${bytes} bytes, ${gzip} gzip`)
 say(
   `done in ${((Date.now() - started) / 1000).toFixed(1)} s, ${files.reduce((sum, file) => sum + file.gzip, 0)} bytes gzip`,
 )

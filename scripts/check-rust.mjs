@@ -1,7 +1,11 @@
-// Format and lints of the Rust code, for the host and for wasm32. Says what it has to leave out.
+// Format and lints of the Rust code, for the host and for wasm32, and of the crates that have hooks, which exist for
+// wasm32 alone. Says what it has to leave out.
 
 import { spawnSync } from 'node:child_process'
 import { findInPath, findWasmRust, output, root, wasmEnv, wasmTarget } from './toolchain.mjs'
+
+/** The crates beside the library's own. */
+const crates = ['examples/rust-hooks', 'tests/hooks']
 
 /** @param {string} cargo
  * @param {string[]} args
@@ -28,14 +32,22 @@ const hasCommand = (command, component) => {
   return false
 }
 
-if (hasCommand('fmt', 'rustfmt')) run('cargo', ['fmt', '--check'])
+/** @param {string} crate */
+const manifestOf = (crate) => ['--manifest-path', `${crate}/Cargo.toml`]
+
+if (hasCommand('fmt', 'rustfmt')) {
+  run('cargo', ['fmt', '--check'])
+  for (const crate of crates) run('cargo', ['fmt', '--check', ...manifestOf(crate)])
+}
 
 if (hasCommand('clippy', 'clippy')) {
   run('cargo', ['clippy', '--all-targets', '--', '-D', 'warnings'])
 
   const rust = findWasmRust()
   if (rust && !rust.isDebian) {
-    run(rust.cargo, ['clippy', '--target', wasmTarget, '--', '-D', 'warnings'], wasmEnv(rust))
+    for (const manifest of [[], ...crates.map(manifestOf)]) {
+      run(rust.cargo, ['clippy', ...manifest, '--target', wasmTarget, '--', '-D', 'warnings'], wasmEnv(rust))
+    }
   } else {
     const why = rust ? `the compiler that has this target (in ${rust.sysroot}) comes without clippy` : 'no such target'
     console.log(`check: SKIPPED cargo clippy --target ${wasmTarget}: ${why}`)

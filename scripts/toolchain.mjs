@@ -31,6 +31,7 @@ const wasmBindgenVersionDefault = '0.2.130'
  * @property {Record<string, string | undefined>} env the whole environment for `cargo`: PATH, linker, target folder
  * @property {string} wasmBindgen
  * @property {string} wasmOpt
+ * @property {string} wasmMetadce
  * @property {string} esbuild
  */
 
@@ -43,6 +44,7 @@ export const toolchain = () => {
   const tools = {
     wasmBindgen: wasmBindgenPath,
     wasmOpt: join(root, 'node_modules/binaryen/bin/wasm-opt'),
+    wasmMetadce: join(root, 'node_modules/binaryen/bin/wasm-metadce'),
     esbuild: join(root, 'node_modules/.bin/esbuild'),
   }
   for (const tool of Object.values(tools)) if (!existsSync(tool)) throw new Error(`${tool} is missing: ${runSetup}`)

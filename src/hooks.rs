@@ -6,6 +6,8 @@
 
 #![allow(async_fn_in_trait)] // An object has one thread, so no future of a hook has to be `Send`.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::event::Event;
@@ -68,8 +70,8 @@ pub struct Context<'a> {
     /// The headers of the request that opened the connection, those that
     /// [`Hooks::forwarded_headers`] names: names in lower case, and values.
     pub headers: &'a [(String, String)],
-    /// How the request came.
-    pub transport: Transport,
+    /// How the request came; `None` where there was none, in [`Hooks::on_committed`].
+    pub transport: Option<Transport>,
     /// The dialect; `None` where it is not known yet, in [`Hooks::validate_payload`], and where there
     /// was no request, in [`Hooks::on_committed`].
     pub generation: Option<Generation>,
@@ -110,10 +112,30 @@ pub struct Pull<'a> {
 }
 
 /// What a pull or a live pull is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Page<'a> {
-    /// The message in the client's dialect, as JSON.
-    pub message: &'a str,
+    read: &'a dyn Fn() -> String,
+}
+
+impl<'a> Page<'a> {
+    /// The page whose message `read` fetches from where it is kept.
+    #[must_use]
+    pub fn new(read: &'a dyn Fn() -> String) -> Self {
+        Self { read }
+    }
+
+    /// The message in the client's dialect, as JSON: up to a megabyte, or one event that is larger. Each
+    /// call copies it out of JavaScript.
+    #[must_use]
+    pub fn message(&self) -> String {
+        (self.read)()
+    }
+}
+
+impl fmt::Debug for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").finish_non_exhaustive()
+    }
 }
 
 /// Events that are stored for good.
@@ -129,6 +151,10 @@ pub struct Committed<'a> {
 ///
 /// An error of a hook reaches that client as `UnknownError` with the hook's text and nothing else, and is
 /// logged and counted. Clients try a push again that ended so, and give a pull up until they restart.
+///
+/// A hook that waits runs beside others, also of the same connection. A request that its client
+/// interrupts, or whose client leaves, while a hook waits is not decided. A hook must not panic: that
+/// ends every request that waits for one, in all stores of the isolate.
 pub trait Hooks: Default + 'static {
     /// Whether no method is written: then none is ever called, and a request costs no future.
     const DO_NOTHING: bool = false;
@@ -180,8 +206,8 @@ pub trait Hooks: Default + 'static {
         Ok(())
     }
 
-    /// A page of a pull is sent, or a part of a batch to those who pull live: once for each part, however
-    /// many get it.
+    /// A page of a pull is sent, or a part of a batch to sockets that pull live: once for each part, however
+    /// many get it. Over WebSocket it has left by then; an answer over HTTP or DO-RPC waits for the hook.
     ///
     /// # Errors
     /// Ends the pull whose page it was, if it has not ended; for a part of a batch it is logged alone.
@@ -191,10 +217,12 @@ pub trait Hooks: Default + 'static {
     }
 
     /// Events have been stored. Called after the commit, in order, at least once for every event, with
-    /// at most 100 at a time; a store that has events when it first meets the hook begins at its head.
+    /// at least 1 and at most 100 at a time; a store that has events when it first meets the hook begins at its
+    /// head. It runs beside whatever the store does, one call at a time.
     ///
     /// # Errors
-    /// It is called again with the same events, after 1 second and then ever later up to a minute.
+    /// It is called again with the same events, and what has come since, after 1 second and then ever later
+    /// up to a minute.
     async fn on_committed(
         &self,
         committed: &Committed<'_>,

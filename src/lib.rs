@@ -20,6 +20,11 @@ pub mod route;
 pub mod store;
 pub mod wire;
 
+/// The platform's crate, for the bindings behind [`hooks::Context::env`]. A crate that needs one of its
+/// features depends on it too.
+#[cfg(target_arch = "wasm32")]
+pub use worker;
+
 /// Exports what the runtime loads: the Worker's `fetch` and the Durable Object, with the hooks of
 /// `$hooks`, a type that implements [`hooks::Hooks`].
 ///
@@ -32,17 +37,17 @@ macro_rules! export {
         mod livestore_sync_worker_exports {
             #[allow(unused_imports)] // `()` needs nothing from there.
             use super::*;
-            use $crate::edge::wasm_bindgen::prelude::*;
-
-            type AppHooks = $hooks;
+            // The crate that uses this macro may not depend on it, and what the attributes expand to does.
+            use wasm_bindgen::prelude::*;
+            use $crate::edge::wasm_bindgen;
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
             pub fn fetch(request: JsValue, env: JsValue) -> Result<JsValue, JsValue> {
-                $crate::edge::fetch::<AppHooks>(request, env)
+                $crate::edge::fetch::<$hooks>(request, env)
             }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
-            pub struct SyncObject($crate::edge::Object<AppHooks>);
+            pub struct SyncObject($crate::edge::Object<$hooks>);
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
             impl SyncObject {

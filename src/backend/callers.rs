@@ -146,6 +146,22 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
+    /// Forgets whom the pull `request` on `connection` asked to call, its answer having failed.
+    pub(super) fn drop_held_caller(
+        &mut self,
+        connection: ConnectionId,
+        request: &RequestId,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        let mut subscribers = self.callers.subscribers.iter();
+        let held = subscribers
+            .position(|one| one.state == State::Held(connection) && one.caller.request == *request);
+        if let Some(index) = held {
+            let message = "a hook refused its pull".to_owned();
+            self.drop_caller(index, message, out);
+        }
+    }
+
     /// Calls everyone who is behind and not being called.
     pub(super) fn call_idle(&mut self, now_ms: u64, out: &mut Vec<Output<S::Text>>) {
         let last_stored = self.store.last_stored();

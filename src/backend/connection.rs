@@ -72,7 +72,7 @@ pub(super) enum Delivery {
 /// One pull under way.
 #[derive(Debug)]
 pub(super) struct Subscription<T> {
-    requester: Requester,
+    requester: Rc<Requester>,
     live: bool,
     after: SeqNum,
     delivery: Delivery,
@@ -176,6 +176,12 @@ impl<T> Connection<T> {
         self.subscriptions.iter_mut()
     }
 
+    pub(super) fn find(&self, id: &RequestId) -> Option<&Subscription<T>> {
+        self.subscriptions
+            .iter()
+            .find(|subscription| subscription.requester.id == *id)
+    }
+
     pub(super) fn find_mut(&mut self, id: &RequestId) -> Option<&mut Subscription<T>> {
         self.subscriptions
             .iter_mut()
@@ -267,7 +273,7 @@ impl<T> Subscription<T> {
     /// A pull that has got nothing after `after` yet.
     pub(super) fn new(requester: Requester, live: bool, after: SeqNum, page_head: T) -> Self {
         Self {
-            requester,
+            requester: Rc::new(requester),
             live,
             after,
             delivery: Delivery::Paging,
@@ -300,7 +306,7 @@ impl<T> Subscription<T> {
         }
     }
 
-    pub(super) fn requester(&self) -> &Requester {
+    pub(super) fn requester(&self) -> &Rc<Requester> {
         &self.requester
     }
 

@@ -4,6 +4,8 @@
 //! more acknowledgements than a window (INV-11). A batch is encoded once per family; a frame is that
 //! text between a head and a tail.
 
+use std::rc::Rc;
+
 use super::connection::Subscription;
 use super::{ConnectionId, Content, Output, Report, SyncBackend, iso_8601};
 use crate::event::Batch;
@@ -172,7 +174,7 @@ impl<S: Sql> SyncBackend<S> {
             matches!(
                 output,
                 Output::Send {
-                    content: Content::Page,
+                    content: Content::Page { .. },
                     ..
                 }
             )
@@ -273,7 +275,9 @@ fn send_turn<S: Sql>(
         };
         let items = page.items.unwrap_or_else(|| store.text(""));
         let frame = S::Text::join(subscription.page_head(), &items, &tail);
-        let content = Content::Page;
+        let content = Content::Page {
+            of: Rc::clone(subscription.requester()),
+        };
         out.push(Output::Send { to, content, frame });
         subscription.sent(page.last, 1);
         if info == PageInfo::NoMore {

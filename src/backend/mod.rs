@@ -29,7 +29,7 @@ use crate::event::{EventNames, StoreId};
 use crate::limits::Limits;
 use crate::store::EventStore;
 use crate::store::sql::Sql;
-use crate::wire::{self, Family, Inbound, Malformed, PageInfo, Transport};
+use crate::wire::{self, Family, Inbound, Malformed, PageInfo, RequestId, Requester, Transport};
 use allowance::Allowance;
 use callers::Callers;
 use connection::Connection;
@@ -94,14 +94,17 @@ pub enum Output<T> {
 }
 
 /// What a frame holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// The answer to a request, or what ends one.
     Answer,
     /// The acknowledgement of a push whose events are stored.
     Acknowledgement,
     /// A page of the log.
-    Page,
+    Page {
+        /// The pull it answers.
+        of: Rc<Requester>,
+    },
     /// A part of a batch that has just been stored.
     Broadcast {
         /// Whether nobody has been sent this part before.
@@ -354,6 +357,13 @@ impl<S: Sql> SyncBackend<S> {
                 vec![Inbound::Malformed(Malformed::Syntax { message })]
             }
         }
+    }
+
+    /// Whether a pull with this id is under way.
+    #[must_use]
+    pub fn has_pull(&self, id: ConnectionId, request: &RequestId) -> bool {
+        self.connection(id)
+            .is_some_and(|connection| connection.find(request).is_some())
     }
 
     /// Does what the alarm was set for.

@@ -20,6 +20,7 @@ impl<S: Sql> SyncBackend<S> {
         if let Some(connection) = self.connection_mut(from) {
             connection.remove(&requester.id);
         }
+        self.drop_held_caller(from, &requester.id, out);
         let message = message.to_owned();
         let failure = Failure::Unknown { message };
         self.fail(from, requester, Reason::Hook, failure, now_ms, out);

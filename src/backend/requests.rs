@@ -49,17 +49,13 @@ impl<S: Sql> SyncBackend<S> {
         };
         connection.note_request(requester);
         let grant = Rc::clone(connection.grant());
-        let is_socket = connection.transport() == Transport::WebSocket;
+        if !self.check_expiry(from, requester, now_ms, out) {
+            return false;
+        }
         let own = self.store.store_id().as_str();
         let (frame_bytes_max, store_bytes_max) =
             (self.limits.frame_bytes_max, self.limits.store_bytes_max);
-        let (reason, message) = if grant.is_expired(now_ms) {
-            if is_socket {
-                self.close_expired(from, now_ms, out);
-                return false;
-            }
-            (Reason::Expired, "the token has expired".to_owned())
-        } else if store_id.as_deref().is_some_and(|store_id| store_id != own) {
+        let (reason, message) = if store_id.as_deref().is_some_and(|store_id| store_id != own) {
             let message = "payload.storeId is not the store of this connection";
             (Reason::OtherStore, message.to_owned())
         } else if frame_bytes > frame_bytes_max {
@@ -88,6 +84,31 @@ impl<S: Sql> SyncBackend<S> {
         };
         let failure = Failure::Unknown { message };
         self.fail(from, requester, reason, failure, now_ms, out);
+        false
+    }
+
+    /// Whether the token of a connection is still good; closes the connection or refuses the request if
+    /// not. The part of [`SyncBackend::check`] that can change while a hook waits.
+    pub fn check_expiry(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        now_ms: u64,
+        out: &mut Vec<Output<S::Text>>,
+    ) -> bool {
+        let Some(connection) = self.connection(from) else {
+            return false;
+        };
+        if !connection.grant().is_expired(now_ms) {
+            return true;
+        }
+        if connection.transport() == Transport::WebSocket {
+            self.close_expired(from, now_ms, out);
+        } else {
+            let message = "the token has expired".to_owned();
+            let failure = Failure::Unknown { message };
+            self.fail(from, requester, Reason::Expired, failure, now_ms, out);
+        }
         false
     }
 

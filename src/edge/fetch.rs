@@ -78,7 +78,7 @@ async fn admit<H: Hooks>(
         store_id: visit.store_id.as_str(),
         claims: grant.claims.as_deref(),
         headers: &grant.headers,
-        transport: visit.transport,
+        transport: Some(visit.transport),
         generation: None,
         env: &env,
     };

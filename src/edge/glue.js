@@ -145,7 +145,7 @@ export const respondJson = (frames, headers) =>
  * A stream whose reader sets the pace. A null behind the last piece ends it, once what went before has been taken.
  *
  * @param {any[]} pieces
- * @param {(goOn: boolean) => any[]} step
+ * @param {(goOn: boolean) => any[] | Promise<any[]>} step
  * @param {(pieces: any[], isLast: boolean) => Uint8Array[]} encode
  */
 const stream = (pieces, step, encode) => {
@@ -160,11 +160,14 @@ const stream = (pieces, step, encode) => {
           step(false)
           return
         }
+        const give = (/** @type {any[]} */ next) => {
+          isOver = next.at(-1) === null
+          if (isOver) next.pop()
+          for (const bytes of encode(next, isOver)) if (bytes.length > 0) controller.enqueue(bytes)
+        }
         const next = pieces.length > 0 ? pieces : step(true)
         pieces = []
-        isOver = next.at(-1) === null
-        if (isOver) next.pop()
-        for (const bytes of encode(next, isOver)) if (bytes.length > 0) controller.enqueue(bytes)
+        return next instanceof Promise ? next.then(give) : give(next)
       },
       cancel: () => {
         step(false)
@@ -174,7 +177,7 @@ const stream = (pieces, step, encode) => {
   )
 }
 
-/** @param {string[]} first @param {(goOn: boolean) => any[]} step @param {Array<[string, string]>} headers */
+/** @param {string[]} first @param {(goOn: boolean) => any[] | Promise<any[]>} step @param {Array<[string, string]>} headers */
 export const streamJson = (first, step, headers) => {
   const encoder = new TextEncoder()
   let before = '['
@@ -196,7 +199,7 @@ export const streamLines = (step) => {
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
 }
 
-/** @param {Uint8Array[]} first @param {(goOn: boolean) => any[]} step */
+/** @param {Uint8Array[]} first @param {(goOn: boolean) => any[] | Promise<any[]>} step */
 export const streamBytes = (first, step) => stream(first, step, (pieces) => pieces)
 
 /** @param {number} number */

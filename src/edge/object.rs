@@ -47,6 +47,7 @@ pub(super) struct Inner<H: Hooks> {
     pub(super) hooks: H,
     /// Borrowed for the length of a turn, never while something waits.
     opened: RefCell<Option<Opened>>,
+    pub(super) waiting: hooked::Waiting,
     pub(super) delivery: Cell<committed::Delivery>,
     /// What the alarm is set to, as far as this life of the object knows.
     alarm_at_ms: Cell<Option<u64>>,
@@ -85,6 +86,7 @@ impl<H: Hooks> Object<H> {
             env: env.unchecked_into(),
             hooks: H::default(),
             opened: RefCell::new(None),
+            waiting: hooked::Waiting::default(),
             delivery: Cell::default(),
             alarm_at_ms: Cell::new(None),
         })))
@@ -189,7 +191,9 @@ impl<H: Hooks> Object<H> {
         }
         let inner = self.0.clone();
         now_or_later(async move {
-            hooked::serve(&inner, from, frame.borrow()).await;
+            if let Some(rest) = hooked::serve(&inner, from, frame.borrow()) {
+                rest.await;
+            }
             Ok(JsValue::UNDEFINED)
         })
     }
@@ -216,7 +220,7 @@ impl<H: Hooks> Object<H> {
     /// tell a hook of.
     pub fn alarm(&self) {
         self.0.alarm_at_ms.set(None);
-        self.0.turn(SyncBackend::on_alarm);
+        hooked::on_alarm(&self.0);
         committed::deliver(&self.0);
     }
 }

@@ -11,6 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::object::{Inner, Opened};
+use super::run::now_or_later;
 use super::sql::JsText;
 use super::{config, hooked, js};
 use crate::auth::Grant;
@@ -80,7 +81,7 @@ pub(super) async fn rpc<H: Hooks>(
     let frames = answering.frames();
     let has_pages = frames
         .iter()
-        .any(|(content, _)| matches!(content, Content::Page));
+        .any(|(content, _)| matches!(content, Content::Page { .. }));
     if has_pages {
         let pieces = frames.iter().map(|(_, frame)| message(frame));
         let first = pieces.collect::<Result<Array, _>>()?;
@@ -146,7 +147,9 @@ async fn ask<H: Hooks>(
         connection,
         life,
     };
-    hooked::serve(&inner, connection, request).await;
+    if let Some(rest) = hooked::serve(&inner, connection, request) {
+        rest.await;
+    }
     inner.turn(|backend, now_ms, _| {
         let ms = now_ms.saturating_sub(started_ms);
         backend.stats().observe(Duration::Request, ms);
@@ -192,14 +195,23 @@ impl<H: Hooks> Answering<H> {
             .unwrap_or(true)
     }
 
-    /// Makes more of it: the next pieces, and a null behind the last.
-    fn go_on(&self) -> Result<Array, JsValue> {
+    /// Makes more of it: the next pieces, and a null behind the last; or a promise of them.
+    fn go_on(self: &Rc<Self>) -> Result<JsValue, JsValue> {
+        if self.with(|_| ()).is_none() {
+            return Ok(Array::of1(&JsValue::NULL).into());
+        }
+        let Some(rest) = hooked::go_on(&self.inner, self.connection) else {
+            return self.next().map(JsValue::from);
+        };
+        let answering = self.clone();
+        now_or_later(async move {
+            rest.await;
+            answering.next().map(JsValue::from)
+        })
+    }
+
+    fn next(&self) -> Result<Array, JsValue> {
         let connection = self.connection;
-        self.with(|opened| {
-            let mut outputs = Vec::new();
-            opened.backend.go_on(connection, &mut outputs);
-            opened.apply(&self.inner, &mut outputs);
-        });
         let is_text = self
             .with(|opened| opened.backend.peer(connection).map(|peer| peer.transport))
             != Some(Some(Transport::DoRpc));
@@ -227,14 +239,15 @@ impl<H: Hooks> Answering<H> {
         });
     }
 
-    /// A function for the stream: called with true it makes more, with false it gives the connection
-    /// back. It is the collector's to drop.
+    /// A function for the stream: called with true it makes more, or a promise of it, with false it gives
+    /// the connection back. It is the collector's to drop.
     fn into_js(self) -> JsValue {
+        let answering = Rc::new(self);
         let step = move |go_on: bool| -> Result<JsValue, JsValue> {
             if go_on {
-                return self.go_on().map(JsValue::from);
+                return answering.go_on();
             }
-            self.leave();
+            answering.leave();
             Ok(JsValue::UNDEFINED)
         };
         Closure::<dyn Fn(bool) -> Result<JsValue, JsValue>>::new(step).into_js_value()

@@ -26,7 +26,8 @@ pub(super) fn start(work: impl Future<Output = ()> + 'static) {
     }
 }
 
-fn poll_once<F: Future>(work: Pin<&mut F>) -> Poll<F::Output> {
+/// Runs `work` until it waits for something.
+pub(super) fn poll_once<F: Future>(work: Pin<&mut F>) -> Poll<F::Output> {
     // What is pending is polled again by its executor at once, with a waker of its own.
     work.poll(&mut Context::from_waker(Waker::noop()))
 }

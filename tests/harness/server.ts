@@ -1,5 +1,5 @@
 /**
- * Starts a sync backend under the local Workers runtime: ours as built in `dist/`, or a peer.
+ * Starts a sync backend under the local Workers runtime: ours as built in `dist/` or elsewhere, or a peer.
  *
  * Owns: the runtime process, its storage folder and its log lines. Knows nothing of the protocol.
  */
@@ -22,7 +22,7 @@ export const authToken = 'insecure-token-change-me'
 
 export interface ServerOptions {
   readonly backend?: Backend
-  /** Folder of the built Worker, below the root: another build of ours than that in `dist/`. */
+  /** Folder below the root that holds our build; by default what the variable SYNC_WORKER_DIST names, else `dist`. */
   readonly dist?: string
   /** Folder of Durable Object and D1 storage; a fresh one, removed on stop, when absent. */
   readonly storage?: string
@@ -158,8 +158,11 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const usual = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
   const binding = 'binding' in options ? options.binding : usual
   const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars }
-  const { folder, main: entry } = entries[backend]
-  const modules = modulesOf({ folder: options.dist ?? folder, main: entry })
+  const built = options.dist ?? process.env['SYNC_WORKER_DIST']
+  const modules = modulesOf({
+    ...entries[backend],
+    ...(backend === 'livestore-sync-worker' && built !== undefined ? { folder: built } : {}),
+  })
   const [main] = modules
   if (options.edit !== undefined && main !== undefined) main.contents = Buffer.from(options.edit(String(main.contents)))
   const beside = options.doRpcClients === true
