@@ -12,7 +12,7 @@ use crate::json::{push_quoted, quote};
 use crate::limits::SOCKETS_LISTED;
 use crate::store::schema::FORMAT_VERSION;
 use crate::store::sql::{Sql, StoreError};
-use crate::wire::{Family, Generation, Transport};
+use crate::wire::{self, Failure, Family, Generation, Transport};
 
 impl<S: Sql> SyncBackend<S> {
     /// The store's state as a JSON object.
@@ -169,12 +169,38 @@ impl<S: Sql> SyncBackend<S> {
         out: &mut Vec<Output<S::Text>>,
     ) -> Result<(), StoreError> {
         let events = self.store.count()?;
+        let ended = self.store.backend_id().clone();
         self.store.reset(fresh)?;
         self.callers.clear();
+        self.stats.forget_races();
         self.renew_page_tail();
         out.push(Output::Report(Report::Reset { events }));
         self.close_all("the store was reset: connect again", out);
+        self.fail_pulls(&ended, out);
         Ok(())
+    }
+
+    /// Ends the pulls that are under way on no socket: their pages would go on in another lifetime of the
+    /// log than they began in.
+    #[cold]
+    #[inline(never)]
+    fn fail_pulls(&mut self, ended: &BackendId, out: &mut Vec<Output<S::Text>>) {
+        let failure = Failure::BackendIdMismatch {
+            expected: self.store.backend_id().clone(),
+            received: ended.as_str().to_owned(),
+        };
+        for index in 0..self.connections.len() {
+            let id = ConnectionId::new(index);
+            let pulls = self.connection(id).map(Connection::subscriptions);
+            let pulls = pulls.unwrap_or_default().iter();
+            let pulls: Vec<_> = pulls.map(|pull| pull.requester().clone()).collect();
+            for requester in pulls {
+                self.send(id, &wire::failed(&requester, &failure), out);
+                if let Some(connection) = self.connection_mut(id) {
+                    connection.remove(&requester.id);
+                }
+            }
+        }
     }
 
     /// Closes every socket; clients connect again and go on from where they are. How many there were.
@@ -209,7 +235,7 @@ impl<S: Sql> SyncBackend<S> {
         sockets.chain(
             self.callers
                 .iter()
-                .map(|(_, after)| self.store.head().since(after)),
+                .map(|(_, after)| self.store.last_stored().since(after)),
         )
     }
 

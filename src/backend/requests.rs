@@ -31,8 +31,9 @@ impl<S: Sql> SyncBackend<S> {
             Inbound::Push {
                 requester,
                 store_id,
+                events,
                 ..
-            } => (requester, store_id, true),
+            } => (requester, store_id, !events.is_empty()),
             Inbound::Pull {
                 requester,
                 store_id,
@@ -53,8 +54,7 @@ impl<S: Sql> SyncBackend<S> {
             return false;
         }
         let own = self.store.store_id().as_str();
-        let (frame_bytes_max, store_bytes_max) =
-            (self.limits.frame_bytes_max, self.limits.store_bytes_max);
+        let frame_bytes_max = self.limits.frame_bytes_max;
         let (reason, message) = if store_id.as_deref().is_some_and(|store_id| store_id != own) {
             let message = "payload.storeId is not the store of this connection";
             (Reason::OtherStore, message.to_owned())
@@ -73,12 +73,6 @@ impl<S: Sql> SyncBackend<S> {
             let message =
                 format!("more than {rate} pushes per second (PUSH_RATE): try again later");
             (Reason::PushRate, message)
-        } else if self.store.size_bytes() >= store_bytes_max {
-            let message = format!(
-                "the store has {} bytes, but at most {store_bytes_max} are accepted (MAX_STORE_BYTES)",
-                self.store.size_bytes()
-            );
-            (Reason::StoreFull, message)
         } else {
             return true;
         };
@@ -228,6 +222,14 @@ impl<S: Sql> SyncBackend<S> {
             self.stats.pushes_repeated += 1;
             return self.acknowledge_push(from, requester, out);
         };
+        let (bytes, bytes_max) = (self.store.size_bytes(), self.limits.store_bytes_max);
+        if bytes >= bytes_max {
+            let message = format!(
+                "the store has {bytes} bytes, but at most {bytes_max} are accepted (MAX_STORE_BYTES)"
+            );
+            let failure = Failure::Unknown { message };
+            return self.fail(from, requester, Reason::StoreFull, failure, now_ms, out);
+        }
         if let Err(error) = self.store.append(&batch, &iso_8601(now_ms)) {
             return self.refuse(from, requester, Refusal::Store(error), now_ms, out);
         }

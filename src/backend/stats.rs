@@ -141,6 +141,11 @@ impl Stats {
         if self.errors.len() == ERRORS_KEPT {
             self.errors.pop_front();
         }
+        // What a client made up stands behind the words for it, and is for that client alone.
+        let message = match reason {
+            Reason::Malformed => message.split(" tag: ").next().unwrap_or_default(),
+            _ => message,
+        };
         let message = message.chars().take(300).collect();
         self.errors.push_back(PastError {
             at_ms: now_ms,
@@ -184,5 +189,69 @@ impl Stats {
         if !self.refused.is_empty() {
             self.refused.retain(|one| one.client_id != client_id);
         }
+    }
+
+    /// Forgets who lost races: the log they were about is gone.
+    pub(super) fn forget_races(&mut self) {
+        self.refused.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(stats: &Stats) -> Vec<&str> {
+        stats.errors().map(|error| &*error.message).collect()
+    }
+
+    #[test]
+    fn what_a_client_made_up_is_not_kept() {
+        let mut stats = Stats::default();
+        for message in [
+            "Unknown request tag: made up",
+            "Unknown request tag: made tag: up",
+            "SyncWsRpc.Push: payload: seqNum is missing at byte 7",
+        ] {
+            stats.refuse(Reason::Malformed, message, 0);
+        }
+        let kept = "SyncWsRpc.Push: payload: seqNum is missing at byte 7";
+        let unknown = "Unknown request";
+        assert_eq!(errors(&stats), [unknown, unknown, kept]);
+        assert_eq!(stats.refusals(Reason::Malformed), 3);
+    }
+
+    #[test]
+    fn the_last_errors_are_kept_and_lost_races_are_none() {
+        let mut stats = Stats::default();
+        for number in 0..ERRORS_KEPT + 5 {
+            stats.refuse(Reason::ServerAhead, "routine", 0);
+            stats.refuse(Reason::NoBatch, &number.to_string(), 0);
+        }
+        assert_eq!(errors(&stats).len(), ERRORS_KEPT);
+        assert_eq!(errors(&stats).first(), Some(&"5"));
+        assert_eq!(
+            stats.refusals(Reason::ServerAhead),
+            stats.refusals(Reason::NoBatch)
+        );
+    }
+
+    #[test]
+    fn a_client_is_stuck_once_and_until_it_wins_or_the_log_is_gone() {
+        let mut stats = Stats::default();
+        let told: Vec<u32> = (0..2 * STUCK_REFUSALS)
+            .filter_map(|_| stats.lost_race("a"))
+            .collect();
+        assert_eq!(told, [STUCK_REFUSALS]);
+        assert_eq!(stats.stuck_clients().count(), 1);
+        stats.won_race("another");
+        assert_eq!(stats.stuck_clients().count(), 1);
+        stats.won_race("a");
+        assert_eq!(stats.stuck_clients().count(), 0);
+        for _ in 0..STUCK_REFUSALS {
+            stats.lost_race("a");
+        }
+        stats.forget_races();
+        assert_eq!(stats.stuck_clients().count(), 0);
     }
 }

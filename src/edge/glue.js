@@ -310,11 +310,15 @@ export const dataset = (env, name) => (typeof env[name]?.writeDataPoint === 'fun
  */
 export const writePoint = (dataset, index, event, generation, transport, reason, events) => {
   // An index has at most 96 bytes.
-  dataset.writeDataPoint({
-    indexes: [index.slice(0, 32)],
-    blobs: [event, generation, transport, reason, index],
-    doubles: [events],
-  })
+  try {
+    dataset.writeDataPoint({
+      indexes: [index.slice(0, 32)],
+      blobs: [event, generation, transport, reason, index],
+      doubles: [events],
+    })
+  } catch {
+    // more points than one event of the platform may write
+  }
 }
 
 /** @param {any} state */

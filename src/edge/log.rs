@@ -4,9 +4,10 @@ use wasm_bindgen::JsValue;
 use worker::Env;
 
 use super::js;
-use crate::backend::Report;
+use crate::backend::{Reason, Report};
 use crate::config::LogLevel;
 use crate::json::{push_quoted, quote};
+use crate::wire::Transport;
 
 /// Writes log lines about one store, and data points to the Analytics Engine binding `METRICS` if there
 /// is one.
@@ -47,6 +48,18 @@ impl Log {
         }
         line.push('}');
         js::log(level.name(), &line);
+    }
+
+    /// Writes that a socket was refused before it was one.
+    pub(super) fn refused_socket(&self, reason: Reason, message: &str) {
+        let (event, transport) = ("refused", Transport::WebSocket.name());
+        if let Some(dataset) = &self.metrics {
+            let store_id = &self.store_id;
+            js::write_point(dataset, store_id, event, "", transport, reason.name(), 0.0);
+        }
+        let reason = reason.name();
+        let fields = format!(r#","transport":"{transport}","reason":"{reason}""#);
+        self.write_fields(LogLevel::Info, event, &fields, message);
     }
 
     pub(super) fn report(&self, report: &Report) {

@@ -379,7 +379,7 @@ impl<H: Hooks> Inner<H> {
                 let message = "MAX_CONNECTIONS is reached";
                 let stats = opened.backend.stats();
                 stats.refuse(Reason::Connections, message, js::now_ms());
-                opened.log.write(LogLevel::Warn, "refused", message);
+                opened.log.refused_socket(Reason::Connections, message);
                 return text(
                     503,
                     "This store has as many connections as it accepts (MAX_CONNECTIONS)",

@@ -250,14 +250,16 @@ pub(crate) fn last_push(store_id: &StoreId) -> String {
     format!("SELECT seqNum, createdAt FROM \"{table}\" ORDER BY seqNum DESC LIMIT 1")
 }
 
-/// Selects the `?2` events after `?1` as lines of JSON, with their last number and their bytes.
+/// Selects the `?2` events after `?1` as lines of JSON, with their last number and their bytes. Line breaks
+/// that a client wrote between the parts of its args become spaces; within strings JSON has none.
 pub(crate) fn lines(store_id: &StoreId) -> String {
     let table = log_table(store_id);
     format!(
         "SELECT group_concat(line, ''), max(seqNum), sum(octet_length(line)) FROM (SELECT seqNum, \
          concat('{{\"seqNum\":', seqNum, ',\"parentSeqNum\":', parentSeqNum, ',\"name\":', json_quote(name), \
-         ',\"args\":', ifnull(args, 'null'), ',\"clientId\":', json_quote(clientId), ',\"sessionId\":', \
-         json_quote(sessionId), ',\"createdAt\":', json_quote(createdAt), '}}', char(10)) AS line \
+         ',\"args\":', replace(replace(ifnull(args, 'null'), char(10), ' '), char(13), ' '), \
+         ',\"clientId\":', json_quote(clientId), ',\"sessionId\":', json_quote(sessionId), ',\"createdAt\":', \
+         json_quote(createdAt), '}}', char(10)) AS line \
          FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)"
     )
 }

@@ -8,6 +8,7 @@
 //! | [`callers`] | client objects are told each event once and in order, or dropped |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
+//! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
 //! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
 //!
 //! [`host_sql`] is the SQLite they run on, [`client`] the other end of the wire.
@@ -22,6 +23,7 @@
     clippy::panic
 )]
 
+mod administration;
 mod callers;
 mod client;
 mod host_sql;

@@ -1,13 +1,17 @@
 /** What is too much is refused by name, what is just enough is served, and pages keep their size. */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import type { Event } from '../clients/client.ts'
+import type { Event, Transport } from '../clients/client.ts'
+import { openDoRpcClient } from '../clients/do-rpc/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
+import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { adminSecret, reset, stateOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { knock } from './knock.ts'
 import { linesOf, startsOf } from './log-lines.ts'
+import { framesIn, post } from './over-http.ts'
 import {
   assertEvents,
   eventsIn,
@@ -23,11 +27,12 @@ import {
   pushFrame,
   rpcGenerations,
 } from './peer.ts'
+import { metricsOf } from './prometheus.ts'
 
-const serverOf = (vars: ServerOptions['vars']): (() => Server) => {
+const serverOf = (vars: ServerOptions['vars'], options: ServerOptions = {}): (() => Server) => {
   let server: Server | undefined
   before(async () => {
-    server = await startServer({ vars: { LOG_LEVEL: 'debug', ...vars } })
+    server = await startServer({ vars: { LOG_LEVEL: 'debug', ADMIN_SECRET: adminSecret, ...vars }, ...options })
   })
   after(async () => {
     await server?.stop()
@@ -47,6 +52,61 @@ const eventOf = (parent: number, bytes: number, letter = 'x'): Event => {
   const event = batchOf(parent)[0]!
   const free = bytes - contentBytes({ ...event, args: '' })
   return { ...event, args: letter.repeat(free / Buffer.byteLength(letter)) }
+}
+
+/** A dialect and what carries it. */
+interface Way {
+  readonly generation: Generation
+  readonly transport: Exclude<Transport, 'do-rpc'>
+}
+
+const ways: readonly Way[] = [
+  ...generations.map((generation) => ({ generation, transport: 'ws' as const })),
+  ...rpcGenerations.map((generation) => ({ generation, transport: 'http' as const })),
+]
+
+/** The answer to a push, in one line without its request. */
+const pushBy = async (server: Server, way: Way, storeId: string, batch: unknown): Promise<string> => {
+  const { generation, transport } = way
+  const plain = (line: string): string => line.replace(/^(\S+) \S+?(:|$)/, '$1$2')
+  if (transport === 'http') {
+    const frames = framesIn(await post(server, storeId, pushFrame(generation, 1, storeId, batch)))
+    assert.equal(frames.length, 1)
+    return plain(lineOf(generation, frames[0]!))
+  }
+  const peer = await Peer.connect(server, generation, storeId)
+  try {
+    return plain(lineOf(generation, JSON.stringify((await peer.pushed(batch)).answer)))
+  } finally {
+    peer.client.terminate()
+  }
+}
+
+const isStored = (line: string): boolean => /^(Success: \{\}|WSMessage\.PushAck)$/.test(line)
+
+/** Asserts that a line is a refusal that every generation can read, and returns its words. */
+const refusedIn = (line: string): string => {
+  const words = /^(?:UnknownError|Error): (.+)$/s.exec(line)?.[1]
+  assert.ok(words !== undefined, line)
+  return words
+}
+
+/** Asserts that a store has refused this often for this reason and no other, has said so each time, and to whom. */
+const assertRefusals = async (
+  server: Server,
+  storeId: string,
+  reason: string,
+  count: number,
+  facts: Partial<Way> = {},
+): Promise<void> => {
+  const lines = (await linesOf(server, storeId)).filter(({ event }) => event === 'refused')
+  assert.equal(lines.length, count)
+  for (const { level, message, ...line } of lines) {
+    assert.deepEqual([level, line.reason], ['info', reason])
+    assert.ok(message!.length > 0)
+    for (const [name, value] of Object.entries(facts)) assert.equal(line[name as keyof Way], value)
+  }
+  assert.deepEqual((await metricsOf(server, storeId)).refusals, { [reason]: count })
 }
 
 /** The start of a refusal of request `request`. */
@@ -69,28 +129,32 @@ describe('limits that a deployment sets', () => {
       readonly fits: (storeId: string) => string | object
       readonly isTooMuch: (storeId: string) => string | object
       readonly stores: readonly Event[]
+      readonly reason: string
     }> = [
       {
         name: 'MAX_EVENT_BYTES',
+        reason: 'no-batch',
         fits: (storeId) => pushFrame(generation, 1, storeId, [eventOf(0, 1_000)]),
         isTooMuch: (storeId) => pushFrame(generation, 1, storeId, [eventOf(0, 1_001)]),
         stores: [eventOf(0, 1_000)],
       },
       {
         name: 'MAX_BATCH_EVENTS',
+        reason: 'no-batch',
         fits: (storeId) => pushFrame(generation, 1, storeId, batchOf(0, 5)),
         isTooMuch: (storeId) => pushFrame(generation, 1, storeId, batchOf(0, 6)),
         stores: batchOf(0, 5),
       },
       {
         name: 'MAX_FRAME_BYTES',
+        reason: 'frame-too-large',
         fits: (storeId) => frameOf(generation, storeId, 4_000),
         isTooMuch: (storeId) => frameOf(generation, storeId, 4_001),
         stores: batchOf(0, 2),
       },
     ]
-    for (const { name, fits, isTooMuch, stores } of cases) {
-      it(`one more than ${name} is refused to ${generation} by that name, logged, and not stored`, async () => {
+    for (const { name, reason, fits, isTooMuch, stores } of cases) {
+      it(`one more than ${name} is refused to ${generation} by that name, logged, counted, and not stored`, async () => {
         const peer = await Peer.connect(server(), generation, freshStoreId())
         const witness = await Peer.connect(server(), generation, peer.storeId)
         witness.pull({ live: true })
@@ -106,6 +170,7 @@ describe('limits that a deployment sets', () => {
           logged.map((line) => [line.level, line.message!.includes(name)]),
           [['info', true]],
         )
+        await assertRefusals(server(), peer.storeId, reason, 1, { generation, transport: 'ws' })
 
         peer.client.send(fits(peer.storeId))
         const answers = (await peer.settled()).map((frame) => JSON.parse(frame) as unknown)
@@ -115,6 +180,204 @@ describe('limits that a deployment sets', () => {
       })
     }
   }
+
+  for (const generation of rpcGenerations) {
+    const cases: ReadonlyArray<readonly [string, string, readonly Event[]]> = [
+      ['MAX_EVENT_BYTES', 'no-batch', [eventOf(0, 1_001)]],
+      ['MAX_BATCH_EVENTS', 'no-batch', batchOf(0, 6)],
+      ['MAX_FRAME_BYTES', 'frame-too-large', [0, 1, 2, 3, 4].map((head) => eventOf(head, 900))],
+    ]
+    for (const [name, reason, batch] of cases) {
+      it(`one more than ${name} is refused to ${generation} over HTTP by that name, logged, counted, and not stored`, async () => {
+        const storeId = freshStoreId()
+        const way = { generation, transport: 'http' } as const
+        assert.ok(refusedIn(await pushBy(server(), way, storeId, batch)).includes(name))
+        await assertRefusals(server(), storeId, reason, 1, way)
+        assertEvents(await logOf(server(), storeId), [])
+      })
+    }
+  }
+})
+
+describe('MAX_STORE_BYTES', () => {
+  const max = 100_000
+  const server = serverOf({ MAX_STORE_BYTES: String(max) })
+
+  /** Pushes until the store is full; resolves with what it took. */
+  const fillUp = async (storeId: string): Promise<readonly Event[]> => {
+    const peer = await Peer.connect(server(), 'v04', storeId)
+    const events: Event[] = []
+    while ((await stateOf(server(), storeId)).bytes < max) {
+      const event = eventOf(events.length, 20_000)
+      assert.deepEqual((await peer.pushed([event])).answer, pushedFrame('v04', peer.request - 1))
+      events.push(event)
+      assert.ok(events.length < 50, 'the store takes more than it should')
+    }
+    peer.client.terminate()
+    return events
+  }
+
+  for (const way of ways) {
+    const { generation, transport } = way
+    it(`refuses pushes of ${generation} over ${transport} to a full store with the numbers, and pulls of it go on`, async () => {
+      const storeId = freshStoreId()
+      const listener = await Peer.connect(server(), 'v04', storeId)
+      listener.pull({ live: true })
+      await listener.client.next()
+      const events = await fillUp(storeId)
+      const { bytes } = await stateOf(server(), storeId)
+      const expected = `the store has ${bytes} bytes, but at most ${max} are accepted (MAX_STORE_BYTES)`
+      for (let times = 0; times < 2; times += 1) {
+        const line = await pushBy(server(), way, storeId, batchOf(events.length))
+        assert.equal(refusedIn(line), expected)
+      }
+      assert.deepEqual([(await stateOf(server(), storeId)).bytes], [bytes], 'nothing was stored')
+      await assertRefusals(server(), storeId, 'store-full', 2, way)
+      assertEvents(await logOf(server(), storeId, generation), events)
+      assertEvents(eventsIn(listener.client.frames), events)
+      assert.equal(listener.client.ended, undefined)
+    })
+  }
+
+  it('is of each store alone, outlives an eviction, and a reset makes room', async () => {
+    const storeId = freshStoreId()
+    const events = await fillUp(storeId)
+    assert.ok(isStored(await pushBy(server(), ways[1]!, freshStoreId(), batchOf(0))), 'another store takes events')
+    await server().evict(storeId)
+    refusedIn(await pushBy(server(), ways[1]!, storeId, batchOf(events.length)))
+    await reset(server(), storeId)
+    assert.ok(isStored(await pushBy(server(), ways[1]!, storeId, batchOf(0))))
+  })
+})
+
+describe('PUSH_RATE', () => {
+  const rate = 1
+  const burst = 10
+  const server = serverOf({ PUSH_RATE: String(rate) }, { doRpcClients: true })
+  const message = `more than ${rate} pushes per second (PUSH_RATE): try again later`
+
+  /** Pushes one event after the other until one is refused; resolves with how many were stored. */
+  const untilRefused = async (push: (batch: readonly Event[]) => Promise<string>, head = 0): Promise<number> => {
+    const startedAt = performance.now()
+    for (let stored = 0; ; stored += 1) {
+      const line = await push(batchOf(head + stored))
+      if (!isStored(line)) {
+        assert.equal(refusedIn(line), message)
+        const seconds = (performance.now() - startedAt) / 1_000
+        assert.ok(stored >= burst && stored <= burst + Math.ceil(seconds * rate), `${stored} in ${seconds} s`)
+        return stored
+      }
+    }
+  }
+
+  const pusherOf = (peer: Peer) => async (batch: readonly Event[]) =>
+    lineOf(peer.generation, JSON.stringify((await peer.pushed(batch)).answer)).replace(/^(\S+) \S+?(:|$)/, '$1$2')
+
+  for (const generation of generations) {
+    it(`lets a ${generation} connection push 10 seconds' worth at once, and then as time passes`, async () => {
+      const storeId = freshStoreId()
+      const peer = await Peer.connect(server(), generation, storeId)
+      const other = await Peer.connect(server(), generation, storeId)
+      const stored = await untilRefused(pusherOf(peer))
+      await assertRefusals(server(), storeId, 'push-rate', 1, { generation, transport: 'ws' })
+      assertEvents(await logOf(server(), storeId, generation), batchOf(0, stored))
+
+      const head = stored + (await untilRefused(pusherOf(other), stored))
+      const push = pusherOf(peer)
+      await eventually('it may push again', async () => isStored(await push(batchOf(head))))
+      assertEvents(await logOf(server(), storeId, generation), batchOf(0, head + 1))
+    })
+  }
+
+  it('is one for all requests over HTTP and of client objects, and none of theirs for sockets', async () => {
+    const storeId = freshStoreId()
+    const options = { url: server().wsUrl, storeId, payload: { authToken } }
+    const client = await openDoRpcClient('v04', server(), options)
+    try {
+      let turn = 0
+      const stored = await untilRefused((batch) => {
+        const generation = rpcGenerations[(turn += 1) % 2]!
+        return pushBy(server(), { generation, transport: 'http' }, storeId, batch)
+      })
+      const refusal = await client.push(batchOf(stored))
+      assert.ok(refusal !== 'ok' && refusal.message?.includes(message), JSON.stringify(refusal))
+      assert.ok(isStored(await pushBy(server(), ways[2]!, storeId, batchOf(stored))), 'a socket has its own')
+      await eventually('they may push again', async () => (await client.push(batchOf(stored + 1))) === 'ok')
+      const lines = (await linesOf(server(), storeId)).filter(({ event }) => event === 'refused')
+      assert.deepEqual([...new Set(lines.map(({ reason }) => reason))], ['push-rate'])
+      assert.deepEqual([...new Set(lines.map(({ transport }) => transport))], ['http', 'do-rpc'])
+      assert.deepEqual((await metricsOf(server(), storeId)).refusals, { 'push-rate': lines.length })
+    } finally {
+      await client.close()
+    }
+  })
+
+  it('is asked of pushes alone', async () => {
+    const storeId = freshStoreId()
+    const peer = await Peer.connect(server(), 'v05', storeId)
+    const stored = await untilRefused(pusherOf(peer))
+    for (let times = 0; times < 2 * burst; times += 1) {
+      assertEvents(
+        (await peer.pages()).flatMap((page) => page.events),
+        batchOf(0, stored),
+      )
+    }
+  })
+})
+
+describe('EVENT_NAMES', () => {
+  const server = serverOf({ EVENT_NAMES: 'v1.*, v2.Todo*Done ,exact' }, { doRpcClients: true })
+  const named = (...names: readonly string[]): readonly Event[] =>
+    names.map((name, head) => ({ ...batchOf(head)[0]!, name }))
+
+  const allowed = ['v1.Noted', 'v1.', 'exact', 'v2.TodoDone', 'v2.TodoIsDone']
+  const refused = ['v1', 'V1.Noted', 'xv1.Noted', 'exactly', 'v2.TodoDoneX', 'v2.Tododone', 'v3.Noted', '', '*']
+
+  for (const way of ways) {
+    const { generation, transport } = way
+    it(`lets ${generation} push over ${transport} what it names`, async () => {
+      const storeId = freshStoreId()
+      assert.ok(isStored(await pushBy(server(), way, storeId, named(...allowed))))
+      assertEvents(await logOf(server(), storeId, generation), named(...allowed))
+    })
+
+    it(`refuses ${generation} over ${transport} a batch with any other name, says where it stands, and stores none of it`, async () => {
+      const storeId = freshStoreId()
+      for (const name of refused) {
+        const words = refusedIn(await pushBy(server(), way, storeId, named('v1.Noted', name, 'v9.Later')))
+        assert.equal(words, `batch[1].name is '${name}', which EVENT_NAMES does not allow`)
+      }
+      await assertRefusals(server(), storeId, 'event-name', refused.length, way)
+      assertEvents(await logOf(server(), storeId, generation), [])
+      assert.ok(isStored(await pushBy(server(), way, storeId, named('exact'))), 'its client can go on')
+    })
+  }
+
+  for (const generation of rpcGenerations) {
+    it(`is asked of the client objects of ${generation} as well`, async () => {
+      const storeId = freshStoreId()
+      const options = { url: server().wsUrl, storeId, payload: { authToken } }
+      const client = await openDoRpcClient(generation as 'v04' | 'v05', server(), options)
+      try {
+        const refusal = await client.push(named('exact', 'other'))
+        assert.ok(refusal !== 'ok' && refusal.message?.includes("batch[1].name is 'other'"), JSON.stringify(refusal))
+        const lines = (await linesOf(server(), storeId)).filter(({ event }) => event === 'refused')
+        assert.deepEqual(
+          lines.map(({ level, reason, transport }) => [level, reason, transport]),
+          [['info', 'event-name', 'do-rpc']],
+        )
+        assertEvents(await logOf(server(), storeId), [])
+        assert.equal(await client.push(named('exact', 'v1.Noted')), 'ok')
+      } finally {
+        await client.close()
+      }
+    })
+  }
+
+  it('repeats of a name no more than 100 letters', async () => {
+    const line = await pushBy(server(), ways[1]!, freshStoreId(), named('ä'.repeat(500)))
+    assert.equal(refusedIn(line), `batch[0].name is '${'ä'.repeat(100)}', which EVENT_NAMES does not allow`)
+  })
 })
 
 describe('MAX_CONNECTIONS', () => {
@@ -147,6 +410,14 @@ describe('MAX_CONNECTIONS', () => {
     const lines = await linesOf(server(), storeId)
     const refusals = lines.filter((line) => line.event === 'refused' && line.message?.includes('MAX_CONNECTIONS'))
     assert.equal(refusals.length, 4, 'each refusal is logged')
+    assert.deepEqual((await metricsOf(server(), storeId)).refusals, { connections: 4 })
+  })
+
+  it('is logged as every other limit is', async () => {
+    const storeId = freshStoreId()
+    for (let count = 0; count < 3; count += 1) await Peer.connect(server(), 'v04', storeId)
+    await assertFull(storeId)
+    await assertRefusals(server(), storeId, 'connections', 2, { transport: 'ws' })
   })
 
   it('counts the sockets that outlived the object', async () => {
@@ -295,6 +566,9 @@ describe('without limits of its own, a deployment', () => {
         peer.request = from + refused
       }
       const held = peer.request - 1
+      const refusals = (await metricsOf(server(), storeId)).refusals['pulls'] ?? 0
+      await assertRefusals(server(), storeId, 'pulls', refusals, { generation, transport: 'ws' })
+      assert.ok(refusals > 0)
       // Each must still fit beside the socket when all of them have fallen behind.
       assert.ok(held >= 250, `${held} pulls`)
 

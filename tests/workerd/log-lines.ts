@@ -9,6 +9,10 @@ export interface Line {
   readonly event: string
   readonly storeId: string
   readonly message?: string
+  readonly generation?: string
+  readonly transport?: string
+  readonly traceId?: string
+  readonly reason?: string
 }
 
 const parse = (text: string): Line | undefined => {

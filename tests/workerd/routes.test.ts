@@ -463,24 +463,54 @@ describe('the Durable Object binding', () => {
 })
 
 describe('a variable that does not parse', () => {
-  const bad: ReadonlyArray<readonly [string, string]> = [
+  const secret = 'x'.repeat(32)
+  const privateKey = '{"kty":"EC","crv":"P-256","x":"a","y":"b","d":"hidden-key"}'
+  const bad: ReadonlyArray<readonly [name: string, value: string, others?: Record<string, string>]> = [
     ['ALLOW_ANONYMOUS', 'yes'],
     ['ALLOWED_ORIGINS', 'app.example.com'],
+    ['ALLOWED_ORIGINS', 'https://app.example.com, *'],
+    ['EVENT_NAMES', ','],
     ['MAX_EVENT_BYTES', '2000001'],
     ['MAX_BATCH_EVENTS', '0'],
     ['MAX_FRAME_BYTES', '1e6'],
+    ['MAX_STORE_BYTES', '10GB'],
+    ['MAX_STORE_BYTES', '10000000001'],
     ['MAX_CONNECTIONS', 'many'],
+    ['PUSH_RATE', '0'],
+    ['PUSH_RATE', '0.5'],
     ['LOG_LEVEL', 'loud'],
+    ['LOG_LEVEL', 'INFO'],
+    ['JWT_AUDIENCE', ',', { JWT_SECRET: secret }],
+    ['JWT_GRACE_SECONDS', 'an hour', { JWT_SECRET: secret }],
+    ['JWT_GRACE_SECONDS', '86401', { JWT_SECRET: secret }],
+    ['JWT_ISSUER', 'https://issuer.example.com'],
+    ['JWT_AUDIENCE', 'app'],
+    ['JWT_STORE_CLAIM', 'stores'],
+    ['JWT_ACCESS_CLAIM', 'access'],
   ]
-  for (const [name, value] of bad) {
-    it(`${name}=${value} is named in a 500, whatever is asked`, async () => {
-      const server = await startServer({ vars: { [name]: value } })
+  /** What may be a secret is not repeated. */
+  const hidden: typeof bad = [
+    ['JWT_SECRET', 'too-short'],
+    ['JWT_SECRET', secret, { JWT_JWKS_URL: 'https://issuer.example.com/keys' }],
+    ['JWT_PUBLIC_KEY', 'no-key-at-all'],
+    ['JWT_PUBLIC_KEY', privateKey],
+    ['JWT_PUBLIC_KEY', 'no-key', { JWT_JWKS_URL: 'https://issuer.example.com/keys' }],
+    ['JWT_JWKS_URL', 'http://issuer.example.com/keys'],
+    ['JWT_JWKS_URL', 'https://user:password@issuer.example.com/keys'],
+  ]
+  for (const [name, value, others] of [...bad, ...hidden]) {
+    const isHidden = hidden.some((one) => one[1] === value)
+    const with_ = others === undefined ? '' : ` beside ${Object.keys(others).join()}`
+    it(`${name}=${value}${with_} is named in a 500${isHidden ? ' that hides it' : ''}, whatever is asked`, async () => {
+      const server = await startServer({ vars: { ADMIN_SECRET: 'secret', ...others, [name]: value } })
       try {
-        const targets = ['/', '/unknown', sync('a', { authToken }), plain('a', { authToken })]
+        const targets = ['/', '/unknown', sync('a', { authToken }), plain('a', { authToken }), '/admin/v1/stores/a']
         for (const target of targets) {
           const answer = await knock(server, { target })
           assert.equal(answer.status, 500, target)
-          assert.ok(answer.body.includes(name) && answer.body.includes(value), answer.body)
+          assert.ok(answer.body.startsWith(`Configuration: ${name} is `), answer.body)
+          assert.equal(answer.body.includes(value), !isHidden, answer.body)
+          assert.match(answer.body, /but it must be \S/)
         }
       } finally {
         await server.stop()
