@@ -13,6 +13,7 @@ use std::task::Poll;
 use super::js;
 use super::object::{Inner, Opened};
 use super::run::{poll_once, start};
+use crate::backend::Reason;
 use crate::config::LogLevel;
 use crate::event::{Event, SeqNum};
 use crate::hooks::{Committed, Context, HookError, Hooks};
@@ -165,6 +166,8 @@ async fn tell<H: Hooks>(inner: Rc<Inner<H>>, mut progress: Progress) {
                 progress.keep(opened);
                 inner.wake_at(progress.not_before_ms, &opened.log);
                 let message = error.to_string();
+                let stats = opened.backend.stats();
+                stats.refuse(Reason::Hook, &message, js::now_ms());
                 opened.log.write(LogLevel::Warn, "hook-error", &message);
                 false
             }

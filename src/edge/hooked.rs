@@ -14,7 +14,7 @@ use super::js;
 use super::object::{Inner, Opened};
 use super::run::{poll_once, start};
 use super::sql::JsText;
-use crate::backend::{ConnectionId, Content, Duration, Frame, Output, Peer, SyncBackend};
+use crate::backend::{ConnectionId, Content, Duration, Frame, Output, Peer, Reason, SyncBackend};
 use crate::config::LogLevel;
 use crate::hooks::{Context, HookError, Hooks, Page, Pull, Push};
 use crate::store::sql::Text as _;
@@ -448,6 +448,7 @@ impl<H: Hooks> Hooked<H> {
                 self.refuse(&one.client, pull, &error);
             } else {
                 self.log(&error);
+                self.count(&error);
             }
         }
     }
@@ -485,6 +486,14 @@ impl<H: Hooks> Hooked<H> {
                 backend.remember(client.id, &mut outputs);
                 opened.apply(&self.inner, &mut outputs);
             }
+        });
+    }
+
+    /// Counts an error that refuses nothing.
+    fn count(&self, error: &HookError) {
+        self.inner.with(None, |opened| {
+            let stats = opened.backend.stats();
+            stats.refuse(Reason::Hook, &error.to_string(), js::now_ms());
         });
     }
 
