@@ -43,17 +43,13 @@ const guard = <R>(call: () => R): R => {
   }
 }
 
-/** Like `guard`, for what may wait. If the instance is replaced meanwhile, it fails, and its client is told to connect again. */
-const guardLater = <R>(call: () => R | Promise<R>, socket?: WebSocket): R | Promise<R> => {
+/** Like `guard`, for what may wait; if the instance is replaced meanwhile, it fails. */
+const guardLater = <R>(call: () => R | Promise<R>): R | Promise<R> => {
   const result = guard(call)
   if (!(result instanceof Promise)) return result
   return new Promise((resolve, reject) => {
-    const fail = (trap: unknown): void => {
-      socket?.close(1012, 'connect again')
-      reject(trap)
-    }
-    waiting.add(fail)
-    result.then(resolve, reject).finally(() => waiting.delete(fail))
+    waiting.add(reject)
+    result.then(resolve, reject).finally(() => waiting.delete(reject))
   })
 }
 
@@ -83,7 +79,8 @@ export class SyncBackendDO extends DurableObject<object> {
 
   /** Handles one frame of a client. */
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void> {
-    return guardLater<void>(() => this.#core.webSocketMessage(socket, message), socket)
+    const done = guardLater<void>(() => this.#core.webSocketMessage(socket, message))
+    return done?.catch(() => socket.close(1012, 'connect again'))
   }
 
   /** Forgets a socket that its client closed. */

@@ -12,8 +12,7 @@ const beyondMemory = 0xfffffff0
 const withTrap = (source: string): string => {
   const exports = /([\w$]+)\.syncobject_alarm\(/.exec(source)?.[1]
   assert.ok(exports, 'the bundle calls an export of the core by its name')
-  const handler =
-    /(webSocketMessage\((\w+),(\w+)\)\{return [\w$]+\(\(\)=>)(this\.#\w+\.webSocketMessage\(\w+,\w+\),\w+\)\})/
+  const handler = /(webSocketMessage\((\w+),(\w+)\)\{[^{}]*?\(\(\)=>)(this\.#\w+\.webSocketMessage\(\w+,\w+\)\))/
   assert.match(source, handler)
   return source.replace(
     handler,
