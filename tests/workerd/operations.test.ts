@@ -94,6 +94,16 @@ const assertShape = (actual: unknown, documented: unknown, path = ''): void => {
   } else assert.equal(typeof actual, typeof documented, path)
 }
 
+describe('the commands of the README', () => {
+  it('are those of the manual, to the letter', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    const commands = [...readme.matchAll(/^```sh\n(curl [^`]+?)\n```$/gm)].map(([, text]) => text!)
+    assert.equal(commands.length, 3)
+    const own = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
+    for (const command of commands) assert.ok(own.some((text) => text.startsWith(command)), command)
+  })
+})
+
 describe('the commands of the manual', () => {
   const storeId = 'team/notes of "Zoë" %'
   const variables = { ADMIN_SECRET: adminSecret, STORE_ID: storeId, STORE: encodeURIComponent(storeId) }
