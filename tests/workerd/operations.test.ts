@@ -100,7 +100,11 @@ describe('the commands of the README', () => {
     const commands = [...readme.matchAll(/^```sh\n(curl [^`]+?)\n```$/gm)].map(([, text]) => text!)
     assert.equal(commands.length, 3)
     const own = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
-    for (const command of commands) assert.ok(own.some((text) => text.startsWith(command)), command)
+    for (const command of commands)
+      assert.ok(
+        own.some((text) => text.startsWith(command)),
+        command,
+      )
   })
 })
 
