@@ -27,13 +27,14 @@ impl<S: Sql> SyncBackend<S> {
         now_ms: u64,
         out: &mut Vec<Output<S::Text>>,
     ) -> bool {
-        let (requester, store_id, is_push) = match inbound {
+        // A push of no events stores nothing, so it takes nothing from an allowance.
+        let (requester, store_id, is_push, has_events) = match inbound {
             Inbound::Push {
                 requester,
                 store_id,
                 events,
                 ..
-            } => (requester, store_id, !events.is_empty()),
+            } => (requester, store_id, true, !events.is_empty()),
             Inbound::Pull {
                 requester,
                 store_id,
@@ -42,7 +43,7 @@ impl<S: Sql> SyncBackend<S> {
             | Inbound::PingRequest {
                 requester,
                 store_id,
-            } => (requester, store_id, false),
+            } => (requester, store_id, false, false),
             _ => return true,
         };
         let Some(connection) = self.connection_mut(from) else {
@@ -68,7 +69,7 @@ impl<S: Sql> SyncBackend<S> {
         } else if grant.access == Access::ReadOnly {
             let message = "the token grants reading alone: pushes are refused";
             (Reason::ReadOnly, message.to_owned())
-        } else if !self.take_push(from, now_ms) {
+        } else if has_events && !self.take_push(from, now_ms) {
             let rate = self.limits.push_rate.unwrap_or_default();
             let message =
                 format!("more than {rate} pushes per second (PUSH_RATE): try again later");
