@@ -166,6 +166,10 @@ pub const CONNECTIONS_CEILING: usize = 32_768;
 /// Bytes of one store's database. *Source*: the platform's 10 GB, less what a push may still add.
 pub const STORE_BYTES_CEILING: u64 = 9_900_000_000;
 
+/// Bytes by which a push can enlarge the database beyond twice its events: pages that are split, and
+/// those of the context. *Source*: ours, four pages of 4,096 bytes.
+pub const PUSH_GROWTH_BYTES: u64 = 16_384;
+
 /// Seconds' worth of `PUSH_RATE` that may come at once. *Source*: ours; a client that was offline has
 /// much to push.
 pub const PUSH_BURST_S: u64 = 10;

@@ -172,6 +172,7 @@ impl<S: Sql> SyncBackend<S> {
         let ended = self.store.backend_id().clone();
         self.store.reset(fresh)?;
         self.callers.clear();
+        self.bytes_at_most = u64::MAX;
         self.stats.forget_races();
         self.renew_page_tail();
         out.push(Output::Report(Report::Reset { events }));

@@ -162,6 +162,8 @@ pub struct SyncBackend<S: Sql> {
     lives: u64,
     rules: Rules,
     stats: Stats,
+    /// What the database can have grown to at most; asking for it takes longer than storing an event.
+    bytes_at_most: u64,
     /// What is left of `PUSH_RATE` to requests that are connections of their own.
     allowance: Allowance,
 }
@@ -188,6 +190,7 @@ impl<S: Sql> SyncBackend<S> {
             lives: 0,
             rules: Rules::default(),
             stats: Stats::default(),
+            bytes_at_most: u64::MAX,
             allowance: Allowance::default(),
             store,
             limits,

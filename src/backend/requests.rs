@@ -10,7 +10,7 @@ use super::{ConnectionId, Content, Output, SyncBackend, TRY_AGAIN, attachment, i
 use crate::auth::Access;
 use crate::event::{Batch, Event, SeqNum};
 use crate::eventlog::{Admission, Refusal, admit, check_lifetime};
-use crate::limits::{ATTACHMENT_BYTES_MAX, ATTACHMENT_RESERVE_BYTES};
+use crate::limits::{ATTACHMENT_BYTES_MAX, ATTACHMENT_RESERVE_BYTES, PUSH_GROWTH_BYTES};
 use crate::store::sql::Sql;
 use crate::wire::{
     self, AdminAsk, CallerContext, Cursor, Failure, Generation, Inbound, RequestId, Requester,
@@ -223,7 +223,11 @@ impl<S: Sql> SyncBackend<S> {
             self.stats.pushes_repeated += 1;
             return self.acknowledge_push(from, requester, out);
         };
-        let (bytes, bytes_max) = (self.store.size_bytes(), self.limits.store_bytes_max);
+        let bytes_max = self.limits.store_bytes_max;
+        if self.bytes_at_most >= bytes_max {
+            self.bytes_at_most = self.store.size_bytes();
+        }
+        let bytes = self.bytes_at_most;
         if bytes >= bytes_max {
             let message = format!(
                 "the store has {bytes} bytes, but at most {bytes_max} are accepted (MAX_STORE_BYTES)"
@@ -235,6 +239,9 @@ impl<S: Sql> SyncBackend<S> {
             return self.refuse(from, requester, Refusal::Store(error), now_ms, out);
         }
         let events = batch.events().len();
+        let content = batch.events().iter().map(Event::content_bytes);
+        let growth = PUSH_GROWTH_BYTES + 2 * content.sum::<usize>() as u64;
+        self.bytes_at_most = self.bytes_at_most.saturating_add(growth);
         self.stats.pushes += 1;
         self.stats.events += events as u64;
         let is_plain = requester.generation == Generation::V03;
