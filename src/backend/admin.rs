@@ -212,13 +212,7 @@ impl<S: Sql> SyncBackend<S> {
         for index in 0..self.connections.len() {
             let connection = ConnectionId::new(index);
             if self.connection(connection).is_some_and(is_socket) {
-                self.disconnect(connection);
-                let code = TRY_AGAIN;
-                out.push(Output::Close {
-                    connection,
-                    code,
-                    reason,
-                });
+                self.close(connection, TRY_AGAIN, reason, out);
                 closed += 1;
             }
         }

@@ -34,12 +34,24 @@ impl<S: Sql> SyncBackend<S> {
     ) {
         self.stats
             .refuse(Reason::Expired, "the token has expired", now_ms);
-        self.disconnect(connection);
         out.push(Output::Report(Report::Expired));
+        let reason = "the token has expired: connect again with a new one";
+        self.close(connection, EXPIRED, reason, out);
+    }
+
+    /// Forgets a connection, and has its socket closed.
+    pub(super) fn close(
+        &mut self,
+        connection: ConnectionId,
+        code: u16,
+        reason: &'static str,
+        out: &mut Vec<Output<S::Text>>,
+    ) {
+        self.disconnect(connection);
         out.push(Output::Close {
             connection,
-            code: EXPIRED,
-            reason: "the token has expired: connect again with a new one",
+            code,
+            reason,
         });
     }
 
@@ -150,12 +162,8 @@ impl<S: Sql> SyncBackend<S> {
             message: error.message,
         }));
         if is_socket {
-            self.disconnect(to);
-            return out.push(Output::Close {
-                connection: to,
-                code: 1011,
-                reason: "storage failed: connect and pull again",
-            });
+            let reason = "storage failed: connect and pull again";
+            return self.close(to, 1011, reason, out);
         }
         if let Some(connection) = self.connection_mut(to) {
             connection.remove(&requester.id);

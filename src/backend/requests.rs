@@ -340,13 +340,9 @@ impl<S: Sql> SyncBackend<S> {
         } else if !connection.has_seen(id) && connection.transport() == Transport::WebSocket {
             // The client waits for pages of a pull that was answered before this object existed. Only
             // a closed socket makes it pull again; see ARCHITECTURE.md.
-            self.disconnect(from);
             out.push(Output::Report(Report::UnknownPull));
-            out.push(Output::Close {
-                connection: from,
-                code: TRY_AGAIN,
-                reason: "unknown pull: connect and pull again",
-            });
+            let reason = "unknown pull: connect and pull again";
+            self.close(from, TRY_AGAIN, reason, out);
         }
     }
 
@@ -360,13 +356,9 @@ impl<S: Sql> SyncBackend<S> {
                 .connection(connection)
                 .is_some_and(|connection| connection.is_overdue(now_ms))
             {
-                self.disconnect(connection);
                 out.push(Output::Report(Report::Overdue));
-                out.push(Output::Close {
-                    connection,
-                    code: TRY_AGAIN,
-                    reason: "no pull on this connection: connect and pull again",
-                });
+                let reason = "no pull on this connection: connect and pull again";
+                self.close(connection, TRY_AGAIN, reason, out);
             }
         }
     }

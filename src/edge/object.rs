@@ -175,13 +175,9 @@ impl<H: Hooks> Object<H> {
                 return Ok(JsValue::UNDEFINED);
             }
         };
-        let (text, bytes);
-        let frame = if let Some(message) = message.as_string() {
-            text = message;
-            OwnedFrame::Text(text)
-        } else {
-            bytes = Uint8Array::new(message).to_vec();
-            OwnedFrame::Binary(bytes)
+        let frame = match message.as_string() {
+            Some(text) => OwnedFrame::Text(text),
+            None => OwnedFrame::Binary(Uint8Array::new(message).to_vec()),
         };
         if H::DO_NOTHING {
             self.0.turn(|backend, now_ms, out| {
