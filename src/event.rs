@@ -249,7 +249,7 @@ pub struct Batch<'a> {
 }
 
 /// Why events are not a batch. *Errors*: the client gets the text as `UnknownError`.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BatchError {
     /// More events than one push may carry.
     #[error(

@@ -18,7 +18,7 @@ pub const PAGE_OVERHEAD_BYTES: usize = 128;
 /// pushed meanwhile follows in fewer, fuller pages. *Source*: the buffer of the clients holds 16; some
 /// hundred chunks queued at a 0.4.0 client that loses its connection end its pull for good. Enforced
 /// by `backend`.
-pub const WINDOW_PAGES: u32 = 16;
+pub const WINDOW_PAGES: usize = 16;
 
 /// Milliseconds after which a socket is expected to have pulled. A client that lost its connection
 /// without noticing may connect again and never pull again; closing the socket makes it pull.
@@ -28,6 +28,29 @@ pub const PULL_PATIENCE_MS: u64 = 5_000;
 /// Bytes of events that one turn sends for one pull before it waits, but always at least one page.
 /// Bounds what a pull of any length holds in memory. Enforced by `backend`.
 pub const TURN_BYTES_MAX: usize = 4_000_000;
+
+/// Bytes that may be on their way on one socket without an acknowledgement; beyond it its pulls wait. One page
+/// may be, whatever its size. *Source*: ours, what one turn sends. Enforced by `backend`.
+pub const CONNECTION_BYTES_MAX: usize = TURN_BYTES_MAX;
+
+/// The same for a 0.3 socket, whose client acknowledges nothing but is heard of every 25 seconds.
+/// *Source*: ours, so that a log of some ten thousand events is pulled at once. Enforced by `backend`.
+pub const PLAIN_CONNECTION_BYTES_MAX: usize = 4 * CONNECTION_BYTES_MAX;
+
+/// Bytes that may be on their way from one object, or wait in it for hooks; beyond it pulls pause.
+/// *Source*: an isolate has 128 MB, which objects of the class share; a byte on its way is held about twice,
+/// as text and as what the platform has yet to write. Enforced by `backend`.
+pub const OBJECT_BYTES_MAX: usize = 32_000_000;
+
+/// Milliseconds for which a client takes nothing before it has to leave, if others wait for the room that it
+/// takes up. *Source*: ours, as long as clients wait for a pong. Enforced by `backend`.
+pub const STALL_MS: u64 = 10_000;
+
+/// Milliseconds between two looks whether a 0.3 client has been heard of. Enforced by `backend`.
+pub const PROBE_MS: u64 = 1_000;
+
+/// Pulls under way on one connection. *Source*: ours; clients have one per store. Enforced by `backend`.
+pub const PULLS_MAX: usize = 256;
 
 /// Bytes of an event's name. *Source*: ours; names in the field are below 100. Enforced by [`Batch`].
 ///
@@ -89,12 +112,36 @@ pub const CALL_SETTLE_MS: u64 = 1_000;
 /// made two minutes after the first. Enforced by `backend`.
 pub const CALL_RETRY_MS: u64 = 1_000;
 
+/// Milliseconds between two calls of an object that fails at most. Enforced by `backend`.
+pub const CALL_RETRY_MS_MAX: u64 = 64_000;
+
+/// Milliseconds after which a call without an answer is taken for failed. *Source*: ours, three times as long as
+/// clients wait for a pong. Enforced by `backend`.
+pub const CALL_DEADLINE_MS: u64 = 30_000;
+
 /// Milliseconds before a failed hook is told of the same events again; doubled at each failure.
-/// Enforced by `edge`.
+/// Enforced by `backend`.
 pub const HOOK_RETRY_MS: u64 = 1_000;
 
-/// Milliseconds between two tries at most. Enforced by `edge`.
-pub const HOOK_RETRY_MAX_MS: u64 = 60_000;
+/// Milliseconds between two tries at most. Enforced by `backend`.
+pub const HOOK_RETRY_MS_MAX: u64 = 60_000;
+
+/// Milliseconds after which `on_committed` is taken for failed. Enforced by `backend`.
+pub const HOOK_DEADLINE_MS: u64 = 60_000;
+
+/// Deliveries to one follower while the clock stands still, after which the alarm goes on: one that never waits
+/// must not keep a turn from ending. Enforced by `backend`.
+pub const BURST_DELIVERIES_MAX: u32 = 16;
+
+/// Milliseconds before a follower is told again after storage failed. Enforced by `backend`.
+pub const STORE_RETRY_MS: u64 = 10_000;
+
+/// Milliseconds between two looks at a client object that is still reading the answer to its pull, while there is
+/// something to tell it. Enforced by `backend`.
+pub const HELD_CHECK_MS: u64 = 60_000;
+
+/// Subjects of tokens whose pushes are counted at a time. Enforced by `backend`.
+pub const SUBJECTS_KEPT: usize = 1_024;
 
 /// Bytes of what a connection keeps of its token and headers, as JSON. *Source*: ours, half of an
 /// attachment, so that it leaves room for pulls. Enforced by `route`.
@@ -209,8 +256,8 @@ pub struct Limits {
     pub store_bytes_max: u64,
     /// `MAX_CONNECTIONS`: sockets of one store.
     pub connections_max: usize,
-    /// `PUSH_RATE`: pushes per second of one connection, in bursts of up to ten seconds' worth; requests
-    /// over HTTP and DO-RPC share one allowance per store. `None` is without bound.
+    /// `PUSH_RATE`: pushes per second to one store, in bursts of up to ten seconds' worth, of each subject that
+    /// a token names (its claim `sub`); those whose token names none share one. `None` is without bound.
     pub push_rate: Option<u32>,
 }
 
