@@ -20,10 +20,14 @@ pub const PAGE_OVERHEAD_BYTES: usize = 128;
 /// by `backend`.
 pub const WINDOW_PAGES: usize = 16;
 
-/// Milliseconds after which a socket is expected to have pulled. A client that lost its connection
-/// without noticing may connect again and never pull again; closing the socket makes it pull.
-/// *Source*: stores pull as soon as their socket opens. Enforced by `backend` at the next push.
+/// Milliseconds after which a socket is expected to have pulled. A client that lost its connection without
+/// noticing connects again and waits for its old pull; it is asked about that then. *Source*: stores pull
+/// as soon as their socket opens. Enforced by `backend` at the next push, and when another socket closes.
 pub const PULL_PATIENCE_MS: u64 = 5_000;
+
+/// Pulls that the client of one socket is asked about. *Source*: ours; ids count upwards from few. Enforced by
+/// `backend`.
+pub const PROBES_MAX: usize = 64;
 
 /// Bytes of events that one turn sends for one pull before it waits, but always at least one page.
 /// Bounds what a pull of any length holds in memory. Enforced by `backend`.
@@ -45,6 +49,14 @@ pub const OBJECT_BYTES_MAX: usize = 32_000_000;
 /// Milliseconds for which a client takes nothing before it has to leave, if others wait for the room that it
 /// takes up. *Source*: ours, as long as clients wait for a pong. Enforced by `backend`.
 pub const STALL_MS: u64 = 10_000;
+
+/// Milliseconds between two pings of a 0.3 client that reads. *Source*: it pings 25 seconds after an answer, and
+/// every 5 seconds without one. Enforced by `backend`.
+pub const PLAIN_PING_MS: u64 = 20_000;
+
+/// Milliseconds for which a push that is beyond `PUSH_RATE` waits at most. *Source*: clients wait for an answer for
+/// longer than that, and it is the only one that each of them understands. Enforced by `backend`.
+pub const PUSH_DELAY_MS_MAX: u64 = 10_000;
 
 /// Milliseconds between two looks whether a 0.3 client has been heard of. Enforced by `backend`.
 pub const PROBE_MS: u64 = 1_000;
@@ -140,6 +152,12 @@ pub const STORE_RETRY_MS: u64 = 10_000;
 /// something to tell it. Enforced by `backend`.
 pub const HELD_CHECK_MS: u64 = 60_000;
 
+/// Milliseconds before an alarm that could not do anything goes off again. Enforced by `edge`.
+pub const ALARM_RETRY_MS: u64 = 60_000;
+
+/// Bytes of the body of a request to the administration. Enforced by `edge`.
+pub const ADMIN_BODY_BYTES_MAX: usize = 65_536;
+
 /// Subjects of tokens whose pushes are counted at a time. Enforced by `backend`.
 pub const SUBJECTS_KEPT: usize = 1_024;
 
@@ -219,7 +237,7 @@ pub const PUSH_GROWTH_BYTES: u64 = 16_384;
 
 /// Seconds' worth of `PUSH_RATE` that may come at once. *Source*: ours; a client that was offline has
 /// much to push.
-pub const PUSH_BURST_S: u64 = 10;
+pub const PUSH_BURST_S: i64 = 10;
 
 /// Bytes of one frame from a client. *Source*: the platform.
 pub const FRAME_BYTES_CEILING: usize = 32 * 1024 * 1024;

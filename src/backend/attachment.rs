@@ -1,7 +1,8 @@
 //! What is kept with a socket while its object is out of memory.
 //!
 //! *Shape*: a JSON text. `storeId` and `pullRequestIds` as sync-cf writes them; the rest is ours:
-//! `format`, `backendId` (the lifetime its pulls are of), `firstRequestId`, `awaitingPullSince` (ms since
+//! `format`, `backendId` (the lifetime its pulls are of), `plainPull` and `isOver` (the
+//! pull of a 0.3 client, and whether its lifetime is over), `firstRequestId`, `awaitingPullSince` (ms since
 //! the epoch), `pulls` for those that are not simply live at the head, and `grant`, what the auth step
 //! verified. An attachment without `pullRequestIds` belongs to a 0.3 socket. One without `format` was
 //! written by sync-cf or by the first version of this backend, and is understood; one of a later format is not.
@@ -33,6 +34,10 @@ struct Attachment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backend_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    plain_pull: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_over: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pull_request_ids: Option<Vec<Box<RawValue>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first_request_id: Option<u64>,
@@ -42,6 +47,11 @@ struct Attachment {
     pulls: Vec<Pull>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grant: Option<Box<RawValue>>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A pull that has not reached the head, or is beyond it.
@@ -55,7 +65,7 @@ struct Pull {
 /// Bytes that the attachment of `connection` can come to have: a pull takes most while it is not simply
 /// live at the head, and each may fall behind.
 pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> usize {
-    const FIXED: usize = r#"{"format":2,"storeId":,"backendId":"","pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":}"#
+    const FIXED: usize = r#"{"format":2,"storeId":,"backendId":"","pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":,"plainPull":,"isOver":true}"#
         .len();
     const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false},"#.len();
     let ids = connection
@@ -64,7 +74,14 @@ pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> us
         .map(|pull| pull.requester().id.json().len() + PULL);
     let grant = kept_grant(connection).map_or(0, |grant| grant.json().len());
     let store_id = quote(store_id.as_str()).len();
-    FIXED + BACKEND_ID_BYTES_MAX + 2 * DIGITS_MAX + grant + store_id + ids.sum::<usize>()
+    let plain_pull = connection.plain_pull().map_or(0, |id| id.json().len());
+    FIXED
+        + plain_pull
+        + BACKEND_ID_BYTES_MAX
+        + 2 * DIGITS_MAX
+        + grant
+        + store_id
+        + ids.sum::<usize>()
 }
 
 /// A connection that may everything, for ever, as unknown, has nothing to keep.
@@ -102,6 +119,8 @@ pub(super) fn keep<S: Sql>(connection: &Connection<S::Text>, store: &EventStore<
         store_id: store.store_id().as_str().to_owned(),
         backend_id: (quote(backend_id).len() <= BACKEND_ID_BYTES_MAX)
             .then(|| backend_id.to_owned()),
+        plain_pull: connection.plain_pull().and_then(|id| raw(id.json())),
+        is_over: connection.is_over(),
         pull_request_ids: (connection.family() == Family::Rpc).then_some(ids),
         first_request_id: connection.first_request(),
         awaiting_pull_since: connection.awaiting_pull_since_ms(),
@@ -126,15 +145,19 @@ impl<S: Sql> SyncBackend<S> {
     pub(super) fn restore(&mut self, text: &str, now_ms: u64) -> Option<Connection<S::Text>> {
         let attachment = read(text)?;
         let store = &self.store;
-        let is_own = attachment.store_id == store.store_id().as_str();
-        let backend_id = attachment.backend_id.as_deref();
-        if !is_own || backend_id.is_some_and(|id| id != store.backend_id().as_str()) {
+        if attachment.store_id != store.store_id().as_str() {
             return None;
         }
         let family = match attachment.pull_request_ids {
             None => Family::Plain,
             Some(_) => Family::Rpc,
         };
+        let backend_id = attachment.backend_id.as_deref();
+        let is_over = backend_id.is_some_and(|id| id != store.backend_id().as_str());
+        if is_over && family == Family::Rpc {
+            return None;
+        }
+        let is_over = is_over || attachment.is_over;
         let grant = match &attachment.grant {
             None => Grant::default(),
             Some(grant) => Grant::from_header(grant.get())?,
@@ -148,7 +171,8 @@ impl<S: Sql> SyncBackend<S> {
             after: head.to_i64(),
             live: true,
         });
-        for pull in live.chain(attachment.pulls) {
+        let pulls = live.chain(attachment.pulls).filter(|_| !is_over);
+        for pull in pulls {
             let Some(requester) = requester(family, pull.id.get()) else {
                 continue;
             };
@@ -173,11 +197,17 @@ impl<S: Sql> SyncBackend<S> {
             let ids = subscriptions.iter();
             ids.filter_map(|pull| pull.requester().id.counter()).min()
         });
-        Some(connection.restored(Kept {
-            subscriptions,
-            first_request,
-            awaiting_pull_since_ms: attachment.awaiting_pull_since,
-        }))
+        Some(
+            connection.restored(Kept {
+                subscriptions,
+                first_request,
+                awaiting_pull_since_ms: attachment.awaiting_pull_since,
+                plain_pull: attachment
+                    .plain_pull
+                    .and_then(|id| RequestId::from_json(id.get())),
+                is_over,
+            }),
+        )
     }
 }
 

@@ -8,7 +8,18 @@ use super::report::{About, Report};
 use super::{ConnectionId, EXPIRED, Output, SyncBackend, TRY_LATER, Turn};
 use crate::auth::Access;
 use crate::store::sql::Sql;
-use crate::wire::{self, Inbound, Malformed, Requester, Transport};
+use crate::wire::{self, Generation, Inbound, Malformed, Requester, Transport};
+
+/// Whether a message may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// It may.
+    Yes,
+    /// It has been refused.
+    No,
+    /// It may at this time, in milliseconds since the epoch.
+    Later(u64),
+}
 
 impl<S: Sql> SyncBackend<S> {
     /// Whether a connection may send this message; refuses it if not.
@@ -18,7 +29,7 @@ impl<S: Sql> SyncBackend<S> {
         inbound: &Inbound<'_>,
         frame_bytes: usize,
         turn: &mut Turn<S::Text>,
-    ) -> bool {
+    ) -> Checked {
         let (Inbound::Push {
             requester,
             store_id,
@@ -39,10 +50,10 @@ impl<S: Sql> SyncBackend<S> {
             ..
         }) = inbound
         else {
-            return true;
+            return Checked::Yes;
         };
         let Some(connection) = self.connections.get_mut(from) else {
-            return false;
+            return Checked::No;
         };
         connection.note_request(requester);
         if matches!(inbound, Inbound::Pull { .. }) {
@@ -50,25 +61,25 @@ impl<S: Sql> SyncBackend<S> {
             connection.expect_no_pull();
         }
         if !self.check_expiry(from, requester, turn) {
-            return false;
+            return Checked::No;
         }
         let own = self.store.store_id().as_str();
         if store_id.as_deref().is_some_and(|store_id| store_id != own) {
             self.refuse(from, requester, Refusal::OtherStore, turn);
-            return false;
+            return Checked::No;
         }
         let bytes_max = self.limits.frame_bytes_max;
         if frame_bytes > bytes_max {
             let bytes = frame_bytes;
             let refusal = Refusal::FrameTooLarge { bytes, bytes_max };
             self.refuse(from, requester, refusal, turn);
-            return false;
+            return Checked::No;
         }
         match inbound {
             Inbound::Push { events, .. } => {
                 self.check_push(from, requester, !events.is_empty(), turn)
             }
-            _ => true,
+            _ => Checked::Yes,
         }
     }
 
@@ -79,22 +90,26 @@ impl<S: Sql> SyncBackend<S> {
         requester: &Requester,
         has_events: bool,
         turn: &mut Turn<S::Text>,
-    ) -> bool {
+    ) -> Checked {
         let Some(connection) = self.connections.get(from) else {
-            return false;
+            return Checked::No;
         };
         let grant = Rc::clone(connection.grant());
         let refusal = if grant.access == Access::ReadOnly {
             Refusal::ReadOnly
-        } else if let Some(rate) = self.limits.push_rate.filter(|_| has_events)
-            && !self.allowances.take(&grant, rate, turn.now_ms)
-        {
-            Refusal::PushRate { rate }
+        } else if connection.is_over() {
+            Refusal::OtherLifetime
+        } else if let Some(rate) = self.limits.push_rate.filter(|_| has_events) {
+            match self.allowances.take(&grant, rate, turn.now_ms) {
+                Some(0) => return Checked::Yes,
+                Some(wait_ms) => return Checked::Later(turn.now_ms + wait_ms),
+                None => Refusal::PushRate { rate },
+            }
         } else {
-            return true;
+            return Checked::Yes;
         };
         self.refuse(from, requester, refusal, turn);
-        false
+        Checked::No
     }
 
     /// Whether the token of a connection is still good; closes the connection or refuses the request if
@@ -126,8 +141,8 @@ impl<S: Sql> SyncBackend<S> {
         self.close(id, EXPIRED, reason, turn);
     }
 
-    /// Tells a client that its request is not done. What may be done later has no answer in words, which clients
-    /// take for final: the connection is closed, and they ask again.
+    /// Tells a client that its request is not done. What may be done later is told in the way that has its client
+    /// ask again; see ARCHITECTURE.md.
     pub(super) fn refuse(
         &mut self,
         to: ConnectionId,
@@ -136,7 +151,13 @@ impl<S: Sql> SyncBackend<S> {
         turn: &mut Turn<S::Text>,
     ) {
         let about = self.about(to, requester);
-        if refusal.is_temporary() {
+        let is_to_close = match (about.transport, about.generation) {
+            // The first would lose what is published before it is back; the second would wait for somebody else's
+            // event.
+            (Transport::WebSocket, Generation::V03) | (Transport::DoRpc, Generation::V04) => false,
+            (Transport::WebSocket | Transport::Http | Transport::DoRpc, _) => true,
+        };
+        if refusal.is_temporary() && is_to_close {
             let reason = short_reason(refusal.reason());
             self.close(to, TRY_LATER, reason, turn);
         } else {

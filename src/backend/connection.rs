@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::in_flight::{InFlight, Room, Sum};
 use super::subscription::{Delivery, Subscription};
 use crate::auth::Grant;
-use crate::limits::PULL_PATIENCE_MS;
+use crate::limits::{PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS};
 use crate::wire::{Family, Generation, RequestId, Requester, Transport};
 
 /// A connection's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
@@ -18,8 +18,8 @@ pub(super) struct Connection<T> {
     /// The dialect of the last request.
     generation: Option<Generation>,
     room: Room,
-    /// What a 0.3 socket has been sent since its client was last heard of: it acknowledges nothing.
-    unproven: InFlight,
+    /// The other state of a 0.3 socket.
+    plain: Plain<T>,
     subscriptions: Vec<Subscription<T>>,
     first_request: Option<u64>,
     /// Since when this socket has been expected to pull: from its first moment to its first pull. In
@@ -31,8 +31,26 @@ pub(super) struct Connection<T> {
     changed: bool,
     /// Whether a page has been sent on it.
     has_paged: bool,
-    /// A broadcast that a 0.3 socket has no room for, until it shows whether its client still reads.
+    /// Pulls of other sockets by which it has been looked whether its client waits for one of them.
+    probed: Vec<RequestId>,
+}
+
+/// What there is to know of a 0.3 socket alone: its client acknowledges nothing, has one pull in its life, and knows
+/// no lifetime of the log.
+#[derive(Debug)]
+struct Plain<T> {
+    /// What it has been sent and not been seen to take.
+    unproven: InFlight,
+    /// When its client last pinged. *Units*: milliseconds since the epoch.
+    pinged_at_ms: Option<u64>,
+    /// How many pieces were on their way then.
+    sent_before_ping: usize,
+    /// A broadcast that there is no room for, until it shows whether its client still reads.
     held: Option<T>,
+    /// The pull it has made.
+    pull: Option<RequestId>,
+    /// Whether the lifetime of the log that it pulled from is over.
+    is_over: bool,
 }
 
 /// What outlives an eviction of a connection.
@@ -40,6 +58,10 @@ pub(super) struct Kept<T> {
     pub(super) subscriptions: Vec<Subscription<T>>,
     pub(super) first_request: Option<u64>,
     pub(super) awaiting_pull_since_ms: Option<u64>,
+    /// The pull that a 0.3 socket has made.
+    pub(super) plain_pull: Option<RequestId>,
+    /// Whether the lifetime that it pulled from is over.
+    pub(super) is_over: bool,
 }
 
 impl<T> Connection<T> {
@@ -58,7 +80,14 @@ impl<T> Connection<T> {
             transport,
             grant: Rc::new(grant),
             generation: None,
-            unproven: InFlight::new(room.clone()),
+            plain: Plain {
+                unproven: InFlight::new(room.clone()),
+                pinged_at_ms: None,
+                sent_before_ping: 0,
+                held: None,
+                pull: None,
+                is_over: false,
+            },
             room,
             subscriptions: Vec::new(),
             first_request: None,
@@ -66,7 +95,7 @@ impl<T> Connection<T> {
             taken_at_ms: now_ms,
             changed: false,
             has_paged: false,
-            held: None,
+            probed: Vec::new(),
         }
     }
 
@@ -78,6 +107,11 @@ impl<T> Connection<T> {
         }
         let first = subscriptions.first();
         Self {
+            plain: Plain {
+                pull: kept.plain_pull,
+                is_over: kept.is_over,
+                ..self.plain
+            },
             generation: first.map(|pull| pull.requester().generation),
             first_request: kept.first_request,
             awaiting_pull_since_ms: kept.awaiting_pull_since_ms,
@@ -146,6 +180,14 @@ impl<T> Connection<T> {
         self.subscriptions.push(subscription);
     }
 
+    /// Takes a pull out.
+    pub(super) fn take(&mut self, id: &RequestId) -> Option<Subscription<T>> {
+        let mut subscriptions = self.subscriptions.iter();
+        let index = subscriptions.position(|subscription| subscription.requester().id == *id)?;
+        self.changed = true;
+        Some(self.subscriptions.remove(index))
+    }
+
     /// Drops a pull; whether it was there.
     pub(super) fn remove(&mut self, id: &RequestId) -> bool {
         let before = self.subscriptions.len();
@@ -206,10 +248,20 @@ impl<T> Connection<T> {
         self.changed |= self.awaiting_pull_since_ms.take().is_some();
     }
 
-    /// Whether its client should have pulled by now, and so believes in a pull that is gone.
+    /// Whether its client should have pulled by now: it may wait for a pull of a connection that it lost without
+    /// noticing.
     pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
         self.awaiting_pull_since_ms
             .is_some_and(|since_ms| now_ms.saturating_sub(since_ms) > PULL_PATIENCE_MS)
+    }
+
+    /// Takes note that its client is asked about this pull; whether it has not been before.
+    pub(super) fn probe(&mut self, id: &RequestId) -> bool {
+        let is_new = self.probed.len() < PROBES_MAX && !self.probed.contains(id);
+        if is_new {
+            self.probed.push(id.clone());
+        }
+        is_new
     }
 
     /// Whether a request with this id can have been made on this socket: clients count upwards.
@@ -222,15 +274,20 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Its client has been heard of at `at_ms`, so what a 0.3 socket was sent before has been taken.
-    pub(super) fn heard(&mut self, at_ms: u64) {
-        self.taken_at_ms = self.taken_at_ms.max(at_ms);
-        if self.family == Family::Plain {
-            self.unproven.all_taken();
-            for subscription in &mut self.subscriptions {
-                subscription.acknowledge_all();
-            }
+    /// The client of a 0.3 socket has pinged at `at_ms`. It does so 25 seconds after it has read the answer to its
+    /// last ping, and with it all that was sent before; while it misses an answer, every 5 seconds.
+    pub(super) fn pinged(&mut self, at_ms: u64) {
+        let plain = &mut self.plain;
+        let last_ms = plain.pinged_at_ms.unwrap_or(at_ms);
+        if plain.pinged_at_ms.is_some() && at_ms <= last_ms {
+            return;
         }
+        if at_ms - last_ms >= PLAIN_PING_MS {
+            plain.unproven.several_taken(plain.sent_before_ping);
+            self.taken_at_ms = self.taken_at_ms.max(at_ms);
+        }
+        plain.pinged_at_ms = Some(at_ms);
+        plain.sent_before_ping = plain.unproven.count();
     }
 
     /// Its client takes what it is sent.
@@ -238,20 +295,46 @@ impl<T> Connection<T> {
         self.taken_at_ms = now_ms;
     }
 
-    /// Holds a broadcast back; whether there was room to hold it.
+    /// Holds a broadcast to a 0.3 socket back; whether there was room to hold it.
     pub(super) fn hold(&mut self, frame: T) -> bool {
-        let is_first = self.held.is_none();
-        self.held = Some(frame);
-        is_first
+        self.plain.held.replace(frame).is_none()
     }
 
     pub(super) fn take_held(&mut self) -> Option<T> {
-        self.held.take()
+        self.plain.held.take()
     }
 
     /// A broadcast of `bytes` is on its way to a 0.3 socket.
     pub(super) fn sent_unproven(&mut self, bytes: usize) {
-        self.unproven.sent(bytes);
+        self.plain.unproven.sent(bytes);
+    }
+
+    /// Accounts for the pages of a 0.3 socket as for its broadcasts.
+    pub(super) fn account_for_pages(&mut self) {
+        for subscription in &mut self.subscriptions {
+            subscription.hand_over(&mut self.plain.unproven);
+        }
+    }
+
+    /// The pull that a 0.3 client has made: it has one in its life, and an error that names it ends it.
+    pub(super) fn plain_pull(&self) -> Option<&RequestId> {
+        self.plain.pull.as_ref()
+    }
+
+    pub(super) fn set_plain_pull(&mut self, id: &RequestId) {
+        self.changed |= self.plain.pull.as_ref() != Some(id);
+        self.plain.pull = Some(id.clone());
+    }
+
+    /// Whether the lifetime of the log is over that a 0.3 client knows. It would take the events of another for
+    /// those of its own.
+    pub(super) fn is_over(&self) -> bool {
+        self.plain.is_over
+    }
+
+    pub(super) fn set_over(&mut self, is_over: bool) {
+        self.changed |= self.plain.is_over != is_over;
+        self.plain.is_over = is_over;
     }
 
     /// Something begins to be on its way: from now on its client is expected to take it.

@@ -114,6 +114,19 @@ impl InFlight {
         }
     }
 
+    /// The oldest `count` pieces have been taken.
+    pub(super) fn several_taken(&mut self, count: usize) {
+        for _ in 0..count {
+            self.taken();
+        }
+    }
+
+    /// Takes over what is in flight in `other`, which counts to the same sums.
+    pub(super) fn absorb(&mut self, other: &mut Self) {
+        self.sizes.extend(other.sizes.drain(..));
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// All of them have been taken.
     pub(super) fn all_taken(&mut self) {
         self.sizes.clear();

@@ -18,6 +18,8 @@ mod connection;
 mod connections;
 mod followers;
 mod in_flight;
+mod plain;
+mod probe;
 mod publish;
 mod pull;
 mod push;
@@ -353,7 +355,9 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Forgets a connection that is over: a socket that has closed, a request whose answer was read or given up.
     pub fn disconnect(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
+        let pulls = self.live_pulls(id);
         self.forget(id, turn.now_ms);
+        self.probe_overdue_with(&pulls, turn);
         self.resume_paused(turn);
         self.end_turn(turn);
     }
@@ -373,6 +377,7 @@ impl<S: Sql> SyncBackend<S> {
         reason: &'static str,
         turn: &mut Turn<S::Text>,
     ) {
+        self.end_plain_pull(connection, reason, turn);
         self.forget(connection, turn.now_ms);
         turn.out.push(Output::Close {
             connection,
@@ -394,9 +399,6 @@ impl<S: Sql> SyncBackend<S> {
             return;
         };
         let family = connection.family();
-        if family == Family::Plain {
-            connection.heard(turn.now_ms);
-        }
         let text = match frame {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => std::str::from_utf8(bytes),
@@ -431,7 +433,7 @@ impl<S: Sql> SyncBackend<S> {
                     connection.expect_no_pull();
                 }
                 self.push(from, &requester, backend_id.as_deref(), events, turn);
-                self.close_overdue(turn);
+                self.probe_overdue(turn);
             }
             Inbound::Pull {
                 requester,
@@ -445,7 +447,12 @@ impl<S: Sql> SyncBackend<S> {
             }
             Inbound::Ack { id } => self.acknowledge(from, &id, turn),
             Inbound::Interrupt { requester } => self.interrupt(from, &requester, turn),
-            Inbound::Ping => self.send(from, wire::pong(family), turn),
+            Inbound::Ping => {
+                self.send(from, wire::pong(family), turn);
+                if family == Family::Plain {
+                    self.on_plain_ping(from, turn);
+                }
+            }
             Inbound::PingRequest { requester, .. } => {
                 self.send(from, &wire::ping_done(&requester, transport), turn);
             }
@@ -470,9 +477,9 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Does what the alarm was set for.
     pub fn on_alarm(&mut self, turn: &mut Turn<S::Text>) {
+        self.resume_delayed(turn);
         self.resume_plain(turn);
         self.make_room(turn);
-        self.resume_paused(turn);
         self.deliver_due(turn);
         self.end_turn(turn);
     }
@@ -484,7 +491,12 @@ impl<S: Sql> SyncBackend<S> {
         let followers = self
             .followers
             .next_ms(self.store.last_stored(), turn.now_ms);
-        let times = [followers, self.plain_at_ms, self.room_at_ms(turn.now_ms)];
+        let times = [
+            followers,
+            self.waiting.next_ms(),
+            self.plain_at_ms,
+            self.room_at_ms(turn.now_ms),
+        ];
         if let Some(at_ms) = times.into_iter().flatten().min() {
             turn.out.push(Output::WakeAt { at_ms });
         }
@@ -501,18 +513,6 @@ impl<S: Sql> SyncBackend<S> {
     fn send(&self, to: ConnectionId, frame: &str, turn: &mut Turn<S::Text>) {
         let frame = self.store.text(frame);
         turn.out.push(Output::Send { to, frame });
-    }
-
-    /// Closes the sockets of clients that should have pulled by now. Such a client lost its connection
-    /// without noticing, has a new one, and waits on it for a pull that ended with the old one; it
-    /// pulls again once this one is closed too.
-    fn close_overdue(&mut self, turn: &mut Turn<S::Text>) {
-        let now_ms = turn.now_ms;
-        for id in self.connections.ids(|one| one.is_overdue(now_ms)) {
-            turn.out.push(Output::Report(Report::Overdue));
-            let reason = "no pull on this connection: connect and pull again";
-            self.close(id, TRY_AGAIN, reason, turn);
-        }
     }
 }
 

@@ -136,30 +136,6 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
-    /// A 0.3 client was last answered a ping at `at_ms`, `None` if never: what its socket was sent before has
-    /// been taken. *Shape*: the answer to [`Output::Probe`].
-    pub fn on_ping(&mut self, id: ConnectionId, at_ms: Option<u64>, turn: &mut Turn<S::Text>) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if let Some(at_ms) = at_ms
-            && at_ms > connection.taken_at_ms()
-        {
-            connection.heard(at_ms);
-        }
-        let has_room = connection.room().has_room();
-        if let Some(frame) = connection.take_held() {
-            if has_room {
-                turn.out.push(Output::Send { to: id, frame });
-            } else {
-                // What it misses it can be given by its next pull alone.
-                self.close_stalled(id, turn);
-            }
-        }
-        self.resume_paused(turn);
-        self.end_turn(turn);
-    }
-
     pub(super) fn close_stalled(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
         let Some(connection) = self.connections.get(id) else {
             return;
@@ -200,7 +176,7 @@ impl<S: Sql> Publication<'_, S> {
         connection: &mut Connection<S::Text>,
         turn: &mut Turn<S::Text>,
     ) {
-        if !connection.subscriptions().is_empty() {
+        if connection.is_over() || !connection.subscriptions().is_empty() {
             return;
         }
         let (store, requester, batch) = (self.store, self.requester, self.batch);

@@ -54,9 +54,18 @@ impl<S: Sql> SyncBackend<S> {
             return self.refuse(from, requester, refusal, turn);
         }
         let after = cursor.map_or(SeqNum::ROOT, |cursor| cursor.after);
+        let head = self.store.head();
         let Some(connection) = self.connections.get_mut(from) else {
             return;
         };
+        if connection.family() == Family::Plain {
+            // It names no lifetime, but has events that this one does not have.
+            if after > head || connection.is_over() && after > SeqNum::ROOT {
+                return self.refuse(from, requester, Refusal::OtherLifetime, turn);
+            }
+            connection.set_plain_pull(&requester.id);
+            connection.set_over(false);
+        }
         let transport = connection.transport();
         let head = self.page_heads.text(&self.store, requester, transport);
         let is_live = follow == Follow::Frames;
@@ -176,6 +185,7 @@ impl<S: Sql> SyncBackend<S> {
                 objects.push((object, subscription.after()));
             }
         }
+        connection.account_for_pages();
         connection.remove_finished();
         if !sent.frames.is_empty() {
             connection.mark_paged();
@@ -281,47 +291,38 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
-    /// Ends the pulls of a request over HTTP or DO-RPC early, as if they had been answered: its client asks for
-    /// the rest as it polls, while it takes a failure for final.
+    /// Ends the pulls of a request over HTTP or DO-RPC early, as if they had been answered: an HTTP client goes on
+    /// when it polls, and an object is called with the rest. Each of them would take a failure for final.
     pub(super) fn stop_pulls(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
+        let pulls = self.connections.get(id).map(Connection::subscriptions);
+        let pulls = pulls.unwrap_or_default().iter();
+        let pulls: Vec<_> = pulls.map(|pull| pull.requester().id.clone()).collect();
+        for pull in pulls {
+            self.stop_pull(id, &pull, turn);
+        }
+    }
+
+    fn stop_pull(&mut self, id: ConnectionId, pull: &RequestId, turn: &mut Turn<S::Text>) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let pulls = connection.subscriptions().iter();
-        let pulls: Vec<_> = pulls.map(|pull| Rc::clone(pull.requester())).collect();
-        for requester in pulls {
-            connection.remove(&requester.id);
-            if let Some(done) = wire::pull_done(&requester) {
-                let frame = self.store.text(&done);
-                turn.out.push(Output::Send { to: id, frame });
-            }
-        }
-    }
-
-    /// Goes on with pulls of 0.3 sockets that have more to send than one turn should.
-    pub(super) fn resume_plain(&mut self, turn: &mut Turn<S::Text>) {
-        if self.plain_at_ms.is_none_or(|at_ms| turn.now_ms < at_ms) {
+        let Some(subscription) = connection.take(pull) else {
             return;
-        }
-        self.plain_at_ms = None;
-        let is_paging = |connection: &Connection<S::Text>| {
-            connection.family() == Family::Plain && !connection.subscriptions().is_empty()
         };
-        for id in self.connections.ids(is_paging) {
-            let has_room = |connection: &Connection<S::Text>| connection.room().has_room();
-            if self.connections.get(id).is_some_and(has_room) {
-                self.send_pages(id, None, turn);
-                self.remember(id, turn);
-            } else {
-                self.wake_for_plain(turn.now_ms + PROBE_MS);
-                turn.out.push(Output::Probe { connection: id });
-            }
+        if !subscription.has_paged() {
+            // Without a page the first pull of a client would be its last.
+            connection.mark_paged();
+            let (head, tail) = (subscription.page_head(), &self.last_page_tail);
+            let frame = S::Text::join(head, &self.store.text(""), tail);
+            turn.out.push(Output::Send { to: id, frame });
         }
-    }
-
-    fn wake_for_plain(&mut self, at_ms: u64) {
-        let known = self.plain_at_ms.unwrap_or(at_ms);
-        self.plain_at_ms = Some(known.min(at_ms));
+        if let Some(done) = wire::pull_done(subscription.requester()) {
+            self.send(id, &done, turn);
+        }
+        let after = subscription.after();
+        if let Some(object) = subscription.into_client_object() {
+            self.follow(id, object, after, turn);
+        }
     }
 
     /// Goes on with pulls that had no room at the object, now that there is some.
@@ -348,7 +349,7 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     /// Ends a pull that cannot be read. An error would end it for good: on a socket clients recover from a
-    /// close by connecting again, elsewhere they ask again after an answer without pages.
+    /// close by connecting again, elsewhere they ask again after an answer that ends early.
     fn fail_pull(
         &mut self,
         to: ConnectionId,
@@ -356,21 +357,16 @@ impl<S: Sql> SyncBackend<S> {
         error: StoreError,
         turn: &mut Turn<S::Text>,
     ) {
-        let Some(connection) = self.connections.get_mut(to) else {
-            return;
-        };
-        connection.remove(&requester.id);
-        let refusal = Refusal::Storage {
-            what: "read the events",
-            error,
-        };
-        if connection.is_socket() {
+        let what = "read the events";
+        let refusal = Refusal::Storage { what, error };
+        if self.connections.get(to).is_some_and(Connection::is_socket) {
+            if let Some(connection) = self.connections.get_mut(to) {
+                connection.remove(&requester.id);
+            }
             return self.refuse(to, requester, refusal, turn);
         }
         self.report_refusal(self.about(to, requester), refusal, turn);
-        if let Some(done) = wire::pull_done(requester) {
-            self.send(to, &done, turn);
-        }
+        self.stop_pull(to, &requester.id, turn);
     }
 }
 

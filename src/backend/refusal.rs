@@ -27,6 +27,11 @@ pub enum Refusal {
         /// What the client sent.
         received: String,
     },
+    /// A 0.3 client, which knows no lifetimes, has events that this one does not.
+    #[error(
+        "the store was emptied since this client pulled from it: clear its data and start again"
+    )]
+    OtherLifetime,
     /// The payload names another store.
     #[error("payload.storeId is not the store of this connection")]
     OtherStore,
@@ -105,7 +110,7 @@ pub enum Refusal {
 pub enum Reason {
     /// [`Refusal::ServerAhead`].
     ServerAhead,
-    /// [`Refusal::BackendIdMismatch`].
+    /// [`Refusal::BackendIdMismatch`], [`Refusal::OtherLifetime`].
     BackendIdMismatch,
     /// [`Refusal::OtherStore`].
     OtherStore,
@@ -196,7 +201,7 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match self {
             Self::ServerAhead { .. } => Reason::ServerAhead,
-            Self::BackendIdMismatch { .. } => Reason::BackendIdMismatch,
+            Self::BackendIdMismatch { .. } | Self::OtherLifetime => Reason::BackendIdMismatch,
             Self::OtherStore => Reason::OtherStore,
             Self::FrameTooLarge { .. } => Reason::FrameTooLarge,
             Self::NoBatch(_) => Reason::NoBatch,
@@ -234,8 +239,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the same request may be done later. On a socket it is then not answered at all: clients
-    /// take an answer in words for final, and ask again after a close.
+    /// Whether the same request may be done later: clients take an answer in words for final.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -244,6 +248,7 @@ impl Refusal {
             }
             Self::ServerAhead { .. }
             | Self::BackendIdMismatch { .. }
+            | Self::OtherLifetime
             | Self::OtherStore
             | Self::FrameTooLarge { .. }
             | Self::NoBatch(_)

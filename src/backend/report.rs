@@ -80,12 +80,10 @@ pub enum Report {
         /// What it said.
         message: String,
     },
-    /// A client acknowledged pages of a pull that nobody knows, and was told to connect again.
+    /// A client acknowledged pages of a pull that is none of its socket's, and was told to connect again.
     UnknownPull,
     /// A connection's token has expired, and it was closed.
     Expired,
-    /// A client had not pulled on its connection for too long, and was told to connect again.
-    Overdue,
     /// A connection was closed because its client took nothing, while the object held as much as it may.
     TakesNothing {
         /// Bytes that were on their way.
@@ -118,7 +116,6 @@ impl Report {
             | Self::HookFailed { .. }
             | Self::UnknownPull
             | Self::Expired
-            | Self::Overdue
             | Self::TakesNothing { .. }
             | Self::ClientObjectDropped { .. }
             | Self::Reset { .. } => None,
@@ -164,7 +161,6 @@ impl fmt::Display for Report {
                 f.write_str("closed a connection that acknowledged an unknown pull")
             }
             Self::Expired => f.write_str("closed a connection whose token has expired"),
-            Self::Overdue => f.write_str("closed a connection on which nothing was pulled"),
             Self::TakesNothing { bytes } => write!(
                 f,
                 "closed a connection that took none of the {bytes} bytes on their way to it"

@@ -19,7 +19,7 @@ impl<S: Sql> SyncBackend<S> {
     pub fn reset(&mut self, turn: &mut Turn<S::Text>) -> Result<BackendId, StoreError> {
         let result = self.begin_lifetime(turn);
         if result.is_ok() {
-            self.end_all("the store was reset: connect again", turn);
+            self.close_after_reset(turn);
         }
         self.end_turn(turn);
         result
@@ -43,7 +43,17 @@ impl<S: Sql> SyncBackend<S> {
         for id in self.connections.ids(|one| one.family() == Family::Rpc) {
             self.end_pulls(id, &refusal, turn);
         }
+        self.end_plain_lifetimes(turn);
         Ok(fresh)
+    }
+
+    /// Clients connect again, and pull from the new log.
+    fn close_after_reset(&mut self, turn: &mut Turn<S::Text>) {
+        let reason = "the store was reset: connect again";
+        let is_meant = |one: &Connection<S::Text>| one.is_socket() && one.family() == Family::Rpc;
+        for id in self.connections.ids(is_meant) {
+            self.close(id, TRY_AGAIN, reason, turn);
+        }
     }
 
     /// Closes every socket, and ends every pull that is under way on another connection; clients connect
@@ -86,11 +96,9 @@ impl<S: Sql> SyncBackend<S> {
                 let what = "empty the store; nothing was changed";
                 return self.refuse(from, requester, Refusal::Storage { what, error }, turn);
             }
-            // Acknowledged means done, and its socket is closed with the others.
-            self.send(from, &done, turn);
-            self.end_all("the store was reset: connect again", turn);
-            return;
+            self.close_after_reset(turn);
         }
+        // Acknowledged means done.
         self.send(from, &done, turn);
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Subscription<T> {
     delivery: Delivery,
     /// Pages and broadcasts that are on their way.
     in_flight: InFlight,
+    /// Whether it has been sent a page.
+    has_paged: bool,
     /// Whether the attachment kept with the socket knows it.
     kept: bool,
     page_head: T,
@@ -62,6 +64,7 @@ impl<T> Subscription<T> {
             after,
             delivery: Delivery::Paging,
             in_flight: InFlight::new(room),
+            has_paged: false,
             kept: false,
             page_head,
             full_since_ms: None,
@@ -123,10 +126,23 @@ impl<T> Subscription<T> {
         }
     }
 
+    /// Whom to call with what follows the last page.
+    pub(super) fn into_client_object(self) -> Option<ClientObject> {
+        match self.follow {
+            Follow::Calls(object) => Some(object),
+            Follow::Nothing | Follow::Frames => None,
+        }
+    }
+
     /// A page of `bytes` up to `last` is on its way.
     pub(super) fn sent(&mut self, last: SeqNum, bytes: usize) {
         self.after = last;
+        self.has_paged = true;
         self.in_flight.sent(bytes);
+    }
+
+    pub(super) fn has_paged(&self) -> bool {
+        self.has_paged
     }
 
     /// How many more pages may be on their way. 0.3 clients acknowledge none, so theirs are not counted.
@@ -196,6 +212,11 @@ impl<T> Subscription<T> {
         let is_stuck = head.since(self.after) >= STUCK_LAG_EVENTS
             && now_ms.saturating_sub(since_ms) >= STUCK_PULL_MS;
         !std::mem::replace(&mut self.is_stuck, is_stuck) && is_stuck
+    }
+
+    /// Hands what is on its way over to the account of its connection.
+    pub(super) fn hand_over(&mut self, account: &mut InFlight) {
+        account.absorb(&mut self.in_flight);
     }
 
     /// Everything that was sent has arrived.

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::check::Checked;
 use super::refusal::Refusal;
 use super::report::Report;
 use super::stats::Duration;
@@ -66,22 +67,44 @@ pub enum Hook<T> {
     },
 }
 
-/// Messages of one frame, the last of which comes first; each has its own text, since the frame is gone.
+/// What is left of a frame in the turn that it came in.
+struct Left<'a> {
+    messages: &'a [&'a str],
+    frame_bytes: usize,
+    since_ms: u64,
+}
+
+impl Left<'_> {
+    /// The same for a later turn: each message has its own text, since the frame will be gone.
+    fn keep(&self) -> Messages {
+        let messages = self.messages.iter();
+        Messages {
+            left: messages.map(|message| Rc::from(*message)).collect(),
+            frame_bytes: self.frame_bytes,
+            since_ms: self.since_ms,
+        }
+    }
+}
+
+/// What is left of a frame, the message that waits and those after it.
 #[derive(Debug)]
 struct Messages {
     left: Vec<Rc<str>>,
     frame_bytes: usize,
+    /// When the frame came.
     since_ms: u64,
 }
 
 #[derive(Debug)]
 enum Waits<T> {
-    /// The last of `messages` waits to be decided.
+    /// The first of `messages` waits to be decided.
     Message {
         from: ConnectionId,
         requester: Requester,
         is_interrupted: bool,
         messages: Messages,
+        /// When it goes on, in milliseconds since the epoch; `None` when a hook has it.
+        until_ms: Option<u64>,
     },
     /// A stored push waits to be acknowledged.
     Acknowledgement {
@@ -211,6 +234,25 @@ impl<T> Waiting<T> {
         });
     }
 
+    /// One that goes on now.
+    fn due(&self, now_ms: u64) -> Option<AskId> {
+        let mut entries = self.entries.iter();
+        let due = entries.find(|(_, waits)| {
+            matches!(waits, Waits::Message { until_ms: Some(at_ms), .. } if *at_ms <= now_ms)
+        });
+        due.map(|(id, _)| *id)
+    }
+
+    /// When the next one goes on.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        let entries = self.entries.iter();
+        let times = entries.filter_map(|(_, waits)| match waits {
+            Waits::Message { until_ms, .. } => *until_ms,
+            Waits::Acknowledgement { .. } | Waits::Frames(_) => None,
+        });
+        times.min()
+    }
+
     /// Bytes of frames that wait to be decided.
     fn bytes(&self) -> usize {
         let entries = self.entries.iter();
@@ -224,7 +266,7 @@ impl<T> Waiting<T> {
 
 impl<S: Sql> SyncBackend<S> {
     /// Takes the messages of a frame, which came at `since_ms`, one after the other, up to one that has to
-    /// wait for a hook; whether there was none.
+    /// wait; whether there was none.
     pub(super) fn on_messages(
         &mut self,
         from: ConnectionId,
@@ -237,28 +279,85 @@ impl<S: Sql> SyncBackend<S> {
             let Some(inbound) = self.decode(from, message) else {
                 return true;
             };
-            if !self.check(from, &inbound, frame_bytes, turn) {
-                continue;
-            }
-            let Some((requester, hook)) = self.hook_before(&inbound, message) else {
-                self.on_message(from, inbound, turn);
-                continue;
+            let until_ms = match self.check(from, &inbound, frame_bytes, turn) {
+                Checked::No => continue,
+                Checked::Yes => None,
+                Checked::Later(at_ms) => Some(at_ms),
             };
-            if self.waiting.bytes().saturating_add(frame_bytes) > OBJECT_BYTES_MAX {
-                self.refuse(from, &requester, Refusal::Busy, turn);
-                continue;
-            }
-            // It and those after it are done when the hook has returned.
-            let left = messages.get(index..).unwrap_or_default().iter().rev();
-            let messages = Messages {
-                left: left.map(|message| Rc::from(*message)).collect(),
+            let left = Left {
+                messages: messages.get(index..).unwrap_or_default(),
                 frame_bytes,
                 since_ms,
             };
-            self.ask_before(from, requester, hook, messages, turn);
-            return false;
+            if self.on_checked(from, inbound, until_ms, &left, turn) {
+                return false;
+            }
         }
         true
+    }
+
+    /// Decides a message that may be asked for, the first that is left of its frame; or has it wait, and those
+    /// after it with it. Whether it waits.
+    fn on_checked(
+        &mut self,
+        from: ConnectionId,
+        inbound: Inbound<'_>,
+        until_ms: Option<u64>,
+        left: &Left<'_>,
+        turn: &mut Turn<S::Text>,
+    ) -> bool {
+        let hook = match until_ms {
+            Some(_) => None,
+            None => self.hook_before(&inbound, left.messages),
+        };
+        let (Inbound::Push { requester, .. } | Inbound::Pull { requester, .. }) = &inbound else {
+            self.on_message(from, inbound, turn);
+            return false;
+        };
+        if until_ms.is_none() && hook.is_none() {
+            self.on_message(from, inbound, turn);
+            return false;
+        }
+        let requester = requester.clone();
+        if self.waiting.bytes().saturating_add(left.frame_bytes) > OBJECT_BYTES_MAX {
+            self.refuse(from, &requester, Refusal::Busy, turn);
+            return false;
+        }
+        let (peer, generation) = (self.peer(from), requester.generation);
+        let id = self.waiting.enter(Waits::Message {
+            from,
+            requester,
+            is_interrupted: false,
+            messages: left.keep(),
+            until_ms,
+        });
+        if let (Some(hook), Some(peer)) = (hook, peer) {
+            turn.out.push(Output::Ask(Ask {
+                id,
+                peer,
+                generation,
+                hook,
+            }));
+        }
+        true
+    }
+
+    /// Goes on with pushes whose time has come.
+    pub(super) fn resume_delayed(&mut self, turn: &mut Turn<S::Text>) {
+        while let Some(id) = self.waiting.due(turn.now_ms) {
+            let Some(Waits::Message {
+                from,
+                requester,
+                is_interrupted,
+                messages,
+                ..
+            }) = self.waiting.leave(id)
+            else {
+                return;
+            };
+            let verdict = if is_interrupted { None } else { Some(Ok(())) };
+            self.go_on_with(from, &requester, &messages, verdict, true, turn);
+        }
     }
 
     fn decode<'a>(&self, from: ConnectionId, message: &'a str) -> Option<Inbound<'a>> {
@@ -266,61 +365,23 @@ impl<S: Sql> SyncBackend<S> {
         Some(wire::decode(family, transport, message))
     }
 
-    /// The hook that has to see a message before it is decided, if there is one.
-    fn hook_before(
-        &self,
-        inbound: &Inbound<'_>,
-        message: &str,
-    ) -> Option<(Requester, Hook<S::Text>)> {
+    /// The hook that has to see a message, the first of those left, before it is decided, if there is one.
+    fn hook_before(&self, inbound: &Inbound<'_>, messages: &[&str]) -> Option<Hook<S::Text>> {
         match inbound {
-            Inbound::Push {
-                requester, events, ..
-            } if self.rules.uses.has_on_push() && !events.is_empty() => {
-                let message = Rc::from(message);
-                Some((requester.clone(), Hook::Push { message }))
+            Inbound::Push { events, .. } if self.rules.uses.has_on_push() && !events.is_empty() => {
+                let message = messages.first().map(|message| Rc::from(*message));
+                message.map(|message| Hook::Push { message })
             }
-            Inbound::Pull {
-                requester,
-                cursor,
-                live,
-                ..
-            } if self.rules.uses.has_on_pull() => {
+            Inbound::Pull { cursor, live, .. } if self.rules.uses.has_on_pull() => {
                 let cursor = cursor.as_ref();
-                let hook = Hook::Pull {
+                Some(Hook::Pull {
                     after: cursor.map_or(0, |cursor| cursor.after.get()),
                     backend_id: cursor.and_then(|one| one.backend_id.as_deref().map(str::to_owned)),
                     live: *live,
-                };
-                Some((requester.clone(), hook))
+                })
             }
             _ => None,
         }
-    }
-
-    fn ask_before(
-        &mut self,
-        from: ConnectionId,
-        requester: Requester,
-        hook: Hook<S::Text>,
-        messages: Messages,
-        turn: &mut Turn<S::Text>,
-    ) {
-        let Some(peer) = self.peer(from) else {
-            return;
-        };
-        let generation = requester.generation;
-        let id = self.waiting.enter(Waits::Message {
-            from,
-            requester,
-            is_interrupted: false,
-            messages,
-        });
-        turn.out.push(Output::Ask(Ask {
-            id,
-            peer,
-            generation,
-            hook,
-        }));
     }
 
     /// Acknowledges a stored push, when its hook has seen it if there is one.
@@ -388,9 +449,10 @@ impl<S: Sql> SyncBackend<S> {
                 requester,
                 is_interrupted,
                 messages,
+                ..
             }) => {
                 let verdict = if is_interrupted { None } else { Some(verdict) };
-                self.on_message_verdict(from, &requester, messages, verdict, turn);
+                self.go_on_with(from, &requester, &messages, verdict, false, turn);
             }
             Some(Waits::Acknowledgement {
                 to,
@@ -402,34 +464,43 @@ impl<S: Sql> SyncBackend<S> {
         self.end_turn(turn);
     }
 
-    fn on_message_verdict(
+    /// Goes on with what is left of a frame: its first message, of which no client may want to hear any more, and
+    /// those after it. One that was delayed is yet to be shown to its hook.
+    fn go_on_with(
         &mut self,
         from: ConnectionId,
         requester: &Requester,
-        messages: Messages,
+        messages: &Messages,
         verdict: Option<Result<(), HookError>>,
+        was_delayed: bool,
         turn: &mut Turn<S::Text>,
     ) {
-        let Messages {
-            mut left,
-            frame_bytes,
-            since_ms,
-        } = messages;
-        let message = left.pop().unwrap_or_default();
+        let (frame_bytes, since_ms) = (messages.frame_bytes, messages.since_ms);
+        let left: Vec<&str> = messages.left.iter().map(|message| &**message).collect();
+        let (first, rest) = left.split_at(left.len().min(1));
+        let mut waits = false;
         match verdict {
-            // Its client wants no answer.
             None => {}
             Some(Err(error)) => self.refuse_by_hook(from, requester, error, turn),
             Some(Ok(())) => {
                 if self.check_expiry(from, requester, turn)
-                    && let Some(inbound) = self.decode(from, &message)
+                    && let Some(message) = first.first()
+                    && let Some(inbound) = self.decode(from, message)
                 {
-                    self.on_message(from, inbound, turn);
+                    if was_delayed {
+                        let left = Left {
+                            messages: &left,
+                            frame_bytes,
+                            since_ms,
+                        };
+                        waits = self.on_checked(from, inbound, None, &left, turn);
+                    } else {
+                        self.on_message(from, inbound, turn);
+                    }
                 }
             }
         }
-        let rest: Vec<&str> = left.iter().rev().map(|message| &**message).collect();
-        if self.on_messages(from, &rest, frame_bytes, since_ms, turn) {
+        if !waits && self.on_messages(from, rest, frame_bytes, since_ms, turn) {
             let ms = turn.now_ms.saturating_sub(since_ms);
             self.stats.observe(Duration::Frame, ms);
         }

@@ -210,6 +210,14 @@ impl<S: Sql> EventStore<S> {
         schema::exists(sql, store_id)
     }
 
+    /// The store whose log an object holds, if it is one alone: for an object that nobody tells its name.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn only_store_id(sql: &S) -> Result<Option<StoreId>, StoreError> {
+        schema::only_store_id(sql)
+    }
+
     /// Keeps a value beside the log.
     ///
     /// # Errors

@@ -278,6 +278,27 @@ pub(crate) fn exists<S: Sql>(sql: &S, store_id: &StoreId) -> Result<bool, StoreE
     Ok(exists)
 }
 
+/// The store id of the only context row; `None` where there is none, or more than one.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn only_store_id<S: Sql>(sql: &S) -> Result<Option<StoreId>, StoreError> {
+    let table = sql.prepare("SELECT name FROM sqlite_master WHERE name = 'context_7'");
+    let (mut exists, mut ids) = (false, Vec::new());
+    sql.query(&table, &[], &mut |_| exists = true)?;
+    if !exists {
+        return Ok(None);
+    }
+    let rows = sql.prepare("SELECT storeId FROM context_7 LIMIT 2");
+    sql.query(&rows, &[], &mut |row| {
+        if let [Value::Text(id)] = row {
+            ids.push(StoreId::new(id.read()));
+        }
+    })?;
+    let only = ids.pop();
+    Ok(only.filter(|_| ids.is_empty()))
+}
+
 /// Empties the log, its context and what is kept beside it, and begins the lifetime `fresh`.
 ///
 /// # Errors

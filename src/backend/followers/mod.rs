@@ -448,7 +448,8 @@ impl<S: Sql> SyncBackend<S> {
             }
         }
         match outcome {
-            Outcome::Taken if follower.has_ended => self.drop_follower(index, turn),
+            // Today's clients refuse that call, and log it: it is the only way to tell them.
+            _ if follower.has_ended => self.drop_follower(index, turn),
             Outcome::Taken => {
                 (follower.after, follower.failures, follower.not_before_ms) = (last, 0, 0);
                 follower.state = State::Idle;
