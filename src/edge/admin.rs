@@ -9,6 +9,7 @@ use worker::worker_sys::web_sys::Request;
 
 use super::js;
 use super::object::Inner;
+use super::poll::step;
 use crate::administration::{Ask, Refusal, confirm};
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
@@ -138,12 +139,11 @@ impl<H: Hooks> Export<H> {
     }
 
     fn into_js(mut self) -> JsValue {
-        let step = move |go_on: bool| -> Result<JsValue, JsValue> {
+        step(move |go_on| {
             if go_on {
                 return self.go_on().map(JsValue::from);
             }
             Ok(JsValue::UNDEFINED)
-        };
-        Closure::<dyn FnMut(bool) -> Result<JsValue, JsValue>>::new(step).into_js_value()
+        })
     }
 }

@@ -12,7 +12,7 @@ use std::task::Poll;
 
 use super::js;
 use super::object::{Inner, Opened};
-use super::run::{poll_once, start};
+use super::poll::{hook, poll_once, start};
 use crate::backend::Reason;
 use crate::config::LogLevel;
 use crate::event::{Event, SeqNum};
@@ -200,7 +200,7 @@ async fn call<H: Hooks>(
         generation: None,
         env: &inner.env,
     };
-    let mut hook = pin!(inner.hooks.on_committed(&committed, &context));
+    let mut hook = pin!(hook(inner.hooks.on_committed(&committed, &context)));
     match poll_once(hook.as_mut()) {
         Poll::Ready(result) => {
             *calls += 1;

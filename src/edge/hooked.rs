@@ -12,7 +12,7 @@ use std::task::Poll;
 
 use super::js;
 use super::object::{Inner, Opened};
-use super::run::{poll_once, start};
+use super::poll::{hook, poll_once, start};
 use super::sql::JsText;
 use crate::backend::{ConnectionId, Content, Duration, Frame, Output, Peer, Reason, SyncBackend};
 use crate::config::LogLevel;
@@ -293,7 +293,7 @@ impl<H: Hooks> Hooked<H> {
                     batch: events,
                     backend_id: backend_id.as_deref(),
                 };
-                self.inner.hooks.on_push(&push, &context).await
+                hook(self.inner.hooks.on_push(&push, &context)).await
             }
             Inbound::Pull { cursor, live, .. } => {
                 let backend_id = cursor.as_ref().and_then(|one| one.backend_id.as_deref());
@@ -302,7 +302,7 @@ impl<H: Hooks> Hooked<H> {
                     backend_id,
                     live: *live,
                 };
-                self.inner.hooks.on_pull(&pull, &context).await
+                hook(self.inner.hooks.on_pull(&pull, &context)).await
             }
             _ => Ok(()),
         }
@@ -421,7 +421,7 @@ impl<H: Hooks> Hooked<H> {
         let read = || frame.read();
         let context = self.context(client, generation);
         let page = Page::new(&read);
-        self.inner.hooks.on_pull_res(&page, &context).await
+        hook(self.inner.hooks.on_pull_res(&page, &context)).await
     }
 
     /// Shows what has been sent. A page whose hook fails ends its pull, unless that has ended: then

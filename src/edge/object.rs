@@ -11,12 +11,12 @@ use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 use worker::worker_sys::web_sys::Request;
 
 use super::log::Log;
-use super::run::now_or_later;
+use super::poll::{now_or_later, spawn};
 use super::sql::{JsText, ObjectSql};
 use super::{admin, committed, config, hooked, js, once};
 use crate::administration;
@@ -149,7 +149,7 @@ impl<H: Hooks> Object<H> {
     /// # Errors
     /// When the store cannot be opened.
     pub fn rpc(&self, payload: &JsValue) -> Result<JsValue, JsValue> {
-        let payload = Uint8Array::new(payload).to_vec();
+        let payload = js::bytes_of(payload).unwrap_or_default();
         now_or_later(once::rpc(self.0.clone(), payload))
     }
 
@@ -214,10 +214,17 @@ impl<H: Hooks> Object<H> {
 
     /// Something was left for later: more pages than one turn should send, a call to repeat, events to
     /// tell a hook of.
-    pub fn alarm(&self) {
+    ///
+    /// # Errors
+    /// When the store cannot be opened: the platform then tries again.
+    pub fn alarm(&self) -> Result<JsValue, JsValue> {
         self.0.alarm_at_ms.set(None);
+        if self.0.with(None, |_| ()).is_none() {
+            return Err(js_sys::Error::new("The store could not be opened").into());
+        }
         hooked::on_alarm(&self.0);
         committed::deliver(&self.0);
+        Ok(JsValue::UNDEFINED)
     }
 }
 
@@ -422,7 +429,7 @@ impl<H: Hooks> Inner<H> {
             });
         let (inner, started_ms) = (self.clone(), js::now_ms());
         // Not before this turn is over: what comes of it is a turn of its own.
-        spawn_local(async move {
+        spawn(async move {
             let outcome = match promise {
                 Err(message) => Called::Gone(message),
                 Ok(Err(error)) => Called::Gone(js::message_of(&error)),

@@ -11,7 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::object::{Inner, Opened};
-use super::run::now_or_later;
+use super::poll::{now_or_later, step};
 use super::sql::JsText;
 use super::{config, hooked, js};
 use crate::auth::Grant;
@@ -239,18 +239,16 @@ impl<H: Hooks> Answering<H> {
         });
     }
 
-    /// A function for the stream: called with true it makes more, or a promise of it, with false it gives
-    /// the connection back. It is the collector's to drop.
+    /// A function for the stream: when that is over, it gives the connection back.
     fn into_js(self) -> JsValue {
         let answering = Rc::new(self);
-        let step = move |go_on: bool| -> Result<JsValue, JsValue> {
+        step(move |go_on| {
             if go_on {
                 return answering.go_on();
             }
             answering.leave();
             Ok(JsValue::UNDEFINED)
-        };
-        Closure::<dyn Fn(bool) -> Result<JsValue, JsValue>>::new(step).into_js_value()
+        })
     }
 }
 
