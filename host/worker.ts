@@ -2,100 +2,127 @@
  * The module that the Workers runtime loads: the Worker's fetch handler and the Durable Object classes, each a thin
  * door to the WebAssembly core.
  *
- * Owns one thing of its own: what happens when the core traps. A trap leaves the instance's memory in an unknown
- * state, so a new instance replaces it, and every object of the isolate rebuilds itself at its next event from its
+ * Owns one thing of its own: what happens when the instance of the core ends, by a trap or by an exception that ran
+ * through it. A new instance replaces it, and every object of the isolate rebuilds itself at its next event from its
  * storage and its sockets' attachments, as it does after an eviction. What waited in the old instance, for a hook or for
- * the body of a request, fails: a socket is closed, so that its client asks again.
+ * the body of a request, fails: a socket is closed, so that its client asks again. The object that it worked for may
+ * have stored events that it told nobody of, so all its sockets are closed.
  */
 import { DurableObject } from 'cloudflare:workers'
 import * as core from '../.cache/bindgen/core.js'
+import { Ended, hasEnded, instanceNumber, whenEnded } from '../src/edge/instance.js'
 // Stands beside the bundle; the bundler leaves this import alone.
 import wasm from './index_bg.wasm'
 
 core.initSync({ module: wasm })
+core.begin()
 
-/** Counts the instances of the core in this isolate. */
-let instance = 0
-
-/** Fail what waits in the instance that is in use now. */
-const waiting = new Set<(trap: unknown) => void>()
-
-const replaceInstance = (trap: WebAssembly.RuntimeError): void => {
-  console.error(JSON.stringify({ level: 'error', event: 'trap', message: String(trap.stack ?? trap) }))
-  core.__wbg_reset_state()
-  instance += 1
-  for (const fail of waiting) fail(trap)
-  waiting.clear()
+/** What is asked of an object that a trap was met in. */
+interface State {
+  readonly id: { readonly name?: string }
+  getWebSockets(): readonly WebSocket[]
 }
 
-// What goes on after a wait is called by the runtime, where nobody could catch its trap.
-addEventListener('error', ({ error }) => {
-  if (error instanceof WebAssembly.RuntimeError) replaceInstance(error)
-})
-
-/** Runs `call` on the core; a trap costs this one call and no other. */
-const guard = <R>(call: () => R): R => {
+const connectAgain = (socket: WebSocket): void => {
   try {
-    return call()
-  } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) replaceInstance(error)
-    throw error
+    socket.close(1012, 'connect again')
+  } catch {
+    // It is closed.
   }
 }
 
-/** Like `guard`, for what may wait; if the instance is replaced meanwhile, it fails. */
-const guardLater = <R>(call: () => R | Promise<R>): R | Promise<R> => {
-  const result = guard(call)
-  if (!(result instanceof Promise)) return result
-  return new Promise((resolve, reject) => {
-    waiting.add(reject)
-    result.then(resolve, reject).finally(() => waiting.delete(reject))
-  })
+/** What an error is and where it happened. What it says may hold what a user wrote, unless it is the engine's own. */
+const traceOf = (error: unknown): string => {
+  if (error instanceof WebAssembly.RuntimeError) return String(error.stack ?? error)
+  if (!(error instanceof Error)) return `a thrown ${typeof error}`
+  const frames = String(error.stack).split('\n')
+  return [error.constructor.name, ...frames.filter((frame) => /^ +at /.test(frame))].join('\n')
 }
+
+const logTrap = (error: unknown, storeId?: string): void =>
+  console.error(JSON.stringify({ level: 'error', event: 'trap', storeId, message: traceOf(error) }))
+
+whenEnded(({ error, owner }) => {
+  const state = owner as State | undefined
+  logTrap(error, state?.id.name)
+  for (const socket of state?.getWebSockets() ?? []) connectAgain(socket)
+})
+
+/** Replaces the instance of the core if it has ended. */
+const revive = (): void => {
+  if (!hasEnded()) return
+  try {
+    core.__wbg_reset_state()
+    core.begin()
+  } catch (error) {
+    logTrap(error)
+    throw new Ended() // the next call tries again
+  }
+}
+
+/** What `make` makes, anew in each instance of the core. */
+const perInstance = <T>(make: () => T): (() => T) => {
+  let made: { readonly value: T; readonly instance: number } | undefined
+  return () => {
+    revive()
+    if (made?.instance !== instanceNumber()) made = { value: make(), instance: instanceNumber() }
+    return made.value
+  }
+}
+
+/** Calls the core; if its instance ends before it has an answer, the answer is `instead()`. */
+const outlive = <R>(call: () => R | Promise<R>, instead: () => R): R | Promise<R> => {
+  const replace = (error: unknown): R => {
+    if (error instanceof Ended) return instead()
+    throw error
+  }
+  try {
+    const result = call()
+    return result instanceof Promise ? result.catch(replace) : result
+  } catch (error) {
+    return replace(error)
+  }
+}
+
+const unavailable = (): Response =>
+  new Response(new Ended().message, { status: 503, headers: { 'Content-Type': 'text/plain' } })
 
 /** The sync backend of one store: owns its event log, its sockets and their subscriptions. */
 export class SyncBackendDO extends DurableObject<object> {
-  #object: core.SyncObject | undefined
-  #instance = -1
-
-  /** The core's half of this object, in the instance that is in use now. */
-  get #core(): core.SyncObject {
-    if (this.#object === undefined || this.#instance !== instance) {
-      this.#object = guard(() => new core.SyncObject(this.ctx, this.env))
-      this.#instance = instance
-    }
-    return this.#object
-  }
+  /** The core's half of this object. */
+  readonly #core = perInstance(() => new core.SyncObject(this.ctx, this.env))
 
   /** Accepts a WebSocket for this store, or answers a request over HTTP. */
   override fetch(request: Request): Response | Promise<Response> {
-    return guardLater<Response>(() => this.#core.fetch(request))
+    return outlive<Response>(() => this.#core().fetch(request), unavailable)
   }
 
   /** Answers one request of another Durable Object, both in the encoding of `@livestore/sync-cf`. */
   rpc(payload: Uint8Array): Promise<Uint8Array | ReadableStream> {
-    return guardLater(() => this.#core.rpc(payload)) as Promise<Uint8Array | ReadableStream>
+    return this.#core().rpc(payload)
   }
 
   /** Handles one frame of a client. */
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void> {
-    const done = guardLater<void>(() => this.#core.webSocketMessage(socket, message))
-    return done?.catch(() => socket.close(1012, 'connect again'))
+    return outlive<void>(
+      () => this.#core().webSocketMessage(socket, message),
+      () => connectAgain(socket),
+    )
   }
 
   /** Forgets a socket that its client closed. */
   override webSocketClose(socket: WebSocket, code: number): void {
-    guard(() => this.#core.webSocketClose(socket, code))
+    this.#core().webSocketClose(socket, code)
   }
 
   /** Forgets a socket that broke. */
   override webSocketError(socket: WebSocket): void {
-    guard(() => this.#core.webSocketError(socket))
+    this.#core().webSocketError(socket)
   }
 
-  /** Goes on with what did not fit into one turn. */
-  override alarm(): void {
-    guard(() => this.#core.alarm())
+  /** Goes on with what did not fit into one turn. Where it fails, the runtime calls it again. */
+  override alarm(): void | Promise<void> {
+    return this.#core().alarm()
   }
 }
 
@@ -105,5 +132,8 @@ export class WebSocketServer extends SyncBackendDO {}
 export default {
   /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
   fetch: (request: Request, env: object): Response | Promise<Response> =>
-    guard(() => core.fetch(request, env)) as Response | Promise<Response>,
+    outlive<Response>(() => {
+      revive()
+      return core.fetch(request, env)
+    }, unavailable),
 }

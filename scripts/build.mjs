@@ -1,15 +1,17 @@
 // Builds a Worker: cargo compiles the core to WebAssembly, wasm-bindgen writes its JavaScript side, esbuild bundles that
 // with host/worker.ts, wasm-opt shrinks what the bundle can reach. Skips everything when no source is newer than the
-// result.
+// result. Beside the WebAssembly that is shipped it leaves the same with the names of functions, for scripts/names.mjs.
 //
 //   node scripts/build.mjs                        the Worker of this repository, into dist/
 //   node scripts/build.mjs examples/rust-hooks    that of a crate with hooks of its own, into its own dist/
 
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { root, toolchain, wasmTarget } from './toolchain.mjs'
+import { namedName, stripped } from './names.mjs'
 
 const started = Date.now()
 /** The folder of the crate that is built. */
@@ -50,6 +52,13 @@ const run = (what, command, args, { env = process.env, stdio = 'inherit' } = {})
   if (status !== 0) fail(`${command} ${args.join(' ')}${error ? ` (${error.message})` : ''}`)
 }
 
+/** @param {string} text @param {RegExp} pattern @param {string} by @param {number} times */
+const replaced = (text, pattern, by, times) => {
+  const found = text.match(pattern)?.length ?? 0
+  if (found !== times) fail(`wasm-bindgen's JavaScript has ${found} of ${pattern}, not ${times}`)
+  return text.replaceAll(pattern, by)
+}
+
 /** @param {string} name */
 const sizes = (name) => {
   const bytes = readFileSync(join(dist, name))
@@ -76,6 +85,10 @@ const tools = toolchain()
 // The library is a WebAssembly module here alone: as a dependency its file would have the same name whatever features it
 // was built with, and crates that share a target folder would take one for the other.
 const compile = ['rustc', '--release', '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
+// The paths of sources, which panics are logged with, begin where those who read them know their way.
+const homes = [process.env['CARGO_HOME'] ?? join(homedir(), '.cargo'), root]
+const flags = homes.map((home) => `--remap-path-prefix=${home}=`)
+compile.push('--config', `target.${wasmTarget}.rustflags=${JSON.stringify(flags)}`)
 run('compiling the core for wasm32', tools.cargo, compile, tools)
 rmSync(bindgen, { recursive: true, force: true })
 run('writing its JavaScript side', tools.wasmBindgen, [
@@ -83,6 +96,9 @@ run('writing its JavaScript side', tools.wasmBindgen, [
   ...['--experimental-reset-state-function', '--omit-default-module-path'],
   join(root, 'target/wasm', wasmTarget, `release/${library}.wasm`),
 ])
+
+/** Ends an instance of the core once something was thrown out of it. */
+const guard = join(root, 'src/edge/instance.js')
 
 say('bundling')
 mkdirSync(dist, { recursive: true })
@@ -104,12 +120,16 @@ await esbuild.build({
       name: 'core',
       setup: ({ onResolve, onLoad }) => {
         onResolve({ filter: /\/bindgen\/core\.js$/ }, () => ({ path: join(bindgen, 'core.js') }))
-        // Classes that nothing uses are dropped once the bundler knows that nothing happens when they are declared.
-        onLoad({ filter: /\/core\.js$/ }, ({ path }) => ({
-          contents: readFileSync(path, 'utf8')
+        // wasm-bindgen makes a copy of it, but the host and the core share one.
+        onResolve({ filter: /\/livestore-sync-worker-\w+\/src\/edge\/instance\.js$/ }, () => ({ path: guard }))
+        onLoad({ filter: /\/core\.js$/ }, ({ path }) => {
+          // Classes that nothing uses are dropped once the bundler knows that nothing happens when they are declared.
+          const core = readFileSync(path, 'utf8')
             .replaceAll(/^if \(Symbol\.dispose\) .*$/gm, '')
-            .replaceAll('new FinalizationRegistry(', '/* @__PURE__ */ $&'),
-        }))
+            .replaceAll('new FinalizationRegistry(', '/* @__PURE__ */ $&')
+          const imported = `import { guarded } from ${JSON.stringify(guard)}\n`
+          return { contents: imported + replaced(core, /\bwasm = (\w+\.exports);/g, 'wasm = guarded($1);', 2) }
+        })
       },
     },
   ],
@@ -132,10 +152,17 @@ const features = [
   'sign-ext',
 ]
 const enabled = features.map((feature) => `--enable-${feature}`)
-run('dropping exports that nothing uses', tools.wasmMetadce, [...enabled, `--graph-file=${graph}`, wasm, '-o', wasm], {
-  stdio: ['inherit', 'ignore', 'inherit'],
-})
-run('optimising', tools.wasmOpt, [...enabled, '-O3', '--strip-debug', '--strip-producers', wasm, '-o', result])
+run(
+  'dropping exports that nothing uses',
+  tools.wasmMetadce,
+  [...enabled, '-g', `--graph-file=${graph}`, wasm, '-o', wasm],
+  {
+    stdio: ['inherit', 'ignore', 'inherit'],
+  },
+)
+const named = join(dist, namedName)
+run('optimising', tools.wasmOpt, [...enabled, '-O3', '-g', '--strip-producers', wasm, '-o', named])
+writeFileSync(result, stripped(readFileSync(named)))
 
 const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
 for (const { name, bytes, gzip } of files) say(`${shown(join(dist, name))} ${bytes} bytes, ${gzip} gzip`)

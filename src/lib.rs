@@ -47,21 +47,37 @@ macro_rules! export {
             }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
-            pub struct SyncObject($crate::edge::Object<$hooks>);
+            pub fn begin() {
+                $crate::edge::begin();
+            }
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            pub fn owner() -> u32 {
+                $crate::edge::owner()
+            }
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            pub struct SyncObject {
+                object: $crate::edge::Object<$hooks>,
+                owner: $crate::edge::Owner,
+            }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
             impl SyncObject {
                 #[wasm_bindgen(constructor)]
                 pub fn new(state: JsValue, env: JsValue) -> Result<SyncObject, JsValue> {
-                    $crate::edge::Object::new(state, env).map(Self)
+                    let owner = $crate::edge::Owner::new(state.clone());
+                    let object = owner.run(|| $crate::edge::Object::new(state, env))?;
+                    Ok(Self { object, owner })
                 }
 
                 pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
-                    self.0.fetch(request.unchecked_into())
+                    self.owner
+                        .run(|| self.object.fetch(request.unchecked_into()))
                 }
 
                 pub fn rpc(&self, payload: JsValue) -> Result<JsValue, JsValue> {
-                    self.0.rpc(&payload)
+                    self.owner.run(|| self.object.rpc(&payload))
                 }
 
                 #[wasm_bindgen(js_name = webSocketMessage)]
@@ -70,21 +86,23 @@ macro_rules! export {
                     socket: JsValue,
                     message: JsValue,
                 ) -> Result<JsValue, JsValue> {
-                    self.0.web_socket_message(&socket, &message)
+                    self.owner
+                        .run(|| self.object.web_socket_message(&socket, &message))
                 }
 
                 #[wasm_bindgen(js_name = webSocketClose)]
                 pub fn web_socket_close(&self, socket: JsValue, code: u16) {
-                    self.0.web_socket_close(&socket, code);
+                    self.owner
+                        .run(|| self.object.web_socket_close(&socket, code));
                 }
 
                 #[wasm_bindgen(js_name = webSocketError)]
                 pub fn web_socket_error(&self, socket: JsValue) {
-                    self.0.web_socket_error(&socket);
+                    self.owner.run(|| self.object.web_socket_error(&socket));
                 }
 
-                pub fn alarm(&self) {
-                    self.0.alarm();
+                pub fn alarm(&self) -> Result<JsValue, JsValue> {
+                    self.owner.run(|| self.object.alarm())
                 }
             }
         }

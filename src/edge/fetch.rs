@@ -8,7 +8,7 @@ use worker::Env;
 use worker::worker_sys::web_sys::Request;
 
 use super::jwt::{Unverified, verify};
-use super::run::now_or_later;
+use super::poll::now_or_later;
 use super::{config, js};
 use crate::auth::{Decision, Grant};
 use crate::config::{Config, USUAL_BINDINGS};

@@ -36,7 +36,13 @@ export const transact = (storage, statements, counts, numbers, others) => {
 }
 
 /** @param {any} sql */
-export const sizeOf = (sql) => sql.databaseSize
+export const sizeOf = (sql) => {
+  try {
+    return sql.databaseSize
+  } catch {
+    return 0
+  }
+}
 
 /** @param {string} head @param {string} body @param {string} tail */
 export const join = (head, body, tail) => head + body + tail
@@ -150,6 +156,13 @@ export const respondJson = (frames, headers) =>
  */
 const stream = (pieces, step, encode) => {
   let isOver = false
+  const leave = () => {
+    try {
+      step(false)
+    } catch {
+      // Its instance has ended, and what it kept for this stream with it.
+    }
+  }
   return new ReadableStream(
     /** @type {any} */ ({
       type: 'bytes',
@@ -157,7 +170,7 @@ const stream = (pieces, step, encode) => {
         if (isOver) {
           controller.close()
           controller.byobRequest?.respond(0)
-          step(false)
+          leave()
           return
         }
         const give = (/** @type {any[]} */ next) => {
@@ -169,9 +182,7 @@ const stream = (pieces, step, encode) => {
         pieces = []
         return next instanceof Promise ? next.then(give) : give(next)
       },
-      cancel: () => {
-        step(false)
-      },
+      cancel: leave,
     }),
     { highWaterMark: 0 },
   )
@@ -237,7 +248,11 @@ export const forward = (objects, name, request, header, grant) => {
 
 /** @param {Promise<Response>} answer @param {Array<[string, string]>} headers */
 export const orUnavailable = (answer, headers) =>
-  answer.catch(() => respond(503, 'The store is not available: try again', headers))
+  answer.then(
+    // An object of which the core ended in the middle of it knows no headers.
+    (response) => (response.status === 503 ? respond(503, response.body, headers) : response),
+    () => respond(503, 'The store is not available: try again', headers),
+  )
 
 /** @type {Record<string, any>} */
 const algorithms = {
@@ -281,7 +296,7 @@ export const fetchText = async (url, max) => {
   return new TextDecoder().decode(body)
 }
 
-/** @param {number} status @param {string} body @param {Array<[string, string]>} headers */
+/** @param {number} status @param {BodyInit | null} body @param {Array<[string, string]>} headers */
 export const respond = (status, body, headers) => {
   const all = new Headers(headers)
   if (body !== '' && !all.has('Content-Type')) all.set('Content-Type', 'text/plain')
@@ -319,6 +334,21 @@ export const writePoint = (dataset, index, event, generation, transport, reason,
   } catch {
     // more points than one event of the platform may write
   }
+}
+
+/** @param {any} error */
+export const messageOf = (error) => {
+  try {
+    return String(error?.message ?? error)
+  } catch {
+    return 'an error that says nothing'
+  }
+}
+
+/** @param {unknown} value */
+export const bytesOf = (value) => {
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  return ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : undefined
 }
 
 /** @param {any} state */

@@ -1,5 +1,8 @@
 //! Hand-written externs: what `worker` lacks (a synchronous transaction, attachments as they are) and
 //! what the hot path needs without conversions. The JavaScript side is `glue.js`.
+//!
+//! What an import throws ends the instance, unless it is declared to `catch`. The others have nothing to
+//! throw: they touch the console, own properties and the platform's getters, or catch in JavaScript.
 
 use js_sys::{Array, JsString, Promise};
 use wasm_bindgen::prelude::*;
@@ -51,7 +54,7 @@ extern "C" {
         others: &Array,
     ) -> Result<(), JsValue>;
 
-    /// Bytes of a database.
+    /// Bytes of a database; 0 where they cannot be had: then a write fails for its own reason.
     #[wasm_bindgen(js_name = sizeOf)]
     pub(super) fn size_of(sql: &JsValue) -> f64;
 
@@ -219,6 +222,14 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = nameOf)]
     pub(super) fn name_of(state: &JsValue) -> Result<Option<String>, JsValue>;
 
+    /// What a thrown value says.
+    #[wasm_bindgen(js_name = messageOf)]
+    pub(super) fn message_of(error: &JsValue) -> String;
+
+    /// The bytes of a buffer, or of a view of one.
+    #[wasm_bindgen(js_name = bytesOf)]
+    pub(super) fn bytes_of(value: &JsValue) -> Option<Vec<u8>>;
+
     /// Fills bytes with randomness.
     pub(super) fn randomize(bytes: &mut [u8]);
 }
@@ -233,16 +244,6 @@ pub(super) fn wake_at(storage: &JsValue, at_ms: u64) -> Result<(), JsValue> {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A time of the platform, in whole milliseconds.
 pub(super) fn now_ms() -> u64 {
     js_sys::Date::now() as u64
-}
-
-/// What a thrown value says.
-pub(super) fn message_of(error: &JsValue) -> String {
-    let message = error
-        .dyn_ref::<js_sys::Error>()
-        .map(|error| String::from(error.message()));
-    message
-        .or_else(|| error.as_string())
-        .unwrap_or_else(|| format!("{error:?}"))
 }
 
 /// A backend id that nobody has had.

@@ -9,12 +9,13 @@ mod admin;
 mod committed;
 mod fetch;
 mod hooked;
+mod instance;
 mod js;
 mod jwt;
 mod log;
 mod object;
 mod once;
-mod run;
+mod poll;
 mod sql;
 
 use std::cell::RefCell;
@@ -25,6 +26,7 @@ use worker::Env;
 use crate::config::{Config, ConfigError};
 
 pub use fetch::fetch;
+pub use instance::{Owner, begin, owner};
 pub use object::Object;
 pub use wasm_bindgen;
 
