@@ -2,10 +2,8 @@
 //!
 //! Owns how far the hook has been told, which is kept beside the log. The first call for new events is
 //! made in the turn that stored them. If it has to wait, the alarm is set in that turn, so that a crash
-//! or an eviction only delays it. That an app has no such hook shows at its first call, before anything
-//! has been written for it.
+//! or an eviction only delays it. Where the app has no such hook nothing is read or written for it.
 
-use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -27,11 +25,6 @@ const KEY: &str = "committed";
 
 /// Calls in one turn, if none of them waits; the alarm goes on with the rest.
 const CALLS_PER_TURN_MAX: u32 = 16;
-
-thread_local! {
-    /// Whether the app has turned out to have no such hook. An instance of the core serves one app.
-    static IS_UNUSED: Cell<bool> = const { Cell::new(false) };
-}
 
 /// How the hook is being told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +93,7 @@ impl Progress {
 
 /// Starts telling the hook what it has not been told, unless that is under way.
 pub(super) fn deliver<H: Hooks>(inner: &Rc<Inner<H>>) {
-    if H::DO_NOTHING || IS_UNUSED.get() {
+    if !inner.hooks.uses().has_on_committed() {
         return;
     }
     let progress = inner.with(None, |opened| match inner.delivery.get() {
@@ -145,10 +138,6 @@ async fn tell<H: Hooks>(inner: Rc<Inner<H>>, mut progress: Progress) {
     let mut calls = 0;
     while let Some(page) = next_page(&inner, progress.told) {
         let result = call(&inner, &page, &mut progress, &mut calls).await;
-        if result.as_ref().is_err_and(HookError::is_unused) {
-            IS_UNUSED.set(true);
-            break;
-        }
         let goes_on = inner.with(None, |opened| match result {
             Ok(()) => {
                 progress = Progress::at(page.last);
@@ -198,7 +187,6 @@ async fn call<H: Hooks>(
         headers: &[],
         transport: None,
         generation: None,
-        env: &inner.env,
     };
     let mut hook = pin!(inner.hooks.on_committed(&committed, &context));
     match poll_once(hook.as_mut()) {

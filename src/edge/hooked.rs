@@ -32,7 +32,7 @@ pub(super) fn serve<'a, H: Hooks>(
     from: ConnectionId,
     frame: Frame<'a>,
 ) -> Rest<'a> {
-    if H::DO_NOTHING {
+    if inner.hooks.uses().is_empty() {
         inner.turn(|backend, now_ms, out| backend.on_frame(from, frame, now_ms, out));
         return None;
     }
@@ -65,7 +65,7 @@ async fn serve_hooked<H: Hooks>(inner: &Rc<Inner<H>>, from: ConnectionId, frame:
 
 /// Makes more of the answer to a request, as [`SyncBackend::go_on`] does.
 pub(super) fn go_on<H: Hooks>(inner: &Rc<Inner<H>>, connection: ConnectionId) -> Rest<'static> {
-    if H::DO_NOTHING {
+    if inner.hooks.uses().is_empty() {
         inner.turn(|backend, _, out| backend.go_on(connection, out));
         return None;
     }
@@ -83,7 +83,7 @@ async fn go_on_hooked<H: Hooks>(inner: Rc<Inner<H>>, connection: ConnectionId) {
 
 /// Does what the alarm was set for.
 pub(super) fn on_alarm<H: Hooks>(inner: &Rc<Inner<H>>) {
-    if H::DO_NOTHING {
+    if inner.hooks.uses().is_empty() {
         inner.turn(SyncBackend::on_alarm);
         return;
     }
@@ -190,7 +190,6 @@ impl<H: Hooks> Hooked<H> {
             headers: &client.peer.grant.headers,
             transport: Some(client.peer.transport),
             generation,
-            env: &self.inner.env,
         }
     }
 
@@ -284,18 +283,21 @@ impl<H: Hooks> Hooked<H> {
         inbound: &Inbound<'_>,
         requester: &Requester,
     ) -> Result<(), HookError> {
-        let context = self.context(client, Some(requester.generation));
+        let (context, uses) = (
+            self.context(client, Some(requester.generation)),
+            self.inner.hooks.uses(),
+        );
         match inbound {
             Inbound::Push {
                 events, backend_id, ..
-            } if !events.is_empty() => {
+            } if uses.has_on_push() && !events.is_empty() => {
                 let push = Push {
                     batch: events,
                     backend_id: backend_id.as_deref(),
                 };
                 self.inner.hooks.on_push(&push, &context).await
             }
-            Inbound::Pull { cursor, live, .. } => {
+            Inbound::Pull { cursor, live, .. } if uses.has_on_pull() => {
                 let backend_id = cursor.as_ref().and_then(|one| one.backend_id.as_deref());
                 let pull = Pull {
                     after: cursor.as_ref().map_or(0, |cursor| cursor.after.get()),
@@ -351,7 +353,13 @@ impl<H: Hooks> Hooked<H> {
     ) {
         let context = self.context(client, Some(push.generation));
         let ticket = self.inner.waiting.enter(client.peer.life, &push.id);
-        let mut hook = pin!(self.inner.hooks.on_push_res(&context));
+        let uses = self.inner.hooks.uses();
+        let mut hook = pin!(async {
+            if !uses.has_on_push_res() {
+                return Ok(());
+            }
+            self.inner.hooks.on_push_res(&context).await
+        });
         let polled = poll_once(hook.as_mut());
         let answer = |verdict: Result<(), HookError>| {
             if !self.inner.waiting.leave(ticket) {
@@ -418,6 +426,9 @@ impl<H: Hooks> Hooked<H> {
         generation: Option<Generation>,
         frame: &JsText,
     ) -> Result<(), HookError> {
+        if !self.inner.hooks.uses().has_on_pull_res() {
+            return Ok(());
+        }
         let read = || frame.read();
         let context = self.context(client, generation);
         let page = Page::new(&read);

@@ -27,7 +27,7 @@ use crate::backend::{
 };
 use crate::config::LogLevel;
 use crate::event::{BackendId, StoreId};
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, Installed};
 use crate::limits::Limits;
 use crate::route::{Door, GRANT_HEADER, SyncQuery, door_of};
 use crate::store::sql::{StoreError, Text as _};
@@ -44,7 +44,7 @@ pub(super) struct Inner<H: Hooks> {
     pub(super) storage: JsValue,
     sql: JsValue,
     pub(super) env: Env,
-    pub(super) hooks: H,
+    pub(super) hooks: Installed<H>,
     /// Borrowed for the length of a turn, never while something waits.
     opened: RefCell<Option<Opened>>,
     pub(super) waiting: hooked::Waiting,
@@ -72,19 +72,21 @@ enum Line {
 }
 
 impl<H: Hooks> Object<H> {
-    /// Called by the runtime when the object wakes; reads nothing yet.
+    /// Called by the runtime when the object wakes; reads nothing yet. `hooks` makes the app's hooks.
     ///
     /// # Errors
     /// When the object has no storage.
-    pub fn new(state: JsValue, env: JsValue) -> Result<Self, JsValue> {
+    pub fn new(state: JsValue, env: JsValue, hooks: fn(Env) -> H) -> Result<Self, JsValue> {
+        let env: Env = env.unchecked_into();
+        let hooks = Installed::new(hooks(env.clone()));
         let storage = js::storage_of(&state)?;
         let sql = js::sql_of(&storage)?;
         Ok(Self(Rc::new(Inner {
             state,
             storage,
             sql,
-            env: env.unchecked_into(),
-            hooks: H::default(),
+            env,
+            hooks,
             opened: RefCell::new(None),
             waiting: hooked::Waiting::default(),
             delivery: Cell::default(),
@@ -179,7 +181,7 @@ impl<H: Hooks> Object<H> {
             Some(text) => OwnedFrame::Text(text),
             None => OwnedFrame::Binary(Uint8Array::new(message).to_vec()),
         };
-        if H::DO_NOTHING {
+        if self.0.hooks.uses().is_empty() {
             self.0.turn(|backend, now_ms, out| {
                 backend.on_frame(from, frame.borrow(), now_ms, out);
             });
