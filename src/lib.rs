@@ -5,7 +5,6 @@
 //! out; it compiles and is tested on the host. `ARCHITECTURE.md` has the code map, the invariants and
 //! the flows.
 
-pub mod administration;
 pub mod auth;
 pub mod backend;
 pub mod config;

@@ -1,4 +1,4 @@
-//! The administration's half in the object: what `administration` has read is done here.
+//! The administration's half in the object: what `route::admin` has read is done here.
 
 use std::rc::Rc;
 
@@ -9,10 +9,10 @@ use worker::worker_sys::web_sys::Request;
 
 use super::js;
 use super::object::Inner;
-use crate::administration::{Ask, Refusal, confirm};
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
 use crate::limits::EXPORT_EVENTS_MAX;
+use crate::route::admin::{Ask, Refusal, confirm};
 
 const JSON: &str = "application/json";
 

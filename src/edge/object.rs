@@ -19,7 +19,6 @@ use super::log::Log;
 use super::run::now_or_later;
 use super::sql::{JsText, ObjectSql};
 use super::{admin, committed, config, hooked, js, once};
-use crate::administration;
 use crate::auth::{AdminSecret, Grant};
 use crate::backend::{
     CallId, Called, Caller, ConnectionId, Content, Duration, Frame, Output, Reason, Rules,
@@ -29,7 +28,7 @@ use crate::config::LogLevel;
 use crate::event::{BackendId, StoreId};
 use crate::hooks::{Hooks, Installed};
 use crate::limits::Limits;
-use crate::route::{Door, GRANT_HEADER, SyncQuery, door_of};
+use crate::route::{self, Door, GRANT_HEADER, SyncQuery, door_of};
 use crate::store::sql::{StoreError, Text as _};
 use crate::store::{EventStore, Found};
 use crate::wire::{Family, Generation};
@@ -100,7 +99,7 @@ impl<H: Hooks> Object<H> {
     /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         let url = js::Url::parse(&request.url())?;
-        if url.pathname().starts_with(administration::PREFIX)
+        if url.pathname().starts_with(route::admin::PREFIX)
             && let Ok(config) = config(&self.0.env)
             && let Some(secret) = &config.admin
         {
@@ -132,13 +131,13 @@ impl<H: Hooks> Object<H> {
         secret: &AdminSecret,
     ) -> Result<JsValue, JsValue> {
         let authorization = request.headers().get("Authorization")?;
-        let asked = administration::Request {
+        let asked = route::admin::Request {
             method: &request.method(),
             path: &url.pathname(),
             query: &js::query_of(url),
             authorization: authorization.as_deref(),
         };
-        match administration::read(&asked, secret) {
+        match route::admin::read(&asked, secret) {
             Ok((store_id, ask)) => {
                 now_or_later(admin::answer(self.0.clone(), request, store_id, ask))
             }
