@@ -15,7 +15,7 @@ use crate::json;
 
 pub use grant::{Access, Grant};
 pub use jwt::{JwtError, JwtPolicy, KeySource, Token, looks_like_jwt};
-pub use keys::{Algorithm, JwksError, Key, Material};
+pub use keys::{Algorithm, JwksError, Key, KeyError, Material};
 pub use token::{AdminSecret, Tokens};
 
 /// What a deployment asks of those who connect.

@@ -19,11 +19,16 @@ use crate::wire::Transport;
 
 /// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
 ///
-/// Where nothing has to be waited for, the object's promise is returned as it is.
+/// Where nothing has to be waited for, the object's promise is returned as it is. `hooks` makes the
+/// app's hooks.
 ///
 /// # Errors
 /// What the platform throws.
-pub fn fetch<H: Hooks>(request: JsValue, env: JsValue) -> Result<JsValue, JsValue> {
+pub fn fetch<H: Hooks>(
+    request: JsValue,
+    env: JsValue,
+    hooks: fn(Env) -> H,
+) -> Result<JsValue, JsValue> {
     let (request, env): (Request, Env) = (request.unchecked_into(), env.unchecked_into());
     let config = match config(&env) {
         Ok(config) => config,
@@ -38,10 +43,11 @@ pub fn fetch<H: Hooks>(request: JsValue, env: JsValue) -> Result<JsValue, JsValu
         }
         Route::Forward(visit) => {
             let objects = binding.unwrap_or_default();
-            if H::DO_NOTHING && visit.decision == Decision::Granted {
+            let hooks = hooks(env);
+            if hooks.uses().is_empty() && visit.decision == Decision::Granted {
                 return forward(&objects, &request, &visit, None);
             }
-            now_or_later(admit::<H>(config, env, objects, request, visit))
+            now_or_later(admit(config, hooks, objects, request, visit))
         }
     }
 }
@@ -49,7 +55,7 @@ pub fn fetch<H: Hooks>(request: JsValue, env: JsValue) -> Result<JsValue, JsValu
 /// Checks what remains to be checked of a visit, and forwards it with what was found.
 async fn admit<H: Hooks>(
     config: Rc<Config>,
-    env: Env,
+    hooks: H,
     objects: JsValue,
     request: Request,
     visit: Visit,
@@ -68,10 +74,11 @@ async fn admit<H: Hooks>(
             }
         }
     };
-    let hooks = H::default();
-    for name in hooks.forwarded_headers() {
-        if let Some(value) = request.headers().get(name)? {
-            grant.headers.push(((*name).to_owned(), value));
+    if !hooks.uses().is_empty() {
+        for name in hooks.forwarded_headers() {
+            if let Some(value) = request.headers().get(name)? {
+                grant.headers.push(((*name).to_owned(), value));
+            }
         }
     }
     let context = Context {
@@ -80,11 +87,11 @@ async fn admit<H: Hooks>(
         headers: &grant.headers,
         transport: Some(visit.transport),
         generation: None,
-        env: &env,
     };
-    if let Err(error) = hooks
-        .validate_payload(visit.payload.as_deref(), &context)
-        .await
+    if hooks.uses().has_validate_payload()
+        && let Err(error) = hooks
+            .validate_payload(visit.payload.as_deref(), &context)
+            .await
     {
         return respond(&visit.refusal(&error.to_string()));
     }

@@ -113,6 +113,15 @@ export const identityOf = (socket) => socket.connection ?? -1
 export const autoRespond = (state, ping, pong) =>
   state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
 
+/** @param {any} state @param {any} socket */
+export const pingedAt = (state, socket) => {
+  try {
+    return state.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? NaN
+  } catch {
+    return NaN // the socket is closed
+  }
+}
+
 /** @param {any} storage @param {number} at */
 export const wakeAt = (storage, at) => {
   storage.setAlarm(at)
@@ -302,6 +311,15 @@ export const respond = (status, body, headers) => {
   if (body !== '' && !all.has('Content-Type')) all.set('Content-Type', 'text/plain')
   return new Response(body === '' ? null : body, { status, headers: all })
 }
+
+/** @param {Response} answer @param {Array<[string, string]>} headers */
+export const withHeaders = (answer, headers) => {
+  for (const [name, value] of headers) answer.headers.set(name, value)
+  return answer
+}
+
+/** @param {string} message */
+export const retryable = (message) => Object.assign(new Error(message), { retryable: true })
 
 /** @param {number} status @param {string} type @param {string} body */
 export const respondAs = (status, type, body) => new Response(body, { status, headers: { 'Content-Type': type } })

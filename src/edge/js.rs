@@ -84,15 +84,19 @@ extern "C" {
     pub(super) fn close(socket: &JsValue, code: u16, reason: &str);
 
     /// Writes a connection's number on its socket.
-    pub(super) fn identify(socket: &JsValue, connection: i32);
+    pub(super) fn identify(socket: &JsValue, connection: f64);
 
     /// The number on a socket, or -1.
     #[wasm_bindgen(js_name = identityOf)]
-    pub(super) fn identity_of(socket: &JsValue) -> i32;
+    pub(super) fn identity_of(socket: &JsValue) -> f64;
 
     /// Has the runtime answer one text frame without waking the object.
     #[wasm_bindgen(catch, js_name = autoRespond)]
     pub(super) fn auto_respond(state: &JsValue, ping: &str, pong: &str) -> Result<(), JsValue>;
+
+    /// When the runtime last answered a ping of this socket, in milliseconds since the epoch; NaN if never.
+    #[wasm_bindgen(js_name = pingedAt)]
+    fn pinged_at(state: &JsValue, socket: &JsValue) -> f64;
 
     /// Sets the object's alarm, in milliseconds since the epoch.
     #[wasm_bindgen(catch, js_name = wakeAt)]
@@ -181,6 +185,13 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(super) fn respond(status: u16, body: &str, headers: &Array) -> Result<JsValue, JsValue>;
 
+    /// The same answer with these headers as well.
+    #[wasm_bindgen(catch, js_name = withHeaders)]
+    pub(super) fn with_headers(answer: &JsValue, headers: &Array) -> Result<JsValue, JsValue>;
+
+    /// An error that asks who called to call again.
+    pub(super) fn retryable(message: &str) -> JsValue;
+
     /// An answer of this type.
     #[wasm_bindgen(catch, js_name = respondAs)]
     pub(super) fn respond_as(status: u16, kind: &str, body: &str) -> Result<JsValue, JsValue>;
@@ -238,6 +249,13 @@ extern "C" {
 #[allow(clippy::cast_precision_loss)] // Times are far below 2^53.
 pub(super) fn wake_at(storage: &JsValue, at_ms: u64) -> Result<(), JsValue> {
     wake_at_js(storage, at_ms as f64)
+}
+
+/// When the runtime last answered a ping of this socket, in milliseconds since the epoch.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A time of the platform, in whole milliseconds.
+pub(super) fn pinged_at_ms(state: &JsValue, socket: &JsValue) -> Option<u64> {
+    let at_ms = pinged_at(state, socket);
+    (at_ms >= 0.0).then_some(at_ms as u64)
 }
 
 /// Milliseconds since the epoch.

@@ -6,17 +6,20 @@
 //! [`export!`](crate::export) makes the classes and functions that the runtime loads.
 
 mod admin;
-mod committed;
+mod awake;
+mod deliver;
 mod fetch;
-mod hooked;
+mod hooks;
 mod instance;
 mod js;
 mod jwt;
 mod log;
 mod object;
-mod once;
+mod one_shot;
 mod poll;
 mod sql;
+mod turn;
+mod visited;
 
 use std::cell::RefCell;
 use std::rc::Rc;

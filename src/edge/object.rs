@@ -17,6 +17,7 @@ use super::awake::{Awake, connection_of};
 use super::log::Log;
 use super::poll::now_or_later;
 use super::sql::{JsText, ObjectSql};
+use super::visited::{Door, Visit, visit_of};
 use super::{admin, config, js, one_shot};
 use crate::auth::{Access, Grant};
 use crate::backend::{Frame, Output, Refusal, Report, Rules, SyncBackend};
@@ -24,7 +25,6 @@ use crate::config::{Config, ConfigError, LogLevel};
 use crate::event::StoreId;
 use crate::hooks::{Hooks, Installed};
 use crate::limits::ALARM_RETRY_MS;
-use crate::route::{Door, Visit};
 use crate::store::sql::StoreError;
 use crate::store::{EventStore, Found};
 use crate::wire::Family;
@@ -92,15 +92,20 @@ impl<H: Hooks> Object<H> {
     ///
     /// # Errors
     /// When the object has no storage.
-    pub fn new(state: JsValue, env: JsValue, hooks: H) -> Result<Self, JsValue> {
+    pub fn new(
+        state: JsValue,
+        env: JsValue,
+        hooks: fn(Env) -> H,
+    ) -> Result<Self, JsValue> {
+        let env: Env = env.unchecked_into();
         let storage = js::storage_of(&state)?;
         let sql = js::sql_of(&storage)?;
         Ok(Self(Rc::new(Shared {
             state,
             storage,
             sql,
-            env: env.unchecked_into(),
-            hooks: Installed::new(hooks),
+            hooks: Installed::new(hooks(env.clone())),
+            env,
             awake: RefCell::new(None),
             store_id: RefCell::new(Rc::from("")),
             queue: RefCell::new(VecDeque::new()),
@@ -115,7 +120,7 @@ impl<H: Hooks> Object<H> {
     /// # Errors
     /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
-        let visit = match super::fetch::visit_of(&request)? {
+        let visit = match visit_of(&request, &self.0.env)? {
             Ok(visit) => visit,
             Err(message) => return text(400, &message),
         };
@@ -265,7 +270,7 @@ impl<H: Hooks> Shared<H> {
         let found = self.find_store_id(store_id, &sockets);
         let woken = found.and_then(|store_id| {
             self.store_id.replace(Rc::from(store_id.as_str()));
-            self.open(config?, store_id, sockets, log(&self.store_id()))
+            self.open(&*config?, store_id, sockets, log(&self.store_id()))
         });
         match woken {
             Ok(awake) => {
@@ -307,14 +312,14 @@ impl<H: Hooks> Shared<H> {
 
     fn open(
         &self,
-        config: Config,
+        config: &Config,
         store_id: StoreId,
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
         let rules = Rules {
-            event_names: config.event_names,
-            admin: config.admin,
+            event_names: config.event_names.clone(),
+            admin: config.admin.clone(),
             object_id: js::id_of(&self.state),
             uses: self.hooks.uses(),
         };

@@ -18,12 +18,13 @@ use super::js;
 use super::object::{Shared, Unavailable};
 use super::poll::{now_or_later, step};
 use super::sql::JsText;
+use super::visited::Visit;
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Duration, Frame, Progress};
 use crate::event::StoreId;
 use crate::hooks::Hooks;
 use crate::limits::FRAME_BYTES_CEILING;
-use crate::route::{self, Visit};
+use crate::route;
 use crate::store::sql::Text as _;
 use crate::wire::{Transport, msgpack as codec};
 

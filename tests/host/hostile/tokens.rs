@@ -1,6 +1,7 @@
 //! Tokens, key sets and keys by chance: each is refused, or is what it says, and nothing panics.
 
 use livestore_sync_worker::auth::{Grant, JwtPolicy, Key, KeySource, Material, Token};
+use livestore_sync_worker::config::Config;
 
 use super::random::{edit, json};
 use super::*;
@@ -30,7 +31,7 @@ fn policy() -> JwtPolicy {
         };
         Some(value.to_owned())
     };
-    JwtPolicy::parse(&lookup).unwrap().unwrap()
+    Config::parse(lookup).unwrap().policy.jwt.unwrap()
 }
 
 /// Base64url, digit by digit.
@@ -95,7 +96,10 @@ fn attack_keys(text: &str) {
         }
     }
     let lookup = |name: &str| (name == "JWT_JWKS_URL").then(|| text.to_owned());
-    if let Ok(Some(policy)) = JwtPolicy::parse(&lookup) {
+    if let Some(policy) = Config::parse(lookup)
+        .ok()
+        .and_then(|config| config.policy.jwt)
+    {
         assert!(matches!(policy.source, KeySource::Jwks { .. }));
     }
 }

@@ -3,15 +3,20 @@
 //! Owns the statuses and texts that clients of sync-cf know, the sync query, and CORS. A sync request
 //! that passes is forwarded to its store's object.
 
+pub mod admin;
+mod origins;
+mod query;
+
 use std::borrow::Cow;
 
-use crate::administration;
 use crate::auth::{AdminSecret, Decision, Denied, Facts};
-use crate::config::Config;
+use crate::config::{Config, Origins};
 use crate::event::StoreId;
-use crate::json::{self, quote};
+use crate::json::quote;
 use crate::limits::STORE_ID_BYTES_MAX;
-use crate::wire::{Family, Transport};
+use crate::wire::Transport;
+
+pub use query::{Door, QueryError, SyncQuery, door_of, store_in};
 
 /// What is known of a request before its store is.
 #[derive(Clone, Copy, Debug)]
@@ -126,235 +131,8 @@ impl Answer {
     }
 }
 
-/// `ALLOWED_ORIGINS`: which pages may use this backend from a browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Pages of the same origin, and whatever is not a browser.
-    SameOrigin,
-    /// Every page.
-    Any,
-    /// Pages of these origins too.
-    Listed(Vec<OriginPattern>),
-}
-
-/// One entry of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OriginPattern {
-    /// This origin.
-    Exact(String),
-    /// Any host below a domain: `https://*.example.com`.
-    Below {
-        /// Up to the star: `https://`.
-        scheme: String,
-        /// After the star: `.example.com`, with the port if there is one.
-        domain: String,
-    },
-}
-
-impl Origins {
-    /// Parses `*` or a comma-separated list; `None` when an entry is no origin.
-    #[must_use]
-    #[inline(never)]
-    pub fn parse(list: &str) -> Option<Self> {
-        if list.trim() == "*" {
-            return Some(Self::Any);
-        }
-        let pattern = |entry: &str| {
-            let (scheme, host) = entry
-                .split_once("://")
-                .filter(|(scheme, _)| !scheme.is_empty())?;
-            let is_host =
-                |host: &str| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#', '@']);
-            match host.strip_prefix('*') {
-                Some(domain) if domain.starts_with('.') && is_host(&domain[1..]) => {
-                    Some(OriginPattern::Below {
-                        scheme: format!("{scheme}://").to_ascii_lowercase(),
-                        domain: domain.to_ascii_lowercase(),
-                    })
-                }
-                Some(_) => None,
-                None => is_host(host).then(|| OriginPattern::Exact(entry.to_ascii_lowercase())),
-            }
-        };
-        let entries = list
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty());
-        entries
-            .map(pattern)
-            .collect::<Option<Vec<_>>>()
-            .map(Self::Listed)
-    }
-
-    /// Whether a page of `origin` may use a backend at `own`.
-    fn allow(&self, origin: &str, own: &str) -> bool {
-        let origin = origin.to_ascii_lowercase();
-        origin == own.to_ascii_lowercase()
-            || match self {
-                Self::SameOrigin => false,
-                Self::Any => true,
-                Self::Listed(patterns) => patterns.iter().any(|pattern| match pattern {
-                    OriginPattern::Exact(exact) => *exact == origin,
-                    OriginPattern::Below { scheme, domain } => origin
-                        .strip_prefix(scheme.as_str())
-                        .and_then(|host| host.strip_suffix(domain.as_str()))
-                        .is_some_and(|label| !label.is_empty() && !label.contains('/')),
-                }),
-            }
-    }
-
-    /// Whether a request may be known by its cookie, which browsers add to what any page asks for: not
-    /// where all pages are allowed.
-    fn may_send_cookies(&self, request: &Request<'_>) -> bool {
-        match (self, request.origin_header) {
-            (_, None) | (Self::Listed(_), _) => true,
-            (_, Some(origin)) => origin.eq_ignore_ascii_case(request.origin),
-        }
-    }
-
-    /// The CORS headers of an answer to a page of `origin`, by a backend at `own`, to whose preflight
-    /// `requested` belongs; none where CORS is off or the page may not read it.
-    #[must_use]
-    pub fn headers(
-        &self,
-        origin: Option<&str>,
-        own: &str,
-        requested: Option<&str>,
-    ) -> Vec<(&'static str, String)> {
-        let allowed = match (self, origin) {
-            (Self::SameOrigin, _) | (Self::Listed(_), None) => return Vec::new(),
-            (Self::Any, _) => "*".to_owned(),
-            (Self::Listed(_), Some(origin)) if self.allow(origin, own) => origin.to_owned(),
-            (Self::Listed(_), Some(_)) => return vec![("Vary", "Origin".to_owned())],
-        };
-        let mut headers = vec![
-            ("Access-Control-Allow-Origin", allowed),
-            (
-                "Access-Control-Allow-Methods",
-                "GET, POST, OPTIONS".to_owned(),
-            ),
-            (
-                "Access-Control-Allow-Headers",
-                requested.unwrap_or("*").to_owned(),
-            ),
-        ];
-        if matches!(self, Self::Listed(_)) {
-            headers.push(("Vary", "Origin".to_owned()));
-        }
-        headers
-    }
-}
-
-/// The query of a sync request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncQuery {
-    /// The store.
-    pub store_id: StoreId,
-    /// `transport`, absent for 0.3 clients.
-    pub transport: Option<String>,
-    /// The sync payload as JSON text.
-    pub payload: Option<String>,
-}
-
-/// Why a query is not that of a sync request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryError {
-    /// `storeId` is missing or stands there twice.
-    StoreId,
-    /// `payload` is not JSON, encoded twice.
-    Payload,
-}
-
-impl SyncQuery {
-    /// Parses a query. `payload` is JSON that was encoded as a URI component and then as a form value,
-    /// the way every client sends it.
-    ///
-    /// # Errors
-    /// The parameter that does not fit.
-    pub fn parse(query: &str) -> Result<Self, QueryError> {
-        let one = |name: &str| {
-            let mut values =
-                form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
-            let first = values.next().map(|(_, value)| value);
-            (first, values.next().is_some())
-        };
-        let (Some(store_id), false) = one("storeId") else {
-            return Err(QueryError::StoreId);
-        };
-        let payload = match one("payload") {
-            (None, _) => None,
-            (Some(encoded), false) => Some(decode_payload(&encoded).ok_or(QueryError::Payload)?),
-            (Some(_), true) => return Err(QueryError::Payload),
-        };
-        let transport = one("transport").0.map(Cow::into_owned);
-        Ok(Self {
-            store_id: StoreId::new(store_id),
-            transport,
-            payload,
-        })
-    }
-}
-
-/// `decodeURIComponent`, then a check that it is JSON.
-fn decode_payload(encoded: &str) -> Option<String> {
-    let is_encoded = encoded.split('%').skip(1).all(|after| {
-        let mut digits = after.bytes().take(2);
-        digits.len() == 2 && digits.all(|digit| digit.is_ascii_hexdigit())
-    });
-    if !is_encoded {
-        return None;
-    }
-    let json = percent_encoding::percent_decode_str(encoded)
-        .decode_utf8()
-        .ok()?;
-    json::is_valid(&json).then(|| json.into_owned())
-}
-
-/// The door by which a sync request comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// A socket of this family.
-    Socket(Family),
-    /// One request over HTTP.
-    Http,
-}
-
-/// Which door a path and query lead to, `None` when to none.
-#[must_use]
-pub fn door_of(path: &str, transport: Option<&str>) -> Option<Door> {
-    match transport {
-        None if path.ends_with("/websocket") => Some(Door::Socket(Family::Plain)),
-        Some("ws") => Some(Door::Socket(Family::Rpc)),
-        Some("http") => Some(Door::Http),
-        _ => None,
-    }
-}
-
 /// The header in which the Worker tells the object what it has verified.
 pub const GRANT_HEADER: &str = "x-livestore-sync-grant";
-
-/// The store that a request in a list names, for an object that was not addressed by a name.
-#[must_use]
-pub fn store_in(requests: &str) -> Option<StoreId> {
-    let mut found = None;
-    let read = json::read(requests, |reader| {
-        reader.array(|reader| {
-            reader.object(|reader, key| {
-                if key != "payload" {
-                    return reader.skip();
-                }
-                reader.object(|reader, key| {
-                    if key != "storeId" {
-                        return reader.skip();
-                    }
-                    found.get_or_insert(StoreId::new(reader.string()?));
-                    Ok(())
-                })
-            })
-        })
-    });
-    read.ok().and(found)
-}
 
 /// Decides about a request. `has_binding` tells whether the Durable Object binding exists.
 #[must_use]
@@ -377,7 +155,7 @@ pub fn route(config: &Config, request: &Request<'_>, has_binding: bool) -> Route
 
 fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
     if let Some(secret) = &config.admin
-        && request.path.starts_with(administration::PREFIX)
+        && request.path.starts_with(admin::PREFIX)
     {
         return administer(config, request, secret, has_binding);
     }
@@ -461,13 +239,13 @@ fn administer(
     secret: &AdminSecret,
     has_binding: bool,
 ) -> Result<Route, Answer> {
-    let asked = administration::Request {
+    let asked = admin::Request {
         method: request.method,
         path: request.path,
         query: request.query,
         authorization: request.authorization,
     };
-    match administration::read(&asked, secret) {
+    match admin::read(&asked, secret) {
         Ok((store_id, _)) if has_binding => Ok(Route::Administer { store_id }),
         Ok(_) => Err(no_binding(config)),
         Err(refusal) => Err(Answer {
@@ -582,26 +360,6 @@ mod tests {
                 status(&open, &request(method, url)),
                 expected,
                 "{method} {url}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_payload_is_decoded_twice_and_once_encoded_ones_work_without_percent_signs() {
-        let cases = [
-            ("%257B%2522a%2522%253A1%257D", Some(r#"{"a":1}"#)),
-            ("%7B%22a%22%3A1%7D", Some(r#"{"a":1}"#)),
-            ("%2522%25C3%25A9%2522", Some("\"é\"")),
-            ("%25E9", None),
-            ("%25", None),
-            ("a", None),
-        ];
-        for (encoded, expected) in cases {
-            let query = SyncQuery::parse(&format!("storeId=s&payload={encoded}"));
-            assert_eq!(
-                query.ok().and_then(|query| query.payload).as_deref(),
-                expected,
-                "{encoded}"
             );
         }
     }
@@ -755,19 +513,5 @@ mod tests {
                 .all(|(name, _)| *name == "Vary")
         );
         assert!(headers(None).is_empty());
-    }
-
-    #[test]
-    fn a_list_with_something_that_is_no_origin_does_not_parse() {
-        for list in [
-            "example.com",
-            "https://",
-            "https://*",
-            "https://*example.com",
-            "https://a/b",
-            "https://a*.b",
-        ] {
-            assert_eq!(Origins::parse(list), None, "{list}");
-        }
     }
 }
