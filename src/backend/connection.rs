@@ -311,6 +311,9 @@ impl<T> Connection<T> {
 
     /// Accounts for the pages of a 0.3 socket as for its broadcasts.
     pub(super) fn account_for_pages(&mut self) {
+        if self.family != Family::Plain {
+            return;
+        }
         for subscription in &mut self.subscriptions {
             subscription.hand_over(&mut self.plain.unproven);
         }
