@@ -39,6 +39,9 @@ impl Hooks for TestHooks {
         if push.batch.iter().any(|event| event.name == "v1.Refused") {
             return Err("refused at once".into());
         }
+        if let Some(event) = push.batch.iter().find(|event| event.name == "v1.Panic") {
+            panic!("at {:?}", event.args);
+        }
         if !is_asked("on_push", context.env) {
             return Ok(());
         }
