@@ -113,7 +113,6 @@ await esbuild.build({
   minify: true,
   legalComments: 'none',
   logLevel: 'warning',
-  logOverride: { 'duplicate-object-key': 'silent' },
   external: ['cloudflare:workers', './index_bg.wasm'],
   plugins: [
     {
@@ -127,6 +126,8 @@ await esbuild.build({
           const core = readFileSync(path, 'utf8')
             .replaceAll(/^if \(Symbol\.dispose\) .*$/gm, '')
             .replaceAll('new FinalizationRegistry(', '/* @__PURE__ */ $&')
+            // A module that several imports come from is listed once for each.
+            .replaceAll(/^ *("\.\/snippets\/.+": )import\d+,\n(?= *\1)/gm, '')
           const imported = `import { guarded } from ${JSON.stringify(guard)}\n`
           return { contents: imported + replaced(core, /\bwasm = (\w+\.exports);/g, 'wasm = guarded($1);', 2) }
         })

@@ -93,12 +93,18 @@ export const namesOf = (module) => {
   return names
 }
 
+/** What the compiler adds to a name. */
+const hash = /::h[0-9a-f]{16}\b|(?<=\w)\[[0-9a-f]{8,16}\]/g
+
 /** A text in which `wasm-function[12]` has become the name of the 12th function.
  * @param {string} stack
  * @param {Map<number, string>} names
  */
 export const withNames = (stack, names) =>
-  stack.replaceAll(/wasm-function\[(\d+)\]/g, (unnamed, number) => names.get(Number(number)) ?? unnamed)
+  stack.replaceAll(
+    /wasm-function\[(\d+)\]/g,
+    (unnamed, number) => names.get(Number(number))?.replaceAll(hash, '') ?? unnamed,
+  )
 
 if (import.meta.main) {
   const folder = resolve(process.argv[2] ?? 'dist')

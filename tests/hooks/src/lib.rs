@@ -107,6 +107,9 @@ impl Hooks for TestHooks {
         if push.batch.iter().any(|event| event.name == "v1.Refused") {
             return Err("refused at once".into());
         }
+        if let Some(event) = push.batch.iter().find(|event| event.name == "v1.Panic") {
+            panic!("at {:?}", event.args);
+        }
         let (batch, backend_id) = (events(push.batch), optional(push.backend_id));
         let seen = format!(r#"{{"batch":{batch},"backendId":{backend_id}}}"#);
         self.ask("on_push", &seen, context).await
