@@ -20,10 +20,23 @@ let instance = 0
 /** Fail what waits in the instance that is in use now. */
 const waiting = new Set<(trap: unknown) => void>()
 
+/** The core's half of the Worker, by the bindings and variables that it was given. */
+let workers = new WeakMap<object, core.Worker>()
+
+const workerOf = (env: object): core.Worker => {
+  let worker = workers.get(env)
+  if (worker === undefined) {
+    worker = new core.Worker(env)
+    workers.set(env, worker)
+  }
+  return worker
+}
+
 const replaceInstance = (trap: WebAssembly.RuntimeError): void => {
   console.error(JSON.stringify({ level: 'error', event: 'trap', message: String(trap.stack ?? trap) }))
   core.__wbg_reset_state()
   instance += 1
+  workers = new WeakMap()
   for (const fail of waiting) fail(trap)
   waiting.clear()
 }
@@ -105,5 +118,5 @@ export class WebSocketServer extends SyncBackendDO {}
 export default {
   /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
   fetch: (request: Request, env: object): Response | Promise<Response> =>
-    guard(() => core.fetch(request, env)) as Response | Promise<Response>,
+    guard(() => workerOf(env).fetch(request)) as Response | Promise<Response>,
 }

@@ -328,8 +328,8 @@ impl<H: Hooks> Inner<H> {
         let rules = config.map_or_else(
             |_| Rules::default(),
             |config| Rules {
-                event_names: config.event_names.clone(),
-                admin: config.admin.clone(),
+                event_names: config.event_names,
+                admin: config.admin,
                 object_id: js::id_of(&self.state),
             },
         );
