@@ -24,7 +24,7 @@ pub mod wire;
 #[cfg(target_arch = "wasm32")]
 pub use worker;
 
-/// Exports what the runtime loads: the Worker's `fetch` and the Durable Object, with hooks of `$hooks`, a
+/// Exports what the runtime loads: the Worker and the Durable Object, with hooks of `$hooks`, a
 /// type that implements [`hooks::Hooks`]. `$new` makes them: it is a `fn(worker::Env) -> $hooks`, or a
 /// closure that captures nothing.
 ///
@@ -44,8 +44,18 @@ macro_rules! export {
             const NEW: fn($crate::worker::Env) -> $hooks = $new;
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
-            pub fn fetch(request: JsValue, env: JsValue) -> Result<JsValue, JsValue> {
-                $crate::edge::fetch(request, env, NEW)
+            pub struct Worker($crate::edge::Worker<$hooks>);
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            impl Worker {
+                #[wasm_bindgen(constructor)]
+                pub fn new(env: JsValue) -> Worker {
+                    Self($crate::edge::Worker::new(env, NEW))
+                }
+
+                pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
+                    self.0.fetch(request)
+                }
             }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]

@@ -183,11 +183,15 @@ pub const JSON_MEMBERS_MAX: usize = 256;
 pub const JWKS_BYTES_MAX: usize = 131_072;
 
 /// Milliseconds for which a fetched key set is taken for current, so that a key that was withdrawn is
-/// not accepted for longer. Enforced by `edge`.
+/// not accepted for longer. Enforced by `auth`.
 pub const JWKS_AGE_MAX_MS: u64 = 600_000;
 
-/// Milliseconds between two tries to fetch the key set. Enforced by `edge`.
+/// Milliseconds between two tries to fetch the key set. Enforced by `auth`.
 pub const JWKS_RETRY_MS: u64 = 60_000;
+
+/// Key sets that are kept, each by its address. *Source*: ours; a deployment has one, and an isolate may run
+/// a few. Enforced by `edge`.
+pub const KEY_SETS_KEPT: usize = 16;
 
 /// Bytes that `JWT_SECRET` has at least. *Source*: RFC 7518 section 3.2. Enforced by `auth`.
 pub const JWT_SECRET_BYTES_MIN: usize = 32;

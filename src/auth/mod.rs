@@ -3,6 +3,7 @@
 mod base64;
 mod grant;
 mod jwt;
+mod key_set;
 mod keys;
 mod members;
 mod token;
@@ -15,6 +16,7 @@ use crate::json;
 
 pub use grant::{Access, Grant};
 pub use jwt::{JwtError, JwtPolicy, KeySource, Token, looks_like_jwt};
+pub use key_set::KeySet;
 pub use keys::{Algorithm, JwksError, Key, KeyError, Material};
 pub use token::{AdminSecret, Tokens};
 

@@ -11,6 +11,7 @@ use worker::worker_sys::web_sys::Request;
 use super::js;
 use super::object::{Shared, Unavailable};
 use super::poll::step;
+use crate::backend::SyncBackend;
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, EXPORT_EVENTS_MAX};
@@ -111,7 +112,7 @@ async fn serve<H: Hooks>(
             let body = body.dyn_into::<Uint8Array>().map(|body| body.to_vec());
             let body = String::from_utf8(body.unwrap_or_default()).unwrap_or_default();
             confirm(&body, store_id)?;
-            let backend_id = shared.turn(|backend, turn| backend.reset(turn))??;
+            let backend_id = shared.turn(SyncBackend::reset)??;
             respond_json(&Reset {
                 backend_id: backend_id.as_str(),
             })

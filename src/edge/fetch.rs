@@ -1,4 +1,4 @@
-//! The Worker's entry: gathers the facts of a request, lets `route` decide, answers or forwards.
+//! The Worker's door: gathers the facts of a request, lets `route` decide, answers or forwards.
 
 use std::rc::Rc;
 
@@ -11,56 +11,87 @@ use super::jwt::{Unverified, verify};
 use super::poll::now_or_later;
 use super::{config, js};
 use crate::auth::{Decision, Grant};
-use crate::config::{Config, USUAL_BINDINGS};
-use crate::hooks::{Context, Hooks};
+use crate::config::{Config, ConfigError, USUAL_BINDINGS};
+use crate::hooks::{Context, Hooks, Installed};
 use crate::limits::GRANT_BYTES_MAX;
 use crate::route::{self, Answer, GRANT_HEADER, Route, Visit};
 use crate::wire::Transport;
 
-/// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
-///
-/// Where nothing has to be waited for, the object's promise is returned as it is. `hooks` makes the
-/// app's hooks.
-///
-/// # Errors
-/// What the platform throws.
-pub fn fetch<H: Hooks>(
-    request: JsValue,
-    env: JsValue,
-    hooks: fn(Env) -> H,
-) -> Result<JsValue, JsValue> {
-    let (request, env): (Request, Env) = (request.unchecked_into(), env.unchecked_into());
-    let config = match config(&env) {
-        Ok(config) => config,
-        Err(error) => return js::respond(500, &format!("Configuration: {error}"), &Array::new()),
-    };
-    let binding = binding(&env, &config);
-    match decide(&config, &request, binding.is_some())? {
-        Route::Answer(answer) => respond(&answer),
-        Route::Administer { store_id } => {
-            let objects = binding.unwrap_or_default();
-            js::forward(&objects, store_id.as_str(), &request, GRANT_HEADER, None)
-        }
-        Route::Forward(visit) => {
-            let objects = binding.unwrap_or_default();
-            let hooks = hooks(env);
-            if hooks.uses().is_empty() && visit.decision == Decision::Granted {
-                return forward(&objects, &request, &visit, None);
+/// The Worker that the bindings, variables and secrets of one `env` make, with the hooks of an app. `export!`
+/// makes a class of it.
+#[allow(missing_debug_implementations)]
+pub struct Worker<H: Hooks>(Rc<Inner<H>>);
+
+/// What requests that wait share.
+struct Inner<H> {
+    config: Result<Config, ConfigError>,
+    /// The binding that holds the stores' objects; undefined when there is none.
+    objects: JsValue,
+    hooks: Installed<H>,
+}
+
+impl<H: Hooks> Worker<H> {
+    /// Reads the variables of `env`. `hooks` makes the app's hooks.
+    pub fn new(env: JsValue, hooks: fn(Env) -> H) -> Self {
+        let env: Env = env.unchecked_into();
+        let config = config(&env);
+        let objects = config
+            .as_ref()
+            .ok()
+            .and_then(|config| binding(&env, config));
+        Self(Rc::new(Inner {
+            config,
+            objects: objects.unwrap_or_default(),
+            hooks: Installed::new(hooks(env)),
+        }))
+    }
+
+    /// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
+    ///
+    /// Where nothing has to be waited for, the object's promise is returned as it is.
+    ///
+    /// # Errors
+    /// What the platform throws.
+    pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
+        let request: Request = request.unchecked_into();
+        let worker = &self.0;
+        let config = match &worker.config {
+            Ok(config) => config,
+            Err(error) => {
+                return js::respond(500, &format!("Configuration: {error}"), &Array::new());
             }
-            now_or_later(admit(config, hooks, objects, request, visit))
+        };
+        match decide(config, &request, !worker.objects.is_undefined())? {
+            Route::Answer(answer) => respond(&answer),
+            Route::Administer { store_id } => js::forward(
+                &worker.objects,
+                store_id.as_str(),
+                &request,
+                GRANT_HEADER,
+                None,
+            ),
+            Route::Forward(visit) => {
+                if worker.hooks.uses().is_empty() && visit.decision == Decision::Granted {
+                    return worker.forward(&request, &visit, None);
+                }
+                now_or_later(admit(worker.clone(), request, visit))
+            }
         }
     }
 }
 
 /// Checks what remains to be checked of a visit, and forwards it with what was found.
 async fn admit<H: Hooks>(
-    config: Rc<Config>,
-    hooks: H,
-    objects: JsValue,
+    worker: Rc<Inner<H>>,
     request: Request,
     visit: Visit,
 ) -> Result<JsValue, JsValue> {
-    let mut grant = match (&visit.decision, &config.policy.jwt) {
+    let policy = worker
+        .config
+        .as_ref()
+        .ok()
+        .and_then(|config| config.policy.jwt.as_ref());
+    let mut grant = match (&visit.decision, policy) {
         (Decision::Granted, _) => Grant::default(),
         (Decision::Verify(_), None) => return respond(&visit.refusal("Invalid auth token")),
         (Decision::Verify(token), Some(policy)) => {
@@ -74,6 +105,7 @@ async fn admit<H: Hooks>(
             }
         }
     };
+    let hooks = &worker.hooks;
     if !hooks.uses().is_empty() {
         for name in hooks.forwarded_headers() {
             if let Some(value) = request.headers().get(name)? {
@@ -104,23 +136,25 @@ async fn admit<H: Hooks>(
         );
         return respond(&visit.answer(400, body));
     }
-    forward(&objects, &request, &visit, header.as_deref())
+    worker.forward(&request, &visit, header.as_deref())
 }
 
-/// Hands a visit to its store's object. Over HTTP, where the object fails, the answer still has a body and
-/// the headers that let a page read it.
-fn forward(
-    objects: &JsValue,
-    request: &Request,
-    visit: &Visit,
-    grant: Option<&str>,
-) -> Result<JsValue, JsValue> {
-    let store_id = visit.store_id.as_str();
-    let answer = js::forward(objects, store_id, request, GRANT_HEADER, grant)?;
-    Ok(match visit.transport {
-        Transport::Http => js::or_unavailable(&answer, &header_list(&visit.headers)),
-        Transport::WebSocket | Transport::DoRpc => answer,
-    })
+impl<H> Inner<H> {
+    /// Hands a visit to its store's object. Over HTTP, where the object fails, the answer still has a body and
+    /// the headers that let a page read it.
+    fn forward(
+        &self,
+        request: &Request,
+        visit: &Visit,
+        grant: Option<&str>,
+    ) -> Result<JsValue, JsValue> {
+        let store_id = visit.store_id.as_str();
+        let answer = js::forward(&self.objects, store_id, request, GRANT_HEADER, grant)?;
+        Ok(match visit.transport {
+            Transport::Http => js::or_unavailable(&answer, &header_list(&visit.headers)),
+            Transport::WebSocket | Transport::DoRpc => answer,
+        })
+    }
 }
 
 fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route, JsValue> {

@@ -21,30 +21,16 @@ mod sql;
 mod turn;
 mod visited;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use worker::Env;
 
 use crate::config::{Config, ConfigError};
 
-pub use fetch::fetch;
+pub use fetch::Worker;
 pub use instance::{Owner, begin, owner};
 pub use object::Object;
 pub use wasm_bindgen;
 
-thread_local! {
-    /// Variables do not change under a running version, which an instance of the core belongs to.
-    static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
-}
-
-/// The deployment's variables and secrets.
-fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
-    CONFIG.with_borrow_mut(|kept| {
-        if let Some(config) = kept {
-            return Ok(Rc::clone(config));
-        }
-        let config = Rc::new(Config::parse(|name| js::variable(env, name))?);
-        Ok(Rc::clone(kept.insert(config)))
-    })
+/// The variables and secrets of `env`: each Worker and each object goes by its own.
+fn config(env: &Env) -> Result<Config, ConfigError> {
+    Config::parse(|name| js::variable(env, name))
 }

@@ -163,16 +163,17 @@ impl<H: Hooks> Object<H> {
             js::close(socket, 1012, "connect again");
             return Ok(JsValue::UNDEFINED);
         };
-        let done = match message.as_string() {
-            Some(text) => self
-                .0
-                .turn(|backend, turn| backend.on_frame(from, Frame::Text(&text), turn)),
-            None => {
-                let bytes = js::bytes_of(message).unwrap_or_default();
-                self.0
-                    .turn(|backend, turn| backend.on_frame(from, Frame::Binary(&bytes), turn))
-            }
+        let bytes;
+        let text = message.as_string();
+        let frame = if let Some(text) = &text {
+            Frame::Text(text)
+        } else {
+            bytes = js::bytes_of(message).unwrap_or_default();
+            Frame::Binary(&bytes)
         };
+        let done = self
+            .0
+            .turn(|backend, turn| backend.on_frame(from, frame, turn));
         if done.is_err() {
             js::close(socket, 1012, "connect again");
         }
@@ -270,7 +271,7 @@ impl<H: Hooks> Shared<H> {
         let found = self.find_store_id(store_id, &sockets);
         let woken = found.and_then(|store_id| {
             self.store_id.replace(Rc::from(store_id.as_str()));
-            self.open(&*config?, store_id, sockets, log(&self.store_id()))
+            self.open(config?, store_id, sockets, log(&self.store_id()))
         });
         match woken {
             Ok(awake) => {
@@ -312,14 +313,14 @@ impl<H: Hooks> Shared<H> {
 
     fn open(
         &self,
-        config: &Config,
+        config: Config,
         store_id: StoreId,
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
         let rules = Rules {
-            event_names: config.event_names.clone(),
-            admin: config.admin.clone(),
+            event_names: config.event_names,
+            admin: config.admin,
             object_id: js::id_of(&self.state),
             uses: self.hooks.uses(),
         };
