@@ -1,6 +1,6 @@
 //! How often clients may push: `PUSH_RATE`, for the store as a whole and for each subject that a token names.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::auth::Grant;
 use crate::json;
@@ -13,7 +13,7 @@ pub(super) struct Allowances {
     /// Of those whose token names nobody.
     nobody: Allowance,
     /// By subject, the claim `sub`.
-    subjects: HashMap<String, Allowance>,
+    subjects: BTreeMap<String, Allowance>,
 }
 
 impl Allowances {
