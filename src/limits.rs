@@ -41,6 +41,10 @@ pub const CONNECTION_BYTES_MAX: usize = TURN_BYTES_MAX;
 /// *Source*: ours, so that a log of some ten thousand events is pulled at once. Enforced by `backend`.
 pub const PLAIN_CONNECTION_BYTES_MAX: usize = 4 * CONNECTION_BYTES_MAX;
 
+/// Bytes that may be on their way on one connection for pulls that were ended early, which nobody acknowledges;
+/// beyond it the connection is closed. *Source*: ours, two pulls at their limit. Enforced by `backend`.
+pub const ABANDONED_BYTES_MAX: usize = 2 * CONNECTION_BYTES_MAX;
+
 /// Bytes that may be on their way from one object, or wait in it for hooks; beyond it pulls pause.
 /// *Source*: an isolate has 128 MB, which objects of the class share; a byte on its way is held about twice,
 /// as text and as what the platform has yet to write. Enforced by `backend`.

@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use super::in_flight::{InFlight, Room, Sum};
+use super::in_flight::{Abandoned, InFlight, Room, Sum};
 use super::subscription::{Delivery, Subscription};
 use crate::auth::Grant;
-use crate::limits::{PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS};
+use crate::limits::{ABANDONED_BYTES_MAX, PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS};
 use crate::wire::{Family, Generation, RequestId, Requester, Transport};
 
 /// A connection's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
@@ -21,6 +21,10 @@ pub(super) struct Connection<T> {
     /// The other state of a 0.3 socket.
     plain: Plain<T>,
     subscriptions: Vec<Subscription<T>>,
+    /// What is on its way of pulls that have sent their last page.
+    finished: Vec<(RequestId, InFlight)>,
+    /// What is on its way of pulls that have ended early.
+    abandoned: Abandoned,
     first_request: Option<u64>,
     /// Since when this socket has been expected to pull: from its first moment to its first pull. In
     /// milliseconds since the epoch; `None` when it is not, or no more.
@@ -88,8 +92,10 @@ impl<T> Connection<T> {
                 pull: None,
                 is_over: false,
             },
+            abandoned: Abandoned::new(room.clone()),
             room,
             subscriptions: Vec::new(),
+            finished: Vec::new(),
             first_request: None,
             awaiting_pull_since_ms: awaits_pull.then_some(now_ms),
             taken_at_ms: now_ms,
@@ -188,14 +194,48 @@ impl<T> Connection<T> {
         Some(self.subscriptions.remove(index))
     }
 
-    /// Drops a pull; whether it was there.
-    pub(super) fn remove(&mut self, id: &RequestId) -> bool {
-        let before = self.subscriptions.len();
-        self.subscriptions
-            .retain(|subscription| subscription.requester().id != *id);
-        let is_gone = self.subscriptions.len() < before;
-        self.changed |= is_gone;
-        is_gone
+    /// Drops a pull. Nobody acknowledges what is on its way of it.
+    pub(super) fn remove(&mut self, id: &RequestId) {
+        let is_meant = |pull: &mut Subscription<T>| pull.requester().id == *id;
+        for pull in self.subscriptions.extract_if(.., is_meant) {
+            self.abandoned.add(&pull.into_in_flight().1);
+            self.changed = true;
+        }
+        for (_, in_flight) in self.finished.extract_if(.., |(known, _)| known == id) {
+            self.abandoned.add(&in_flight);
+        }
+    }
+
+    /// Whether its client keeps asking for pages and ending their pulls, without taking any.
+    pub(super) fn is_abandoning(&self) -> bool {
+        self.room.abandoned_bytes() > ABANDONED_BYTES_MAX
+    }
+
+    /// A page or broadcast of a pull has arrived; whether it is known, if only by what is on its way of it.
+    pub(super) fn acknowledge(&mut self, id: &RequestId) -> bool {
+        let number = if let Some(pull) = self.find_mut(id) {
+            pull.acknowledge()
+        } else if let Some((_, in_flight)) = self.finished.iter_mut().find(|(known, _)| known == id)
+        {
+            let number = in_flight.taken();
+            self.finished.retain(|(_, in_flight)| in_flight.count() > 0);
+            number
+        } else {
+            return false;
+        };
+        if let Some(number) = number {
+            self.abandoned.taken(number);
+        }
+        true
+    }
+
+    /// Everything that was sent has arrived.
+    pub(super) fn acknowledge_all(&mut self) {
+        self.abandoned.all_taken();
+        self.finished.clear();
+        for pull in &mut self.subscriptions {
+            pull.acknowledge_all();
+        }
     }
 
     /// Takes note that the attachment is out of date.
@@ -216,12 +256,16 @@ impl<T> Connection<T> {
             .subscriptions
             .iter()
             .any(|pull| pull.is_kept() || pull.delivery() != Delivery::Finished);
-        self.subscriptions
-            .retain(|subscription| match subscription.delivery() {
-                Delivery::Paging => true,
-                Delivery::Live => family == Family::Rpc,
-                Delivery::Finished => false,
-            });
+        let is_over = |pull: &mut Subscription<T>| match pull.delivery() {
+            Delivery::Paging => false,
+            Delivery::Live => family == Family::Plain,
+            Delivery::Finished => true,
+        };
+        let over = self.subscriptions.extract_if(.., is_over);
+        let left = over.map(Subscription::into_in_flight);
+        // An empty page takes up no room.
+        self.finished
+            .extend(left.filter(|(_, in_flight)| in_flight.bytes() > 0));
         for subscription in &mut self.subscriptions {
             subscription.keep();
         }

@@ -32,7 +32,11 @@ impl Sum {
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     connection: Sum,
+    /// Those of the connection that nobody will acknowledge.
+    abandoned: Sum,
     object: Sum,
+    /// Pieces that have been sent on the connection.
+    sent: Rc<Cell<u64>>,
     connection_bytes_max: usize,
 }
 
@@ -41,7 +45,9 @@ impl Room {
     pub(super) fn new(family: Family, transport: Transport, object: &Sum) -> Self {
         Self {
             connection: Sum::default(),
+            abandoned: Sum::default(),
             object: object.clone(),
+            sent: Rc::default(),
             connection_bytes_max: match (transport, family) {
                 (Transport::Http | Transport::DoRpc, _) => PIECE_BYTES_MAX,
                 // Without acknowledgements, what was taken shows late.
@@ -61,10 +67,17 @@ impl Room {
         self.object.bytes() >= OBJECT_BYTES_MAX
     }
 
-    /// Whether `bytes` more may be sent; anything may where nothing is in flight, so that everyone gets on.
+    /// Bytes in flight on the connection that nobody will acknowledge.
+    pub(super) fn abandoned_bytes(&self) -> usize {
+        self.abandoned.bytes()
+    }
+
+    /// Whether `bytes` more may be sent; anything may where no acknowledgement is to come, so that everyone
+    /// gets on.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         let (connection, object) = (self.connection.bytes(), self.object.bytes());
-        let fits = connection == 0 || connection.saturating_add(bytes) <= self.connection_bytes_max;
+        let is_idle = connection == self.abandoned.bytes();
+        let fits = is_idle || connection.saturating_add(bytes) <= self.connection_bytes_max;
         fits && (object == 0 || object.saturating_add(bytes) <= OBJECT_BYTES_MAX)
     }
 
@@ -78,7 +91,15 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct InFlight {
     room: Room,
-    sizes: VecDeque<usize>,
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+}
+
+/// Something that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// The how-manieth of its connection.
+    number: u64,
     bytes: usize,
 }
 
@@ -86,7 +107,7 @@ impl InFlight {
     pub(super) fn new(room: Room) -> Self {
         Self {
             room,
-            sizes: VecDeque::new(),
+            pieces: VecDeque::new(),
             bytes: 0,
         }
     }
@@ -97,21 +118,28 @@ impl InFlight {
 
     /// How many pieces.
     pub(super) fn count(&self) -> usize {
-        self.sizes.len()
+        self.pieces.len()
+    }
+
+    /// Bytes of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.sizes.push_back(bytes);
+        let number = self.room.sent.get() + 1;
+        self.room.sent.set(number);
+        self.pieces.push_back(Piece { number, bytes });
         self.bytes += bytes;
         self.room.connection.add(bytes);
         self.room.object.add(bytes);
     }
 
-    /// The oldest piece has been taken, if there is one.
-    pub(super) fn taken(&mut self) {
-        if let Some(bytes) = self.sizes.pop_front() {
-            self.forget(bytes);
-        }
+    /// The oldest piece has been taken, if there is one; its number.
+    pub(super) fn taken(&mut self) -> Option<u64> {
+        let Piece { number, bytes } = self.pieces.pop_front()?;
+        self.forget(bytes);
+        Some(number)
     }
 
     /// The oldest `count` pieces have been taken.
@@ -123,13 +151,13 @@ impl InFlight {
 
     /// Takes over what is in flight in `other`, which counts to the same sums.
     pub(super) fn absorb(&mut self, other: &mut Self) {
-        self.sizes.extend(other.sizes.drain(..));
+        self.pieces.extend(other.pieces.drain(..));
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// All of them have been taken.
     pub(super) fn all_taken(&mut self) {
-        self.sizes.clear();
+        self.pieces.clear();
         self.forget(self.bytes);
     }
 
@@ -141,6 +169,54 @@ impl InFlight {
 }
 
 impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.all_taken();
+    }
+}
+
+/// Bytes in flight of pulls that have ended early: nobody acknowledges them, but who acknowledges what was sent
+/// after them has taken them.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    room: Room,
+    bytes: usize,
+    /// The last piece.
+    last: u64,
+}
+
+impl Abandoned {
+    pub(super) fn new(room: Room) -> Self {
+        let (bytes, last) = (0, 0);
+        Self { room, bytes, last }
+    }
+
+    pub(super) fn add(&mut self, in_flight: &InFlight) {
+        if let Some(piece) = in_flight.pieces.back() {
+            self.last = self.last.max(piece.number);
+        }
+        let bytes = in_flight.bytes;
+        self.bytes += bytes;
+        self.room.abandoned.add(bytes);
+        self.room.connection.add(bytes);
+        self.room.object.add(bytes);
+    }
+
+    /// The piece `number` of the connection has been taken.
+    pub(super) fn taken(&mut self, number: u64) {
+        if number > self.last {
+            self.all_taken();
+        }
+    }
+
+    pub(super) fn all_taken(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.room.abandoned.subtract(bytes);
+        self.room.connection.subtract(bytes);
+        self.room.object.subtract(bytes);
+    }
+}
+
+impl Drop for Abandoned {
     fn drop(&mut self) {
         self.all_taken();
     }
@@ -165,6 +241,29 @@ mod tests {
         assert_eq!((room.bytes(), object.bytes()), (5, 5));
         second.all_taken();
         second.taken();
+        assert_eq!((room.bytes(), object.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_abandoned_counts_until_something_later_is_taken_and_stops_nobody() {
+        let object = Sum::default();
+        let room = Room::new(Family::Rpc, Transport::WebSocket, &object);
+        let (mut one, mut other) = (InFlight::new(room.clone()), InFlight::new(room.clone()));
+        let mut abandoned = Abandoned::new(room.clone());
+        other.sent(1);
+        one.sent(CONNECTION_BYTES_MAX);
+        abandoned.add(&one);
+        drop(one);
+        assert_eq!(
+            (room.bytes(), room.abandoned_bytes()),
+            (CONNECTION_BYTES_MAX + 1, CONNECTION_BYTES_MAX)
+        );
+        assert!(!room.has_room());
+        abandoned.taken(other.taken().unwrap());
+        assert_eq!(room.bytes(), CONNECTION_BYTES_MAX, "it was sent earlier");
+        assert!(room.has_room());
+        other.sent(1);
+        abandoned.taken(other.taken().unwrap());
         assert_eq!((room.bytes(), object.bytes()), (0, 0));
     }
 

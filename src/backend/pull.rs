@@ -73,6 +73,9 @@ impl<S: Sql> SyncBackend<S> {
         let subscription = Subscription::new(requester.clone(), follow, after, head, room);
         // A request id used again means the newer request.
         connection.remove(&requester.id);
+        if connection.is_abandoning() {
+            return self.close_stalled(from, turn);
+        }
         connection.insert(subscription);
         // Refused while nothing has been sent, so that the pull ends as a whole.
         let reserve = if is_live { ATTACHMENT_RESERVE_BYTES } else { 0 };
@@ -99,12 +102,14 @@ impl<S: Sql> SyncBackend<S> {
         let Some(connection) = self.connections.get_mut(from) else {
             return;
         };
-        if let Some(subscription) = connection.find_mut(id) {
-            subscription.acknowledge();
+        if connection.acknowledge(id) {
             connection.takes(turn.now_ms);
             self.send_ready(from, turn);
             self.resume_paused(turn);
-        } else if !connection.has_seen(id) && connection.is_socket() {
+        } else if connection.has_seen(id) {
+            // A pull that is over, perhaps of an earlier life of the object: others may wait for its room.
+            self.send_ready(from, turn);
+        } else if connection.is_socket() {
             // The client waits for pages of a pull that was answered before this object existed. Only
             // a closed socket makes it pull again; see ARCHITECTURE.md.
             turn.out.push(Output::Report(Report::UnknownPull));
@@ -124,6 +129,9 @@ impl<S: Sql> SyncBackend<S> {
             return;
         };
         connection.remove(&requester.id);
+        if connection.is_abandoning() {
+            return self.close_stalled(from, turn);
+        }
         // Also for a request that is over or unknown, so that no client waits for it. Where a request is a
         // connection of its own, its client has left.
         let is_socket = connection.is_socket();
@@ -135,13 +143,13 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Sends more pages of those pulls of a connection that have some, and room for them.
     pub(super) fn send_ready(&mut self, to: ConnectionId, turn: &mut Turn<S::Text>) {
-        let connection = self.connections.get(to);
-        let is_ready = connection.is_some_and(|connection| {
-            let mut pulls = connection.subscriptions().iter();
-            pulls.any(Subscription::is_ready)
-        });
-        if is_ready {
+        let pulls = self.connections.get(to).map(Connection::subscriptions);
+        let pulls = pulls.unwrap_or_default();
+        if pulls.iter().any(Subscription::is_ready) {
             self.send_pages(to, None, turn);
+        } else if pulls.iter().any(Subscription::is_paging) {
+            // It waits for room at the object, if not for acknowledgements.
+            self.is_paused |= self.is_full();
         }
     }
 
@@ -258,9 +266,7 @@ impl<S: Sql> SyncBackend<S> {
     pub fn go_on(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.takes(turn.now_ms);
-            for subscription in connection.subscriptions_mut() {
-                subscription.acknowledge_all();
-            }
+            connection.acknowledge_all();
             if connection.grant().is_expired(turn.now_ms) {
                 self.end_pulls(id, &Refusal::Expired, turn);
             } else {

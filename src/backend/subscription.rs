@@ -6,7 +6,7 @@ use super::followers::ClientObject;
 use super::in_flight::{InFlight, Room};
 use crate::event::SeqNum;
 use crate::limits::{STUCK_LAG_EVENTS, STUCK_PULL_MS, WINDOW_PAGES};
-use crate::wire::{Generation, Requester};
+use crate::wire::{Generation, RequestId, Requester};
 
 /// How far a pull is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,10 @@ impl<T> Subscription<T> {
         self.delivery == Delivery::Live
     }
 
+    pub(super) fn is_paging(&self) -> bool {
+        self.delivery == Delivery::Paging
+    }
+
     pub(super) fn is_kept(&self) -> bool {
         self.kept
     }
@@ -168,7 +172,7 @@ impl<T> Subscription<T> {
     /// Whether there is more of the log to send, and time to do it. Waiting for half a window keeps the
     /// line busy with few turns.
     pub(super) fn is_ready(&self) -> bool {
-        self.delivery == Delivery::Paging
+        self.is_paging()
             && self.window_left() >= WINDOW_PAGES / 2
             && self.in_flight.room().has_room()
     }
@@ -224,9 +228,14 @@ impl<T> Subscription<T> {
         self.in_flight.all_taken();
     }
 
-    /// A page or broadcast has arrived.
-    pub(super) fn acknowledge(&mut self) {
-        self.in_flight.taken();
+    /// A page or broadcast has arrived; which one of the connection.
+    pub(super) fn acknowledge(&mut self) -> Option<u64> {
         (self.full_since_ms, self.is_stuck) = (None, false);
+        self.in_flight.taken()
+    }
+
+    /// What is on its way of it, now that it is over.
+    pub(super) fn into_in_flight(self) -> (RequestId, InFlight) {
+        (self.requester.id.clone(), self.in_flight)
     }
 }
