@@ -81,16 +81,6 @@ export const attachmentOf = (socket) => {
 /** @param {any} socket @param {string} attachment */
 export const keep = (socket, attachment) => socket.serializeAttachment(packed(attachment))
 
-/** @param {any} socket @param {string} frame */
-export const send = (socket, frame) => {
-  try {
-    socket.send(frame)
-    return true
-  } catch {
-    return false // the socket is closing; its close event follows
-  }
-}
-
 /** @param {any} socket @param {number} code @param {string} reason */
 export const close = (socket, code, reason) => {
   if (socket.readyState === WebSocket.CLOSED) return // the runtime has answered the close frame itself
@@ -98,6 +88,17 @@ export const close = (socket, code, reason) => {
     socket.close(code, reason)
   } catch {
     // a code that may not be sent
+  }
+}
+
+/** @param {any} socket @param {string} frame */
+export const send = (socket, frame) => {
+  try {
+    socket.send(frame)
+    return true
+  } catch {
+    close(socket, 1012, 'connect again') // it has missed a frame, if it is not closing anyway
+    return false
   }
 }
 

@@ -77,7 +77,7 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(super) fn keep(socket: &JsValue, attachment: &str) -> Result<(), JsValue>;
 
-    /// Sends a text frame; false when the socket takes no more.
+    /// Sends a text frame; false when the socket takes no more, and is closed.
     pub(super) fn send(socket: &JsValue, frame: &JsString) -> bool;
 
     /// Closes a socket, or finds it closed.

@@ -9,11 +9,11 @@ import type { Server } from '../harness/server.ts'
 
 export interface Fault {
   /**
-   * What happens: the core reads beyond its memory; one of its imports throws, which nobody catches; or somebody throws
-   * who is not the core.
+   * What happens: the core reads beyond its memory; one of its imports throws, which nobody catches; a socket does not
+   * take a frame; or somebody throws who is not the core.
    */
-  readonly how: 'trap' | 'throw' | 'elsewhere'
-  /** When: as the core hands over a text that contains this one. */
+  readonly how: 'trap' | 'throw' | 'refuse' | 'elsewhere'
+  /** When: as the core hands over a text that contains this one, or sends it. */
   readonly at: string
   /** How often that passes before. */
   readonly after?: number
@@ -47,8 +47,16 @@ const prelude = (secret: string, pointer: number): void => {
   const { decode } = TextDecoder.prototype
   TextDecoder.prototype.decode = function (...args) {
     const text = decode.apply(this, args)
-    if (fault !== undefined && text.includes(fault.at) && fault.after-- === 0) strike(fault)
+    if (fault !== undefined && fault.how !== 'refuse' && text.includes(fault.at) && fault.after-- === 0) strike(fault)
     return text
+  }
+  const { send } = WebSocket.prototype
+  WebSocket.prototype.send = function (frame) {
+    if (fault?.how === 'refuse' && String(frame).includes(fault.at)) {
+      fault = undefined
+      throw new Error(secret)
+    }
+    send.call(this, frame)
   }
   globalThis.URL = class extends URL {
     constructor(...args: ConstructorParameters<typeof URL>) {

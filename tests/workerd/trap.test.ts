@@ -141,6 +141,17 @@ describe('the core that ends between storing a push and telling of it', () => {
     }
   })
 
+  it('goes on with its other outputs where one of them fails, and closes the socket that has missed it', async () => {
+    const [storeId, before] = [freshStoreId(), trapsOf(server).length]
+    const peers = [await connectLive(server, storeId), await connectLive(server, storeId, 'v05')] as const
+    const pusher = await Peer.connect(server, 'v05', storeId)
+    await order(server, { how: 'refuse', at: 'unlucky' })
+    assert.deepEqual((await pusher.pushed(marked('unlucky', 0))).answer, pushedFrame('v05', 1))
+    assert.deepEqual(await peers[0].client.dismissed(), { code: 1012, reason: 'connect again' })
+    assertEvents(eventsIn(await peers[1].settled()), marked('unlucky', 0))
+    assert.equal(trapsOf(server).length, before)
+  })
+
   it('does not end by what is thrown elsewhere', async () => {
     const storeId = freshStoreId()
     const [peer, before] = [await connectLive(server, storeId), trapsOf(server).length]
