@@ -8,6 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Event } from '../client.ts'
 import { type FakeError, FakeLog, failureFor, isError, type RequestId, successFor } from '../fake-log.ts'
+import { eventually } from '../waiting.ts'
 
 /** One request that a client sent. */
 export interface Asked {
@@ -89,9 +90,9 @@ export class FakeSyncObject {
     }
   }
 
-  /** Calls back; rejects if the client does. */
+  /** Calls back, once the client has read all answers; rejects if the client does. */
   async callBack(envelope: unknown): Promise<void> {
-    await delay(Math.max(0, this.#callableAtMs - this.nowMs))
+    await eventually('the client has read its pulls', () => this.nowMs >= this.#callableAtMs)
     await this.#client.callBack(envelope)
   }
 
@@ -152,6 +153,7 @@ export class FakeSyncObject {
   /** Bytes for each envelope as the client asks for them. */
   #stream(envelopes: readonly unknown[], breaks: boolean): ReadableStream<Uint8Array> {
     const rest = [...envelopes]
+    this.#callableAtMs = Infinity
     const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
       const envelope = rest.shift()
       if (envelope !== undefined) return controller.enqueue(this.#pack([envelope]))
