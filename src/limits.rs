@@ -115,6 +115,10 @@ pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
 /// Enforced by `backend`.
 pub const PIECE_BYTES_MAX: usize = PAGE_BYTES_MAX;
 
+/// Bytes of pages in an answer over HTTP that leaves whole; a larger one is a stream, so that it counts as on its way
+/// until its reader has taken it. Enforced by `edge`.
+pub const WHOLE_ANSWER_BYTES_MAX: usize = 131_072;
+
 /// Calls that an object may fail to take, one after the other, before it is dropped. Enforced by
 /// `backend`.
 pub const CALL_ATTEMPTS_MAX: u32 = 8;

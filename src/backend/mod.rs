@@ -325,6 +325,13 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
+    /// Bytes on their way on a connection.
+    #[must_use]
+    pub fn in_flight_bytes(&self, id: ConnectionId) -> usize {
+        let connection = self.connections.get(id);
+        connection.map_or(0, |connection| connection.room().bytes())
+    }
+
     /// Whether the answer to the request of a connection has pages in it.
     #[must_use]
     pub fn has_paged(&self, id: ConnectionId) -> bool {

@@ -346,11 +346,8 @@ impl<S: Sql> SyncBackend<S> {
                 self.is_paused = true;
                 return;
             }
-            // Over HTTP and DO-RPC the reader asks for more.
-            if self.connections.get(id).is_some_and(Connection::is_socket) {
-                self.send_pages(id, None, turn);
-                self.remember(id, turn);
-            }
+            self.send_pages(id, None, turn);
+            self.remember(id, turn);
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
+use js_sys::Object;
 use wasm_bindgen::JsValue;
 
 use super::js;
@@ -37,6 +38,8 @@ pub(super) struct Answer {
     /// Why the request cannot be answered now, if it cannot.
     refusal: Cell<Option<&'static str>>,
     waker: RefCell<Option<Waker>>,
+    /// Breaks the stream off that it is read by.
+    lifeline: Object,
 }
 
 impl Awake {
@@ -160,6 +163,15 @@ impl Awake {
 impl Answer {
     pub(super) fn push(&self, frame: JsText) {
         self.frames.borrow_mut().push(frame);
+        self.wake();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.borrow().is_empty()
+    }
+
+    pub(super) fn lifeline(&self) -> &Object {
+        &self.lifeline
     }
 
     /// What has been made since the last time.
@@ -170,6 +182,8 @@ impl Answer {
     /// The request cannot be answered now.
     pub(super) fn refuse(&self, reason: &'static str) {
         self.refusal.set(Some(reason));
+        self.frames.take();
+        js::break_off(&self.lifeline, reason);
         self.wake();
     }
 

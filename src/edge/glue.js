@@ -158,13 +158,23 @@ export const respondJson = (frames, headers) =>
   new Response(`[${frames.join(',')}]`, { headers: /** @type {any} */ (jsonHeaders(headers)) })
 
 /**
+ * By it a stream is broken off whose reader takes nothing: what it holds is let go.
+ *
+ * @typedef {{ breakOff?: (message: string) => void }} Lifeline
+ */
+
+/** @param {Lifeline} lifeline @param {string} message */
+export const breakOff = (lifeline, message) => lifeline.breakOff?.(message)
+
+/**
  * A stream whose reader sets the pace. A null behind the last piece ends it, once what went before has been taken.
  *
  * @param {any[]} pieces
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
  * @param {(pieces: any[], isLast: boolean) => Uint8Array[]} encode
+ * @param {Lifeline} [lifeline]
  */
-const stream = (pieces, step, encode) => {
+const stream = (pieces, step, encode, lifeline = {}) => {
   let isOver = false
   const leave = () => {
     try {
@@ -176,6 +186,16 @@ const stream = (pieces, step, encode) => {
   return new ReadableStream(
     /** @type {any} */ ({
       type: 'bytes',
+      start: (/** @type {ReadableByteStreamController} */ controller) => {
+        lifeline.breakOff = (message) => {
+          pieces = []
+          try {
+            controller.error(retryable(message))
+          } catch {
+            // It is over.
+          }
+        }
+      },
       pull: (/** @type {ReadableByteStreamController} */ controller) => {
         if (isOver) {
           controller.close()
@@ -198,18 +218,25 @@ const stream = (pieces, step, encode) => {
   )
 }
 
-/** @param {string[]} first @param {(goOn: boolean) => any[] | Promise<any[]>} step @param {Array<[string, string]>} headers */
-export const streamJson = (first, step, headers) => {
+/**
+ * @param {string[]} first
+ * @param {(goOn: boolean) => any[] | Promise<any[]>} step
+ * @param {Lifeline} lifeline
+ * @param {Array<[string, string]>} headers
+ */
+export const streamJson = (first, step, lifeline, headers) => {
   const encoder = new TextEncoder()
   let before = '['
-  const body = stream(first, step, (frames, isLast) => {
+  /** @param {string[]} frames @param {boolean} isLast */
+  const encode = (frames, isLast) => {
     const text = frames.map((frame) => {
       const piece = before + frame
       before = ','
       return piece
     })
     return [encoder.encode(text.join('') + (isLast ? ']' : ''))]
-  })
+  }
+  const body = stream(first, step, encode, lifeline)
   return new Response(body, { headers: /** @type {any} */ (jsonHeaders(headers)) })
 }
 
@@ -220,8 +247,12 @@ export const streamLines = (step) => {
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
 }
 
-/** @param {Uint8Array[]} first @param {(goOn: boolean) => any[] | Promise<any[]>} step */
-export const streamBytes = (first, step) => stream(first, step, (pieces) => pieces)
+/**
+ * @param {Uint8Array[]} first
+ * @param {(goOn: boolean) => any[] | Promise<any[]>} step
+ * @param {Lifeline} lifeline
+ */
+export const streamBytes = (first, step, lifeline) => stream(first, step, (pieces) => pieces, lifeline)
 
 /** @param {number} number */
 export const printNumber = (number) => String(number)

@@ -4,7 +4,7 @@
 //! What an import throws ends the instance, unless it is declared to `catch`. The others have nothing to
 //! throw: they touch the console, own properties and the platform's getters, or catch in JavaScript.
 
-use js_sys::{Array, JsString, Promise};
+use js_sys::{Array, JsString, Object, Promise};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -124,12 +124,21 @@ extern "C" {
     pub(super) fn stream_json(
         first: Array,
         step: &JsValue,
+        lifeline: &Object,
         headers: &Array,
     ) -> Result<JsValue, JsValue>;
 
     /// A stream of bytes, made in the same way.
     #[wasm_bindgen(catch, js_name = streamBytes)]
-    pub(super) fn stream_bytes(first: Array, step: &JsValue) -> Result<JsValue, JsValue>;
+    pub(super) fn stream_bytes(
+        first: Array,
+        step: &JsValue,
+        lifeline: &Object,
+    ) -> Result<JsValue, JsValue>;
+
+    /// Breaks the stream of a lifeline off, if there is one: what it holds is let go.
+    #[wasm_bindgen(js_name = breakOff)]
+    pub(super) fn break_off(lifeline: &Object, message: &str);
 
     /// A number as JavaScript prints it.
     #[wasm_bindgen(js_name = printNumber)]

@@ -23,7 +23,7 @@ use crate::auth::Grant;
 use crate::backend::{ConnectionId, Duration, Frame, Progress};
 use crate::event::StoreId;
 use crate::hooks::Hooks;
-use crate::limits::FRAME_BYTES_CEILING;
+use crate::limits::{FRAME_BYTES_CEILING, WHOLE_ANSWER_BYTES_MAX};
 use crate::route;
 use crate::store::sql::Text as _;
 use crate::wire::{Transport, msgpack as codec};
@@ -63,12 +63,13 @@ pub(super) async fn http<H: Hooks>(
         headers.push(&header("Retry-After", "1"));
         return js::respond(503, reason, &headers);
     }
-    let first = answering.texts();
-    if answering.progress() == Progress::Done {
+    if answering.is_small() {
+        let texts = answering.texts();
         answering.leave();
-        return js::respond_json(&first, &headers);
+        return js::respond_json(&texts, &headers);
     }
-    js::stream_json(first, &answering.into_js(), &headers)
+    let (first, lifeline) = (answering.next()?, answering.answer.lifeline().clone());
+    js::stream_json(first, &answering.into_js(), &lifeline, &headers)
 }
 
 fn header(name: &str, value: &str) -> Array {
@@ -94,8 +95,8 @@ pub(super) async fn rpc<H: Hooks>(
         return Err(js::retryable(reason));
     }
     if answering.has_paged() {
-        let first = answering.next()?;
-        return js::stream_bytes(first, &answering.into_js());
+        let (first, lifeline) = (answering.next()?, answering.answer.lifeline().clone());
+        return js::stream_bytes(first, &answering.into_js(), &lifeline);
     }
     let frames = answering.answer.take();
     answering.leave();
@@ -182,14 +183,28 @@ impl<H: Hooks> Answering<H> {
         has_paged.unwrap_or(false)
     }
 
-    /// Waits until no hook has anything of it.
+    /// Whether all of it has been made, and is so little that nobody need wait for its reader.
+    fn is_small(&self) -> bool {
+        let bytes = self
+            .shared
+            .with(None, |awake| awake.backend.in_flight_bytes(self.connection));
+        self.progress() == Progress::Done && bytes.unwrap_or(0) <= WHOLE_ANSWER_BYTES_MAX
+    }
+
+    /// Waits until no hook has anything of it, and some of it has been made.
     async fn settled(&self) {
         poll_fn(|context| {
-            if self.progress() == Progress::Waiting {
-                self.answer.wake_by(context.waker());
-                return Poll::Pending;
+            let is_made = match self.progress() {
+                Progress::Waiting => false,
+                // A pull may wait for room.
+                Progress::More => !self.answer.is_empty(),
+                Progress::Done => true,
+            };
+            if is_made || self.answer.refusal().is_some() {
+                return Poll::Ready(());
             }
-            Poll::Ready(())
+            self.answer.wake_by(context.waker());
+            Poll::Pending
         })
         .await;
     }
