@@ -54,7 +54,10 @@ impl<'a> Attachment<'a> {
                     attachment.pulls.push(Pull::read(reader)?);
                     Ok(())
                 })?,
-                "grant" => attachment.grant = Some(Grant::read(reader)?),
+                "grant" => {
+                    let grant = Grant::from_json(reader.raw()?);
+                    attachment.grant = Some(grant.ok_or_else(|| reader.shape("no grant"))?);
+                }
                 _ => reader.skip()?,
             }
             Ok(())

@@ -18,8 +18,8 @@ use worker::worker_sys::web_sys::Request;
 use super::log::Log;
 use super::run::now_or_later;
 use super::sql::{JsText, ObjectSql};
-use super::{admin, committed, config, hooked, js, once};
-use crate::auth::{AdminSecret, Grant};
+use super::{admin, committed, config, fetch, hooked, js, once};
+use crate::auth::Grant;
 use crate::backend::{
     CallId, Called, Caller, ConnectionId, Content, Duration, Frame, Output, Reason, Rules,
     SyncBackend,
@@ -28,7 +28,7 @@ use crate::config::LogLevel;
 use crate::event::{BackendId, StoreId};
 use crate::hooks::{Hooks, Installed};
 use crate::limits::Limits;
-use crate::route::{self, Door, GRANT_HEADER, SyncQuery, door_of};
+use crate::route::{Door, Errand, Visit};
 use crate::store::sql::{StoreError, Text as _};
 use crate::store::{EventStore, Found};
 use crate::wire::{Family, Generation};
@@ -98,50 +98,28 @@ impl<H: Hooks> Object<H> {
     /// # Errors
     /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
-        let url = js::Url::parse(&request.url())?;
-        if url.pathname().starts_with(route::admin::PREFIX)
-            && let Ok(config) = config(&self.0.env)
-            && let Some(secret) = &config.admin
-        {
-            return self.administer(request, &url, secret);
-        }
-        let Ok(query) = SyncQuery::parse(&js::query_of(&url)) else {
-            return text(400, "Invalid path");
+        let inner = &self.0;
+        let visit = match fetch::visit(&inner.state, &inner.env, &request)? {
+            Ok(visit) => visit,
+            Err(answer) => return fetch::respond(&answer),
         };
-        let Some(door) = door_of(&url.pathname(), query.transport.as_deref()) else {
-            return text(400, "Invalid path");
-        };
-        let grant = match request.headers().get(GRANT_HEADER)? {
-            None => Grant::default(),
-            Some(header) => match Grant::from_header(&header) {
-                Some(grant) => grant,
-                None => return text(400, "The grant of this request is none"),
-            },
-        };
-        match door {
-            Door::Http => now_or_later(once::http(self.0.clone(), request, query.store_id, grant)),
-            Door::Socket(family) => self.0.connect(&query.store_id, family, grant),
-        }
-    }
-
-    fn administer(
-        &self,
-        request: Request,
-        url: &js::Url,
-        secret: &AdminSecret,
-    ) -> Result<JsValue, JsValue> {
-        let authorization = request.headers().get("Authorization")?;
-        let asked = route::admin::Request {
-            method: &request.method(),
-            path: &url.pathname(),
-            query: &js::query_of(url),
-            authorization: authorization.as_deref(),
-        };
-        match route::admin::read(&asked, secret) {
-            Ok((store_id, ask)) => {
-                now_or_later(admin::answer(self.0.clone(), request, store_id, ask))
+        let Visit {
+            store_id,
+            errand,
+            headers,
+        } = visit;
+        match errand {
+            Errand::Administer(ask) => {
+                now_or_later(admin::answer(inner.clone(), request, store_id, ask))
             }
-            Err(refusal) => js::respond_as(refusal.status, "application/json", &refusal.body),
+            Errand::Sync {
+                door: Door::Http,
+                grant,
+            } => now_or_later(once::http(inner.clone(), request, store_id, grant, headers)),
+            Errand::Sync {
+                door: Door::Socket(family),
+                grant,
+            } => inner.connect(&store_id, family, grant),
         }
     }
 

@@ -10,16 +10,17 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
+use super::fetch::header_list;
 use super::object::{Inner, Opened};
 use super::run::now_or_later;
 use super::sql::JsText;
-use super::{config, hooked, js};
+use super::{hooked, js};
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Content, Duration, Frame};
 use crate::event::StoreId;
 use crate::hooks::Hooks;
 use crate::limits::FRAME_BYTES_CEILING;
-use crate::route;
+use crate::route::{self, Headers};
 use crate::store::sql::Text as _;
 use crate::wire::{Transport, msgpack as codec};
 
@@ -35,8 +36,9 @@ pub(super) async fn http<H: Hooks>(
     request: Request,
     store_id: StoreId,
     grant: Grant,
+    headers: Headers,
 ) -> Result<JsValue, JsValue> {
-    let headers = cors_headers(&inner, &request)?;
+    let headers = header_list(&headers);
     let Some(body) = JsFuture::from(js::read_body(&request, FRAME_BYTES_CEILING)?)
         .await?
         .dyn_into::<Uint8Array>()
@@ -252,21 +254,4 @@ impl<H: Hooks> Answering<H> {
         };
         Closure::<dyn Fn(bool) -> Result<JsValue, JsValue>>::new(step).into_js_value()
     }
-}
-
-fn cors_headers<H: Hooks>(inner: &Inner<H>, request: &Request) -> Result<Array, JsValue> {
-    let Ok(config) = config(&inner.env) else {
-        return Ok(Array::new());
-    };
-    let headers = request.headers();
-    let (origin, requested) = (
-        headers.get("Origin")?,
-        headers.get("Access-Control-Request-Headers")?,
-    );
-    let url = js::Url::parse(&request.url())?;
-    Ok(super::fetch::header_list(&config.origins.headers(
-        origin.as_deref(),
-        &url.origin(),
-        requested.as_deref(),
-    )))
 }
