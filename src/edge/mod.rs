@@ -19,7 +19,6 @@ mod one_shot;
 mod poll;
 mod sql;
 mod turn;
-mod visited;
 
 use worker::Env;
 

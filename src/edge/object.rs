@@ -17,14 +17,14 @@ use super::awake::{Awake, connection_of};
 use super::log::Log;
 use super::poll::now_or_later;
 use super::sql::{JsText, ObjectSql};
-use super::visited::{Door, Visit, visit_of};
-use super::{admin, config, js, one_shot};
+use super::{admin, config, fetch, js, one_shot};
 use crate::auth::{Access, Grant};
 use crate::backend::{Frame, Output, Refusal, Report, Rules, SyncBackend};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::event::StoreId;
 use crate::hooks::{Hooks, Installed};
 use crate::limits::ALARM_RETRY_MS;
+use crate::route::{Door, Errand, Visit};
 use crate::store::sql::StoreError;
 use crate::store::{EventStore, Found};
 use crate::wire::Family;
@@ -120,19 +120,31 @@ impl<H: Hooks> Object<H> {
     /// # Errors
     /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
-        let visit = match visit_of(&request, &self.0.env)? {
+        let shared = &self.0;
+        let visit = match fetch::visit(&shared.state, &shared.env, &request)? {
             Ok(visit) => visit,
-            Err(message) => return text(400, &message),
+            Err(answer) => return fetch::respond(&answer),
         };
-        match visit.door {
-            Door::Admin(ask) => now_or_later(admin::answer(
-                self.0.clone(),
-                request,
-                visit.store_id,
-                ask,
-            )),
-            Door::Http => now_or_later(one_shot::http(self.0.clone(), request, visit)),
-            Door::Socket(family) => self.0.connect(visit, family),
+        let Visit {
+            store_id,
+            errand,
+            headers,
+        } = visit;
+        match errand {
+            Errand::Administer(ask) => {
+                now_or_later(admin::answer(shared.clone(), request, store_id, ask))
+            }
+            Errand::Sync {
+                door: Door::Http,
+                grant,
+            } => {
+                let asked = one_shot::Asked::over_http(store_id, grant);
+                now_or_later(one_shot::http(shared.clone(), request, asked, headers))
+            }
+            Errand::Sync {
+                door: Door::Socket(family),
+                grant,
+            } => shared.connect(&store_id, family, grant),
         }
     }
 
@@ -360,16 +372,18 @@ impl<H: Hooks> Shared<H> {
         text(status, &message)
     }
 
-    fn connect(self: &Rc<Self>, visit: Visit, family: Family) -> Result<JsValue, JsValue> {
-        let Visit {
-            store_id, grant, ..
-        } = visit;
-        if let Err(refusal) = self.check_grant(&store_id, &grant) {
-            return self.turn_away(&store_id, refusal);
+    fn connect(
+        self: &Rc<Self>,
+        store_id: &StoreId,
+        family: Family,
+        grant: Grant,
+    ) -> Result<JsValue, JsValue> {
+        if let Err(refusal) = self.check_grant(store_id, &grant) {
+            return self.turn_away(store_id, refusal);
         }
-        let answer = self.with(Some(&store_id), |awake| {
+        let answer = self.with(Some(store_id), |awake| {
             let backend = &mut awake.backend;
-            if *backend.store().store_id() != store_id {
+            if backend.store().store_id() != store_id {
                 return Ok(text(400, "this object belongs to another store"));
             }
             if backend.sockets().count() >= backend.limits().connections_max {
@@ -381,7 +395,7 @@ impl<H: Hooks> Shared<H> {
         });
         match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(refusal)) => self.turn_away(&store_id, refusal),
+            Ok(Err(refusal)) => self.turn_away(store_id, refusal),
             Err(error) => error.respond(),
         }
     }

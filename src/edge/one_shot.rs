@@ -18,13 +18,12 @@ use super::js;
 use super::object::{Shared, Unavailable};
 use super::poll::{now_or_later, step};
 use super::sql::JsText;
-use super::visited::Visit;
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Duration, Frame, Progress};
 use crate::event::StoreId;
 use crate::hooks::Hooks;
 use crate::limits::{FRAME_BYTES_CEILING, WHOLE_ANSWER_BYTES_MAX};
-use crate::route;
+use crate::route::{self, Headers};
 use crate::store::sql::Text as _;
 use crate::wire::{Transport, msgpack as codec};
 
@@ -38,22 +37,20 @@ const NUMBERS: codec::Numbers = codec::Numbers {
 pub(super) async fn http<H: Hooks>(
     shared: Rc<Shared<H>>,
     request: Request,
-    visit: Visit,
+    asked: Asked,
+    headers: Headers,
 ) -> Result<JsValue, JsValue> {
-    let headers = header_list(&visit.headers);
-    if let Err(refusal) = shared.check_grant(&visit.store_id, &visit.grant) {
-        let answer = shared.turn_away(&visit.store_id, refusal)?;
+    let headers = header_list(&headers);
+    if let Some(store_id) = &asked.store_id
+        && let Err(refusal) = shared.check_grant(store_id, &asked.grant)
+    {
+        let answer = shared.turn_away(store_id, refusal)?;
         return js::with_headers(&answer, &headers);
     }
     let body = JsFuture::from(js::read_body(&request, FRAME_BYTES_CEILING)?).await?;
     let Ok(body) = body.dyn_into::<Uint8Array>() else {
         let body = format!("The body has more than {FRAME_BYTES_CEILING} bytes");
         return js::respond(413, &body, &headers);
-    };
-    let asked = Asked {
-        transport: Transport::Http,
-        store_id: Some(visit.store_id),
-        grant: visit.grant,
     };
     let answering = match ask(shared, asked, Frame::Binary(&body.to_vec())).await {
         Ok(answering) => answering,
@@ -122,10 +119,21 @@ fn unwrapped(mut json: String) -> Option<String> {
     json.starts_with("[{").then_some(json)
 }
 
-struct Asked {
+/// Who asks, and of which store.
+pub(super) struct Asked {
     transport: Transport,
     store_id: Option<StoreId>,
     grant: Grant,
+}
+
+impl Asked {
+    pub(super) fn over_http(store_id: StoreId, grant: Grant) -> Self {
+        Self {
+            transport: Transport::Http,
+            store_id: Some(store_id),
+            grant,
+        }
+    }
 }
 
 /// Hands a request to the backend, and waits until its answer has begun.
