@@ -14,9 +14,11 @@ mod instance;
 mod js;
 mod jwt;
 mod log;
+mod msgpack;
 mod object;
 mod one_shot;
 mod poll;
+mod shared;
 mod sql;
 mod turn;
 

@@ -14,10 +14,10 @@ use worker::worker_sys::web_sys::Request;
 
 use super::awake::Answer;
 use super::fetch::header_list;
-use super::js;
-use super::object::{Shared, Unavailable};
 use super::poll::{now_or_later, step};
+use super::shared::{Shared, Unavailable};
 use super::sql::JsText;
+use super::{js, msgpack};
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Duration, Frame, Progress};
 use crate::event::StoreId;
@@ -25,13 +25,7 @@ use crate::hooks::Hooks;
 use crate::limits::{FRAME_BYTES_CEILING, WHOLE_ANSWER_BYTES_MAX};
 use crate::route::{self, Headers};
 use crate::store::sql::Text as _;
-use crate::wire::{Transport, msgpack as codec};
-
-/// JavaScript's own numbers.
-const NUMBERS: codec::Numbers = codec::Numbers {
-    print: js::print_number,
-    parse: js::parse_number,
-};
+use crate::wire::Transport;
 
 /// A request over HTTP: its answer is a JSON array of what would be frames on a socket.
 pub(super) async fn http<H: Hooks>(
@@ -79,7 +73,7 @@ pub(super) async fn rpc<H: Hooks>(
     payload: Vec<u8>,
 ) -> Result<JsValue, JsValue> {
     // What is no request has no answer, in the words of the reference: an empty list.
-    let Some(request) = codec::decode(&payload, NUMBERS).ok().and_then(unwrapped) else {
+    let Some(request) = msgpack::decode(&payload).and_then(unwrapped) else {
         return Ok(Uint8Array::from([0x90].as_slice()).into());
     };
     let asked = Asked {
@@ -98,16 +92,7 @@ pub(super) async fn rpc<H: Hooks>(
     let frames = answering.answer.take();
     answering.leave();
     let frames: Vec<String> = frames.iter().map(JsText::read).collect();
-    Ok(msgpack(&format!("[{}]", frames.join(",")))?.into())
-}
-
-/// `text` in the encoding of calls.
-pub(super) fn msgpack(text: &str) -> Result<Uint8Array, JsValue> {
-    let mut bytes = Vec::with_capacity(text.len());
-    match codec::encode(text, NUMBERS, &mut bytes) {
-        Ok(()) => Ok(Uint8Array::from(bytes.as_slice())),
-        Err(error) => Err(js_sys::Error::new(&error.to_string()).into()),
-    }
+    Ok(msgpack::encode(&format!("[{}]", frames.join(",")))?.into())
 }
 
 /// A request as its client wraps it: in a list, which the runtime may have put into another.
@@ -259,7 +244,9 @@ impl<H: Hooks> Answering<H> {
     fn leave(&self) {
         let connection = self.connection;
         // Without the object there is nothing to give back to.
-        let _ = self.shared.with(None, |awake| awake.take_outlet(connection));
+        let _ = self
+            .shared
+            .with(None, |awake| awake.take_outlet(connection));
         let _ = self
             .shared
             .turn(|backend, turn| backend.disconnect(connection, turn));
@@ -279,5 +266,5 @@ impl<H: Hooks> Answering<H> {
 }
 
 fn message(frame: &JsText) -> Result<JsValue, JsValue> {
-    msgpack(&format!("[{}]", frame.read())).map(JsValue::from)
+    msgpack::encode(&format!("[{}]", frame.read())).map(JsValue::from)
 }
