@@ -1,8 +1,10 @@
 //! The Worker's door: gathers the facts of a request, lets `route` decide, answers or forwards.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use js_sys::Array;
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 use worker::worker_sys::web_sys::Request;
@@ -11,9 +13,12 @@ use super::jwt::{Unverified, verify};
 use super::poll::now_or_later;
 use super::{config, js};
 use crate::auth::{Decision, Grant};
-use crate::config::{Config, ConfigError, USUAL_BINDINGS};
+use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
+use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
-use crate::route::{self, Answer, Door, Entrant, Headers, Route, VISIT_HEADER, Visit};
+use crate::route::{
+    self, Answer, Door, Entrant, Headers, Reason, Refusal, Refusals, Route, VISIT_HEADER, Visit,
+};
 
 /// The Worker that the bindings, variables and secrets of one `env` make, with the hooks of an app. `export!`
 /// makes a class of it.
@@ -22,17 +27,28 @@ pub struct Worker<H: Hooks>(Rc<Inner<H>>);
 
 /// What requests that wait share.
 struct Inner<H> {
-    config: Result<Config, ConfigError>,
+    config: Result<Config, Misconfigured>,
     /// The binding that holds the stores' objects; undefined when there is none.
     objects: JsValue,
     hooks: Installed<H>,
+    refusals: RefCell<Refusals>,
+}
+
+/// A deployment of which a variable does not parse.
+struct Misconfigured {
+    error: ConfigError,
+    /// The pages that may read it.
+    origins: Origins,
 }
 
 impl<H: Hooks> Worker<H> {
     /// Reads the variables of `env`. `hooks` makes the app's hooks.
     pub fn new(env: JsValue, hooks: fn(Env) -> H) -> Self {
         let env: Env = env.unchecked_into();
-        let config = config(&env);
+        let config = config(&env).map_err(|error| Misconfigured {
+            error,
+            origins: origins(&env),
+        });
         let objects = config
             .as_ref()
             .ok()
@@ -41,6 +57,7 @@ impl<H: Hooks> Worker<H> {
             config,
             objects: objects.unwrap_or_default(),
             hooks: Installed::new(hooks(env)),
+            refusals: RefCell::default(),
         }))
     }
 
@@ -55,12 +72,16 @@ impl<H: Hooks> Worker<H> {
         let worker = &self.0;
         let config = match &worker.config {
             Ok(config) => config,
-            Err(error) => return respond(&route::misconfigured(error)),
+            Err(Misconfigured { error, origins }) => {
+                let misconfigured =
+                    |facts: &route::Request<'_>| route::misconfigured(error, origins, facts);
+                return worker.answer(&with_facts(&request, misconfigured)?);
+            }
         };
         let has_binding = !worker.objects.is_undefined();
         let decide = |facts: &route::Request<'_>| route::decide(config, facts, has_binding);
         match with_facts(&request, decide)? {
-            Route::Answer(answer) => respond(&answer),
+            Route::Answer(answer) => worker.answer(&answer),
             Route::Forward(visit) => worker.forward(&request, &visit),
             Route::Enter(entrant) => {
                 if worker.hooks.uses().is_empty() && entrant.decision == Decision::Granted {
@@ -82,14 +103,17 @@ async fn admit<H: Hooks>(
     let policy = config.and_then(|config| config.policy.jwt.as_ref());
     let mut grant = match (&entrant.decision, policy) {
         (Decision::Granted, _) => Grant::default(),
-        (Decision::Verify(_), None) => return respond(&entrant.refusal("Invalid auth token")),
+        (Decision::Verify(_), None) => {
+            return worker.answer(&entrant.refusal(Reason::Token, "Invalid auth token"));
+        }
         (Decision::Verify(token), Some(policy)) => {
             match verify(policy, token, &entrant.store_id).await {
                 Ok(verified) => verified,
-                Err(Unverified::Refused(error)) => return respond(&entrant.refusal(error.text())),
+                Err(Unverified::Refused(error)) => {
+                    return worker.answer(&entrant.refusal(Reason::Token, error.text()));
+                }
                 Err(Unverified::NoKeys(message)) => {
-                    let body = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
-                    return respond(&entrant.answer(503, body));
+                    return worker.answer(&entrant.no_keys(&message));
                 }
             }
         }
@@ -112,7 +136,7 @@ async fn admit<H: Hooks>(
         };
         let payload = entrant.payload.as_deref();
         if let Err(error) = hooks.validate_payload(payload, &context).await {
-            return respond(&entrant.refusal(&error.to_string()));
+            return worker.answer(&entrant.refusal(Reason::Hook, &error.to_string()));
         }
     }
     worker.enter(&request, &entrant, grant)
@@ -128,7 +152,7 @@ impl<H> Inner<H> {
     ) -> Result<JsValue, JsValue> {
         let visit = match entrant.visit(grant) {
             Ok(visit) => visit,
-            Err(answer) => return respond(&answer),
+            Err(answer) => return self.answer(&answer),
         };
         let answer = self.forward(request, &visit)?;
         // Where the object fails, an answer over HTTP still has a body and the headers that let a page read it.
@@ -138,11 +162,63 @@ impl<H> Inner<H> {
         })
     }
 
+    /// Answers a request here, and tells the log if somebody is refused with it.
+    fn answer(&self, answer: &Answer) -> Result<JsValue, JsValue> {
+        let level = self
+            .config
+            .as_ref()
+            .map_or(LogLevel::Info, |config| config.log_level);
+        if let Some(refusal) = &answer.refusal
+            && level >= LogLevel::Info
+        {
+            let told = self
+                .refusals
+                .borrow_mut()
+                .tell(refusal.reason, js::now_ms());
+            if let Some(suppressed) = told {
+                log(refusal, suppressed);
+            }
+        }
+        respond(answer)
+    }
+
     /// Hands a request to its store's object.
     fn forward(&self, request: &Request, visit: &Visit) -> Result<JsValue, JsValue> {
         let id = js::id_of_name(&self.objects, visit.store_id.as_str())?;
         let header = visit.to_header(&js::text_of(&id));
         js::forward(&self.objects, &id, request, VISIT_HEADER, &header)
+    }
+}
+
+/// Writes a log line about a refusal, beside which so many for its reason were not told.
+fn log(refusal: &Refusal, suppressed: u64) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line<'a> {
+        level: &'static str,
+        event: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        store_id: Option<&'a StoreId>,
+        reason: &'static str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "is_none")]
+        suppressed: u64,
+    }
+    #[allow(clippy::trivially_copy_pass_by_ref)] // `serde` gives it so.
+    fn is_none(suppressed: &u64) -> bool {
+        *suppressed == 0
+    }
+    let level = LogLevel::Info.name();
+    let line = Line {
+        level,
+        event: "refused",
+        store_id: refusal.store_id.as_ref(),
+        reason: refusal.reason.name(),
+        message: &refusal.message,
+        suppressed,
+    };
+    if let Ok(line) = serde_json::to_string(&line) {
+        js::log(level, &line);
     }
 }
 
@@ -158,8 +234,15 @@ pub(super) fn visit(
     }
     match config(env) {
         Ok(config) => with_facts(request, |facts| route::unannounced(&config, facts)),
-        Err(error) => Ok(Err(route::misconfigured(&error))),
+        Err(error) => with_facts(request, |facts| {
+            Err(route::misconfigured(&error, &origins(env), facts))
+        }),
     }
+}
+
+/// The pages that may read why nothing works.
+fn origins(env: &Env) -> Origins {
+    origins_of(|name| js::variable(env, name))
 }
 
 /// Runs `work` on what is known of a request.
@@ -178,6 +261,7 @@ fn with_facts<R>(
         host,
         path,
         query,
+        host_header: header(),
         origin_header: header(),
         upgrade: header(),
         requested_headers: header(),

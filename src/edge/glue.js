@@ -278,7 +278,7 @@ export const factsOf = (request) => {
   const header = (name) => headers.get(name) ?? ''
   return [
     ...[method, origin, hostname, pathname, search.slice(1)],
-    ...[header('Origin'), header('Upgrade'), header('Access-Control-Request-Headers')],
+    ...[header('Host'), header('Origin'), header('Upgrade'), header('Access-Control-Request-Headers')],
     ...[header('Authorization'), header('Cookie')],
   ].join('\n')
 }

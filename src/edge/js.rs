@@ -140,7 +140,7 @@ extern "C" {
     ) -> Result<Promise, JsValue>;
 
     /// What is to be known of a request, a line for each fact: its method; origin, host name, path and query of
-    /// its URL; and the headers `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization` and
+    /// its URL; and the headers `Host`, `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization` and
     /// `Cookie`. One call, and the platform's URL parser: a Rust one would bring the tables of international
     /// domain names.
     #[wasm_bindgen(catch, js_name = factsOf)]

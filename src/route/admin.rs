@@ -39,7 +39,9 @@ pub enum Ask {
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
-    /// Body as JSON.
+    /// What is wrong, in words.
+    pub message: String,
+    /// The same as the body of an answer, in JSON.
     pub body: String,
 }
 
@@ -55,7 +57,11 @@ impl Refusal {
         }
         let mut body = serde_json::to_string(&Body { error: message }).unwrap_or_default();
         body.push('\n');
-        Self { status, body }
+        Self {
+            status,
+            message: message.to_owned(),
+            body,
+        }
     }
 }
 

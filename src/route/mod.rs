@@ -6,6 +6,7 @@
 pub mod admin;
 mod origins;
 mod query;
+mod refusals;
 mod visit;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use crate::limits::{GRANT_BYTES_MAX, STORE_ID_BYTES_MAX};
 
 use query::Query;
 pub use query::{Door, store_in};
+pub use refusals::{Reason, Refusal, Refusals};
 pub use visit::{Errand, VISIT_HEADER, Visit};
 
 /// What is known of a request before its store is.
@@ -33,6 +35,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Query of the URL without `?`.
     pub query: &'a str,
+    /// Header `Host`: what the client takes for the URL's host and port.
+    pub host_header: Option<&'a str>,
     /// Header `Origin`: present when a browser asks for another site.
     pub origin_header: Option<&'a str>,
     /// Header `Upgrade`.
@@ -77,19 +81,21 @@ pub struct Entrant {
 impl Entrant {
     /// The answer to a client that is refused after all.
     #[must_use]
-    pub fn refusal(&self, message: &str) -> Answer {
-        Answer {
-            headers: self.headers.clone(),
-            ..refused(message, self.door)
-        }
+    pub fn refusal(&self, reason: Reason, message: &str) -> Answer {
+        self.answer(refused(self.door, &self.store_id, reason, message))
     }
 
-    /// Another answer to it.
+    /// The answer to a client about which nothing can be told, because the keys of tokens cannot be had.
     #[must_use]
-    pub fn answer(&self, status: u16, body: String) -> Answer {
+    pub fn no_keys(&self, message: &str) -> Answer {
+        let text = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
+        self.answer(Answer::text(503, text).because(Reason::NoKeys, Some(&self.store_id)))
+    }
+
+    fn answer(&self, answer: Answer) -> Answer {
         Answer {
             headers: self.headers.clone(),
-            ..Answer::text(status, body)
+            ..answer
         }
     }
 
@@ -104,7 +110,8 @@ impl Entrant {
                 "The claims and forwarded headers of this connection have {bytes} bytes, but at most {GRANT_BYTES_MAX} \
                  can be kept with it"
             );
-            return Err(self.answer(400, body));
+            let answer = Answer::text(400, body);
+            return Err(self.answer(answer.because(Reason::LargeGrant, Some(&self.store_id))));
         }
         // The answer to an upgrade is read by no page.
         let headers = match self.door {
@@ -122,8 +129,9 @@ impl Entrant {
     }
 }
 
+/// A refusal in the words of the client's dialect.
 #[inline(never)]
-fn refused(message: &str, door: Door) -> Answer {
+fn refused(door: Door, store_id: &StoreId, reason: Reason, message: &str) -> Answer {
     let error = if door.is_v03() {
         "LiveStore.UnexpectedError"
     } else {
@@ -132,7 +140,15 @@ fn refused(message: &str, door: Door) -> Answer {
     let text = format!(
         "{error}: {{ \"cause\": Error: {message}, \"note\": undefined, \"payload\": undefined }}"
     );
-    Answer::text(400, text)
+    let refusal = Refusal {
+        reason,
+        store_id: Some(store_id.clone()),
+        message: message.to_owned(),
+    };
+    Answer {
+        refusal: Some(Box::new(refusal)),
+        ..Answer::text(400, text)
+    }
 }
 
 /// An answer of the Worker itself.
@@ -146,6 +162,8 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Headers beside the content type.
     pub headers: Headers,
+    /// Who is refused with it and why, if somebody is.
+    pub refusal: Option<Box<Refusal>>,
 }
 
 impl Answer {
@@ -155,7 +173,25 @@ impl Answer {
             body: Some(body.into()),
             content_type: "text/plain",
             headers: Headers::new(),
+            refusal: None,
         }
+    }
+
+    fn preflight() -> Self {
+        Self {
+            body: None,
+            ..Self::text(204, "")
+        }
+    }
+
+    /// The same as a refusal.
+    fn because(mut self, reason: Reason, store_id: Option<&StoreId>) -> Self {
+        self.refusal = Some(Box::new(Refusal {
+            reason,
+            store_id: store_id.cloned(),
+            message: self.body.as_deref().unwrap_or_default().to_owned(),
+        }));
+        self
     }
 }
 
@@ -207,31 +243,44 @@ pub fn forged() -> Answer {
     )
 }
 
-/// The answer of a deployment of which a variable does not parse.
+/// The answer of a deployment of which a variable does not parse, to a page of `origins` too.
 #[must_use]
-pub fn misconfigured(error: &ConfigError) -> Answer {
-    Answer::text(500, format!("Configuration: {error}"))
+pub fn misconfigured(error: &ConfigError, origins: &Origins, request: &Request<'_>) -> Answer {
+    let answer = if is_preflight(origins, request) {
+        Answer::preflight()
+    } else {
+        let store = Query::read(request.query).parse().ok();
+        let store_id = store.as_ref().map(|(store_id, _)| store_id);
+        Answer::text(500, format!("Configuration: {error}"))
+            .because(Reason::Configuration, store_id)
+    };
+    Answer {
+        headers: origins::headers(origins, request),
+        ..answer
+    }
+}
+
+/// Whether a browser asks what a page may ask.
+fn is_preflight(origins: &Origins, request: &Request<'_>) -> bool {
+    request.method == "OPTIONS" && *origins != Origins::SameOrigin
 }
 
 fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
     if let Some(secret) = administration(config, request) {
         let visit = administer(request, secret)?;
         if !has_binding {
-            return Err(no_binding(config));
+            return Err(no_binding(config, &visit.store_id));
         }
         return Ok(Route::Forward(visit));
     }
-    if request.method == "OPTIONS" && config.origins != Origins::SameOrigin {
-        return Err(Answer {
-            body: None,
-            ..Answer::text(204, "")
-        });
+    if is_preflight(&config.origins, request) {
+        return Err(Answer::preflight());
     }
     let (door, store_id, payload) = identify(request)?;
     if let Some(origin) = origins::forbidden(&config.origins, request) {
         let origin: String = origin.chars().take(200).collect();
         let text = format!("Origin {origin} may not use this backend: see ALLOWED_ORIGINS");
-        return Err(Answer::text(403, text));
+        return Err(Answer::text(403, text).because(Reason::Origin, Some(&store_id)));
     }
     let facts = Facts {
         payload: payload.as_deref(),
@@ -242,11 +291,13 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
         is_localhost: is_localhost(request.host),
     };
     let decision = config.policy.decide(facts).map_err(|denied| match denied {
-        Denied::NotConfigured(sentence) => Answer::text(503, sentence),
-        Denied::Refused(message) => refused(message, door),
+        Denied::NotConfigured(sentence) => {
+            Answer::text(503, sentence).because(Reason::NoPolicy, Some(&store_id))
+        }
+        Denied::Refused(message) => refused(door, &store_id, Reason::Token, message),
     })?;
     if !has_binding {
-        return Err(no_binding(config));
+        return Err(no_binding(config, &store_id));
     }
     let is_upgrade = request
         .upgrade
@@ -308,17 +359,27 @@ fn administer(request: &Request<'_>, secret: &AdminSecret) -> Result<Visit, Answ
             errand: Errand::Administer(ask),
             headers: Headers::new(),
         }),
-        Err(refusal) => Err(Answer {
-            content_type: "application/json",
-            ..Answer::text(refusal.status, refusal.body)
-        }),
+        Err(refusal) => {
+            let mut answer = Answer {
+                content_type: "application/json",
+                ..Answer::text(refusal.status, refusal.body)
+            };
+            if refusal.status == 401 {
+                answer.refusal = Some(Box::new(Refusal {
+                    reason: Reason::AdminSecret,
+                    store_id: None,
+                    message: refusal.message,
+                }));
+            }
+            Err(answer)
+        }
     }
 }
 
-fn no_binding(config: &Config) -> Answer {
+fn no_binding(config: &Config, store_id: &StoreId) -> Answer {
     let name = config.binding.as_deref().unwrap_or("SYNC_BACKEND_DO");
     let text = format!("Failed dependency: Required Durable Object binding '{name}' not available");
-    Answer::text(424, text)
+    Answer::text(424, text).because(Reason::NoBinding, Some(store_id))
 }
 
 fn is_localhost(host: &str) -> bool {
@@ -539,6 +600,157 @@ mod tests {
                 .all(|(name, _)| name == "Vary")
         );
         assert!(headers(None).is_empty());
+    }
+
+    #[test]
+    fn a_page_is_of_the_own_origin_by_the_url_or_by_the_host_it_asked_for() {
+        let url = "/?storeId=a&transport=ws";
+        let (lost, own) = ("http://localhost", "http://localhost:5173");
+        for (origin, host_header, page, expected) in [
+            (lost, Some("localhost:5173"), own, 101),
+            (lost, Some("LOCALHOST:5173"), own, 101),
+            (own, Some("127.0.0.1:46521"), own, 101),
+            (own, None, own, 101),
+            (lost, None, own, 403),
+            (lost, Some("localhost:5174"), own, 403),
+            (lost, Some("localhost"), own, 403),
+            (lost, Some("localhost:5173"), "https://localhost:5173", 403),
+            (lost, Some("localhost:5173"), "localhost:5173", 403),
+            (lost, Some("localhost:5173"), "null", 403),
+            (lost, Some(""), "http://", 403),
+        ] {
+            let request = Request {
+                origin,
+                host_header,
+                origin_header: Some(page),
+                ..request("GET", url)
+            };
+            let found = status(&config(OPEN), &request);
+            assert_eq!(found, expected, "{page} at {origin} by {host_header:?}");
+            // A cookie counts for the same pages.
+            let cookies = config(&[("AUTH_TOKEN", "t"), ("ALLOWED_ORIGINS", "*")]);
+            let with_cookie = Request {
+                cookie: Some("authToken=t"),
+                ..request
+            };
+            let expected = if expected == 101 { 101 } else { 400 };
+            assert_eq!(status(&cookies, &with_cookie), expected, "{page}");
+        }
+    }
+
+    /// Who is refused and why.
+    fn refusal(
+        config: &Config,
+        request: &Request<'_>,
+        has_binding: bool,
+    ) -> (Reason, String, String) {
+        let Route::Answer(Answer {
+            refusal: Some(refusal),
+            ..
+        }) = decide(config, request, has_binding)
+        else {
+            panic!("not refused");
+        };
+        let store_id = refusal.store_id.map(|id| id.as_str().to_owned());
+        (
+            refusal.reason,
+            store_id.unwrap_or_default(),
+            refusal.message,
+        )
+    }
+
+    #[test]
+    fn a_refusal_at_a_door_says_for_whom_and_why() {
+        let url = "/?storeId=a%20b&transport=ws&payload=%7B%22authToken%22%3A%22hush%22%7D";
+        let foreign = Request {
+            origin_header: Some("https://app.example.com"),
+            ..request("GET", url)
+        };
+        let token = config(&[("AUTH_TOKEN", "t")]);
+        for (config, request, has_binding, reason, words) in [
+            (
+                &token,
+                &request("GET", url),
+                true,
+                Reason::Token,
+                "Invalid auth token",
+            ),
+            (
+                &token,
+                &foreign,
+                true,
+                Reason::Origin,
+                "https://app.example.com may not use",
+            ),
+            (
+                &config(&[]),
+                &request("GET", url),
+                true,
+                Reason::NoPolicy,
+                "AUTH_TOKEN",
+            ),
+            (
+                &config(OPEN),
+                &request("GET", url),
+                false,
+                Reason::NoBinding,
+                "SYNC_BACKEND_DO",
+            ),
+        ] {
+            let (found, store_id, message) = refusal(config, request, has_binding);
+            assert_eq!((found, store_id.as_str()), (reason, "a b"));
+            assert!(
+                message.contains(words) && !message.contains("hush"),
+                "{message}"
+            );
+            assert!(!message.contains("UnknownError"), "{message}");
+        }
+        let admin = config(SECRET);
+        let (reason, store_id, message) =
+            refusal(&admin, &request("GET", "/admin/v1/stores/a"), true);
+        assert_eq!((reason, store_id.as_str()), (Reason::AdminSecret, ""));
+        assert!(
+            message.contains("ADMIN_SECRET") && !message.contains('{'),
+            "{message}"
+        );
+        // What is no request of ours is nobody's refusal.
+        for url in ["/", "/nowhere", "/websocket"] {
+            let Route::Answer(answer) = decide(&token, &request("GET", url), true) else {
+                panic!("forwarded");
+            };
+            assert_eq!(answer.refusal, None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_page_can_read_that_a_variable_does_not_parse() {
+        let error = ConfigError {
+            name: "PUSH_RATE",
+            value: "fast".to_owned(),
+            expected: "a number".to_owned(),
+        };
+        let page = Request {
+            origin_header: Some("https://app.example.com"),
+            ..request("POST", "/?storeId=a&transport=http")
+        };
+        let preflight = Request {
+            method: "OPTIONS",
+            ..page
+        };
+        let answer = misconfigured(&error, &Origins::Any, &page);
+        assert_eq!(answer.status, 500);
+        assert_eq!(answer.headers[0].0, "Access-Control-Allow-Origin");
+        let refusal = answer.refusal.unwrap();
+        assert_eq!(refusal.reason, Reason::Configuration);
+        assert_eq!(refusal.store_id, Some(StoreId::new("a")));
+        assert!(refusal.message.contains("PUSH_RATE"));
+        let answer = misconfigured(&error, &Origins::Any, &preflight);
+        assert_eq!((answer.status, answer.refusal), (204, None));
+        assert_eq!(answer.headers[0].0, "Access-Control-Allow-Origin");
+        for request in [&page, &preflight] {
+            let answer = misconfigured(&error, &Origins::SameOrigin, request);
+            assert_eq!((answer.status, answer.headers), (500, Headers::new()));
+        }
     }
 
     const SECRET: &[(&str, &str)] = &[("ADMIN_SECRET", "secret"), ("ALLOWED_ORIGINS", "*")];

@@ -5,9 +5,19 @@ use std::borrow::Cow;
 use super::{Headers, Request};
 use crate::config::{OriginPattern, Origins};
 
-/// Whether a request comes from a page of the backend's own origin.
+/// Whether a request comes from a page of the backend's own origin: that of the URL, or of the header `Host`
+/// where the URL has lost its port on the way, as behind a development server.
 fn is_same_origin(request: &Request<'_>, origin: &str) -> bool {
-    origin.eq_ignore_ascii_case(request.origin)
+    let is_of_host = || {
+        let (scheme, _) = request.origin.split_once("://")?;
+        let (own, host) = origin.split_once("://")?;
+        let is_same = own.eq_ignore_ascii_case(scheme)
+            && request
+                .host_header
+                .is_some_and(|header| !host.is_empty() && header.eq_ignore_ascii_case(host));
+        Some(is_same)
+    };
+    origin.eq_ignore_ascii_case(request.origin) || is_of_host() == Some(true)
 }
 
 /// Whether a page of `origin` may make this request.
