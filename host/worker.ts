@@ -70,6 +70,18 @@ const perInstance = <T>(make: () => T): (() => T) => {
   }
 }
 
+/** The core's half of the Worker, by the bindings and variables that it was given. */
+const workers = new WeakMap<object, () => core.Worker>()
+
+const workerOf = (env: object): (() => core.Worker) => {
+  let worker = workers.get(env)
+  if (worker === undefined) {
+    worker = perInstance(() => new core.Worker(env))
+    workers.set(env, worker)
+  }
+  return worker
+}
+
 /** Calls the core; if its instance ends before it has an answer, the answer is `instead()`. */
 const outlive = <R>(call: () => R | Promise<R>, instead: () => R): R | Promise<R> => {
   const replace = (error: unknown): R => {
@@ -132,8 +144,5 @@ export class WebSocketServer extends SyncBackendDO {}
 export default {
   /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
   fetch: (request: Request, env: object): Response | Promise<Response> =>
-    outlive<Response>(() => {
-      revive()
-      return core.fetch(request, env)
-    }, unavailable),
+    outlive<Response>(() => workerOf(env)().fetch(request), unavailable),
 }

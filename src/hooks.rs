@@ -1,12 +1,13 @@
 //! What an app may add: checks before a push or a pull, and news after a commit.
 //!
-//! Owns the trait and what its methods are shown. Every method does nothing by default. A hook that
-//! waits delays its own request and no other: the log is untouched until it returns, and then the
-//! request is decided in one turn like any other.
+//! Owns the trait and what its methods are shown. An app says which hooks it has ([`Hooks::uses`]). A
+//! hook that waits delays its own request and no other: the log is untouched until it returns, and then
+//! the request is decided in one turn like any other.
 
 #![allow(async_fn_in_trait)] // An object has one thread, so no future of a hook has to be `Send`.
 
 use std::fmt;
+use std::ops::Deref;
 
 use thiserror::Error;
 
@@ -15,35 +16,14 @@ use crate::wire::{Generation, Transport};
 
 /// A hook's refusal. Its text is all that a client is told.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{message}")]
-pub struct HookError {
-    message: String,
-    is_unused: bool,
-}
+#[error("{0}")]
+pub struct HookError(String);
 
 impl HookError {
     /// A refusal with this text.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self {
-            message,
-            is_unused: false,
-        }
-    }
-
-    /// What the default of [`Hooks::on_committed`] answers: nobody listens.
-    fn unused() -> Self {
-        Self {
-            message: String::new(),
-            is_unused: true,
-        }
-    }
-
-    /// Whether nobody listens.
-    #[must_use]
-    pub fn is_unused(&self) -> bool {
-        self.is_unused
+        Self(message.into())
     }
 }
 
@@ -75,9 +55,6 @@ pub struct Context<'a> {
     /// The dialect; `None` where it is not known yet, in [`Hooks::validate_payload`], and where there
     /// was no request, in [`Hooks::on_committed`].
     pub generation: Option<Generation>,
-    /// Bindings, variables and secrets.
-    #[cfg(target_arch = "wasm32")]
-    pub env: &'a worker::Env,
 }
 
 impl Context<'_> {
@@ -147,7 +124,57 @@ pub struct Committed<'a> {
     pub backend_id: &'a str,
 }
 
-/// What an app does beside the log.
+/// Which hooks an app has: [`Uses::NONE`] and the names of those it has, as in
+/// `Uses::NONE.on_push().on_committed()`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses(u8);
+
+/// The hooks, each with the method that adds it, the one that asks for it, and its bit.
+macro_rules! uses {
+    ($($name:ident, $has:ident, $bit:literal;)*) => {
+        impl Uses {
+            $(
+                #[doc = concat!("These and [`Hooks::", stringify!($name), "`].")]
+                #[must_use]
+                pub const fn $name(self) -> Self {
+                    Self(self.0 | 1 << $bit)
+                }
+
+                #[doc = concat!("Whether [`Hooks::", stringify!($name), "`] is among them.")]
+                #[must_use]
+                #[inline]
+                pub const fn $has(self) -> bool {
+                    self.0 & 1 << $bit != 0
+                }
+            )*
+        }
+    };
+}
+
+uses! {
+    validate_payload, has_validate_payload, 0;
+    on_push, has_on_push, 1;
+    on_push_res, has_on_push_res, 2;
+    on_pull, has_on_pull, 3;
+    on_pull_res, has_on_pull_res, 4;
+    on_committed, has_on_committed, 5;
+}
+
+impl Uses {
+    /// No hook.
+    pub const NONE: Self = Self(0);
+
+    /// Whether there is none.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What an app does beside the log. A value of it is made for each Worker and each object that wakes, by
+/// the function that [`export!`](crate::export) is given; what it needs of the platform, such as its bindings, it
+/// gets there and keeps.
 ///
 /// An error of a hook reaches that client as `UnknownError` with the hook's text and nothing else, and is
 /// logged and counted. Clients try a push again that ended so, and give a pull up until they restart.
@@ -155,9 +182,10 @@ pub struct Committed<'a> {
 /// A hook that waits runs beside others, also of the same connection. A request that its client
 /// interrupts, or whose client leaves, while a hook waits is not decided. A hook must not panic: that
 /// ends every request that waits for one, in all stores of the isolate.
-pub trait Hooks: Default + 'static {
-    /// Whether no method is written: then none is ever called, and a request costs no future.
-    const DO_NOTHING: bool = false;
+pub trait Hooks: 'static {
+    /// Which of the methods below are to be called. The others never are, and cost nothing. Asked when the
+    /// value is made; the answer may not change.
+    fn uses(&self) -> Uses;
 
     /// Names of request headers that hooks want to see, in lower case.
     fn forwarded_headers(&self) -> &'static [&'static str] {
@@ -229,11 +257,86 @@ pub trait Hooks: Default + 'static {
         context: &Context<'_>,
     ) -> Result<(), HookError> {
         let _ = (committed, context);
-        Err(HookError::unused())
+        Ok(())
+    }
+}
+
+/// An app's hooks, and which of them are used.
+#[derive(Clone, Copy, Debug)]
+pub struct Installed<H> {
+    hooks: H,
+    uses: Uses,
+}
+
+impl<H: Hooks> Installed<H> {
+    /// Asks `hooks` which of them are used.
+    pub fn new(hooks: H) -> Self {
+        let uses = hooks.uses();
+        Self { hooks, uses }
+    }
+
+    /// Which hooks to call.
+    #[must_use]
+    #[inline]
+    pub fn uses(&self) -> Uses {
+        // Hooks without data, such as `()`, can be asked when they are compiled: then nothing of those that
+        // are not used is part of the Worker.
+        if size_of::<H>() == 0 {
+            return self.hooks.uses();
+        }
+        self.uses
+    }
+}
+
+impl<H> Deref for Installed<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        &self.hooks
     }
 }
 
 /// No hooks.
 impl Hooks for () {
-    const DO_NOTHING: bool = true;
+    #[inline]
+    fn uses(&self) -> Uses {
+        Uses::NONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hook_is_used_if_it_is_named_and_not_otherwise() {
+        const TWO: Uses = Uses::NONE.on_push().on_committed();
+        let all = |uses: Uses| {
+            [
+                uses.has_validate_payload(),
+                uses.has_on_push(),
+                uses.has_on_push_res(),
+                uses.has_on_pull(),
+                uses.has_on_pull_res(),
+                uses.has_on_committed(),
+            ]
+        };
+        assert_eq!(all(TWO), [false, true, false, false, false, true]);
+        let each = [
+            Uses::validate_payload,
+            Uses::on_push,
+            Uses::on_push_res,
+            Uses::on_pull,
+            Uses::on_pull_res,
+            Uses::on_committed,
+        ];
+        for (index, with) in each.into_iter().enumerate() {
+            let mut expected = [false; 6];
+            expected[index] = true;
+            assert_eq!(all(with(Uses::NONE)), expected);
+            assert_eq!(with(with(Uses::NONE)), with(Uses::NONE));
+        }
+        assert!(Uses::NONE.is_empty() && !TWO.is_empty());
+        assert_eq!(Uses::NONE, ().uses());
+    }
 }

@@ -5,7 +5,6 @@
 //! out; it compiles and is tested on the host. `ARCHITECTURE.md` has the code map, the invariants and
 //! the flows.
 
-pub mod administration;
 pub mod auth;
 pub mod backend;
 pub mod config;
@@ -20,18 +19,19 @@ pub mod route;
 pub mod store;
 pub mod wire;
 
-/// The platform's crate, for the bindings behind [`hooks::Context::env`]. A crate that needs one of its
-/// features depends on it too.
+/// The platform's crate, for the `Env` that hooks are made of. A crate that needs one of its features
+/// depends on it too.
 #[cfg(target_arch = "wasm32")]
 pub use worker;
 
-/// Exports what the runtime loads: the Worker's `fetch` and the Durable Object, with the hooks of
-/// `$hooks`, a type that implements [`hooks::Hooks`].
+/// Exports what the runtime loads: the Worker and the Durable Object, with hooks of `$hooks`, a
+/// type that implements [`hooks::Hooks`]. `$new` makes them: it is a `fn(worker::Env) -> $hooks`, or a
+/// closure that captures nothing.
 ///
 /// To be called once, at the root of a `cdylib` crate; beyond WebAssembly it does nothing.
 #[macro_export]
 macro_rules! export {
-    ($hooks:ty) => {
+    ($hooks:ty, $new:expr) => {
         #[cfg(target_arch = "wasm32")]
         #[allow(missing_docs, missing_debug_implementations, unreachable_pub)]
         mod livestore_sync_worker_exports {
@@ -41,9 +41,21 @@ macro_rules! export {
             use wasm_bindgen::prelude::*;
             use $crate::edge::wasm_bindgen;
 
+            const NEW: fn($crate::worker::Env) -> $hooks = $new;
+
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
-            pub fn fetch(request: JsValue, env: JsValue) -> Result<JsValue, JsValue> {
-                $crate::edge::fetch::<$hooks>(request, env)
+            pub struct Worker($crate::edge::Worker<$hooks>);
+
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
+            impl Worker {
+                #[wasm_bindgen(constructor)]
+                pub fn new(env: JsValue) -> Worker {
+                    Self($crate::edge::Worker::new(env, NEW))
+                }
+
+                pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
+                    self.0.fetch(request)
+                }
             }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
@@ -67,7 +79,7 @@ macro_rules! export {
                 #[wasm_bindgen(constructor)]
                 pub fn new(state: JsValue, env: JsValue) -> Result<SyncObject, JsValue> {
                     let owner = $crate::edge::Owner::new(state.clone());
-                    let object = owner.run(|| $crate::edge::Object::new(state, env))?;
+                    let object = owner.run(|| $crate::edge::Object::new(state, env, NEW))?;
                     Ok(Self { object, owner })
                 }
 
@@ -110,7 +122,7 @@ macro_rules! export {
 }
 
 #[cfg(feature = "exports")]
-export!(());
+export!((), |_| ());
 
 /// The README's Rust compiles.
 #[cfg(doctest)]

@@ -18,16 +18,55 @@ pub const PAGE_OVERHEAD_BYTES: usize = 128;
 /// pushed meanwhile follows in fewer, fuller pages. *Source*: the buffer of the clients holds 16; some
 /// hundred chunks queued at a 0.4.0 client that loses its connection end its pull for good. Enforced
 /// by `backend`.
-pub const WINDOW_PAGES: u32 = 16;
+pub const WINDOW_PAGES: usize = 16;
 
-/// Milliseconds after which a socket is expected to have pulled. A client that lost its connection
-/// without noticing may connect again and never pull again; closing the socket makes it pull.
-/// *Source*: stores pull as soon as their socket opens. Enforced by `backend` at the next push.
+/// Milliseconds after which a socket is expected to have pulled. A client that lost its connection without
+/// noticing connects again and waits for its old pull; it is asked about that then. *Source*: stores pull
+/// as soon as their socket opens. Enforced by `backend` at the next push, and when another socket closes.
 pub const PULL_PATIENCE_MS: u64 = 5_000;
+
+/// Pulls that the client of one socket is asked about. *Source*: ours; ids count upwards from few. Enforced by
+/// `backend`.
+pub const PROBES_MAX: usize = 64;
 
 /// Bytes of events that one turn sends for one pull before it waits, but always at least one page.
 /// Bounds what a pull of any length holds in memory. Enforced by `backend`.
 pub const TURN_BYTES_MAX: usize = 4_000_000;
+
+/// Bytes that may be on their way on one socket without an acknowledgement; beyond it its pulls wait. One page
+/// may be, whatever its size. *Source*: ours, what one turn sends. Enforced by `backend`.
+pub const CONNECTION_BYTES_MAX: usize = TURN_BYTES_MAX;
+
+/// The same for a 0.3 socket, whose client acknowledges nothing but is heard of every 25 seconds.
+/// *Source*: ours, so that a log of some ten thousand events is pulled at once. Enforced by `backend`.
+pub const PLAIN_CONNECTION_BYTES_MAX: usize = 4 * CONNECTION_BYTES_MAX;
+
+/// Bytes that may be on their way on one connection for pulls that were ended early, which nobody acknowledges;
+/// beyond it the connection is closed. *Source*: ours, two pulls at their limit. Enforced by `backend`.
+pub const ABANDONED_BYTES_MAX: usize = 2 * CONNECTION_BYTES_MAX;
+
+/// Bytes that may be on their way from one object, or wait in it for hooks; beyond it pulls pause.
+/// *Source*: an isolate has 128 MB, which objects of the class share; a byte on its way is held about twice,
+/// as text and as what the platform has yet to write. Enforced by `backend`.
+pub const OBJECT_BYTES_MAX: usize = 32_000_000;
+
+/// Milliseconds for which a client takes nothing before it has to leave, if others wait for the room that it
+/// takes up. *Source*: ours, as long as clients wait for a pong. Enforced by `backend`.
+pub const STALL_MS: u64 = 10_000;
+
+/// Milliseconds between two pings of a 0.3 client that reads. *Source*: it pings 25 seconds after an answer, and
+/// every 5 seconds without one. Enforced by `backend`.
+pub const PLAIN_PING_MS: u64 = 20_000;
+
+/// Milliseconds for which a push that is beyond `PUSH_RATE` waits at most. *Source*: clients wait for an answer for
+/// longer than that, and it is the only one that each of them understands. Enforced by `backend`.
+pub const PUSH_DELAY_MS_MAX: u64 = 10_000;
+
+/// Milliseconds between two looks whether a 0.3 client has been heard of. Enforced by `backend`.
+pub const PROBE_MS: u64 = 1_000;
+
+/// Pulls under way on one connection. *Source*: ours; clients have one per store. Enforced by `backend`.
+pub const PULLS_MAX: usize = 256;
 
 /// Bytes of an event's name. *Source*: ours; names in the field are below 100. Enforced by [`Batch`].
 ///
@@ -76,6 +115,10 @@ pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
 /// Enforced by `backend`.
 pub const PIECE_BYTES_MAX: usize = PAGE_BYTES_MAX;
 
+/// Bytes of pages in an answer over HTTP that leaves whole; a larger one is a stream, so that it counts as on its way
+/// until its reader has taken it. Enforced by `edge`.
+pub const WHOLE_ANSWER_BYTES_MAX: usize = 131_072;
+
 /// Calls that an object may fail to take, one after the other, before it is dropped. Enforced by
 /// `backend`.
 pub const CALL_ATTEMPTS_MAX: u32 = 8;
@@ -89,12 +132,42 @@ pub const CALL_SETTLE_MS: u64 = 1_000;
 /// made two minutes after the first. Enforced by `backend`.
 pub const CALL_RETRY_MS: u64 = 1_000;
 
+/// Milliseconds between two calls of an object that fails at most. Enforced by `backend`.
+pub const CALL_RETRY_MS_MAX: u64 = 64_000;
+
+/// Milliseconds after which a call without an answer is taken for failed. *Source*: ours, three times as long as
+/// clients wait for a pong. Enforced by `backend`.
+pub const CALL_DEADLINE_MS: u64 = 30_000;
+
 /// Milliseconds before a failed hook is told of the same events again; doubled at each failure.
-/// Enforced by `edge`.
+/// Enforced by `backend`.
 pub const HOOK_RETRY_MS: u64 = 1_000;
 
-/// Milliseconds between two tries at most. Enforced by `edge`.
-pub const HOOK_RETRY_MAX_MS: u64 = 60_000;
+/// Milliseconds between two tries at most. Enforced by `backend`.
+pub const HOOK_RETRY_MS_MAX: u64 = 60_000;
+
+/// Milliseconds after which `on_committed` is taken for failed. Enforced by `backend`.
+pub const HOOK_DEADLINE_MS: u64 = 60_000;
+
+/// Deliveries to one follower while the clock stands still, after which the alarm goes on: one that never waits
+/// must not keep a turn from ending. Enforced by `backend`.
+pub const BURST_DELIVERIES_MAX: u32 = 16;
+
+/// Milliseconds before a follower is told again after storage failed. Enforced by `backend`.
+pub const STORE_RETRY_MS: u64 = 10_000;
+
+/// Milliseconds between two looks at a client object that is still reading the answer to its pull, while there is
+/// something to tell it. Enforced by `backend`.
+pub const HELD_CHECK_MS: u64 = 60_000;
+
+/// Milliseconds before an alarm that could not do anything goes off again. Enforced by `edge`.
+pub const ALARM_RETRY_MS: u64 = 60_000;
+
+/// Bytes of the body of a request to the administration. Enforced by `edge`.
+pub const ADMIN_BODY_BYTES_MAX: usize = 65_536;
+
+/// Subjects of tokens whose pushes are counted at a time. Enforced by `backend`.
+pub const SUBJECTS_KEPT: usize = 1_024;
 
 /// Bytes of what a connection keeps of its token and headers, as JSON. *Source*: ours, half of an
 /// attachment, so that it leaves room for pulls. Enforced by `route`.
@@ -118,11 +191,19 @@ pub const JSON_MEMBERS_MAX: usize = 256;
 pub const JWKS_BYTES_MAX: usize = 131_072;
 
 /// Milliseconds for which a fetched key set is taken for current, so that a key that was withdrawn is
-/// not accepted for longer. Enforced by `edge`.
+/// not accepted for longer. Enforced by `auth`.
 pub const JWKS_AGE_MAX_MS: u64 = 600_000;
 
-/// Milliseconds between two tries to fetch the key set. Enforced by `edge`.
+/// Milliseconds between two tries to fetch the key set. Enforced by `auth`.
 pub const JWKS_RETRY_MS: u64 = 60_000;
+
+/// Milliseconds between two log lines about requests that the Worker refused for one reason. *Source*: ours, so
+/// that those who are not let in do not fill the log. Enforced by `route`.
+pub const REFUSAL_TOLD_MS: u64 = 60_000;
+
+/// Key sets that are kept, each by its address. *Source*: ours; a deployment has one, and an isolate may run
+/// a few. Enforced by `edge`.
+pub const KEY_SETS_KEPT: usize = 16;
 
 /// Bytes that `JWT_SECRET` has at least. *Source*: RFC 7518 section 3.2. Enforced by `auth`.
 pub const JWT_SECRET_BYTES_MIN: usize = 32;
@@ -172,7 +253,7 @@ pub const PUSH_GROWTH_BYTES: u64 = 16_384;
 
 /// Seconds' worth of `PUSH_RATE` that may come at once. *Source*: ours; a client that was offline has
 /// much to push.
-pub const PUSH_BURST_S: u64 = 10;
+pub const PUSH_BURST_S: i64 = 10;
 
 /// Bytes of one frame from a client. *Source*: the platform.
 pub const FRAME_BYTES_CEILING: usize = 32 * 1024 * 1024;
@@ -209,8 +290,8 @@ pub struct Limits {
     pub store_bytes_max: u64,
     /// `MAX_CONNECTIONS`: sockets of one store.
     pub connections_max: usize,
-    /// `PUSH_RATE`: pushes per second of one connection, in bursts of up to ten seconds' worth; requests
-    /// over HTTP and DO-RPC share one allowance per store. `None` is without bound.
+    /// `PUSH_RATE`: pushes per second to one store, in bursts of up to ten seconds' worth, of each subject that
+    /// a token names (its claim `sub`); those whose token names none share one. `None` is without bound.
     pub push_rate: Option<u32>,
 }
 

@@ -6,11 +6,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::base64::{decode_pem, decode_url};
-use super::members::{Members, elements, string, strings};
-use crate::config::ConfigError;
+use super::members::Members;
 use crate::limits::{JWKS_BYTES_MAX, JWT_SECRET_BYTES_MIN, RSA_BYTES_MIN};
 
 /// How a token can be signed.
@@ -81,6 +82,20 @@ impl fmt::Debug for Material {
     }
 }
 
+/// Why a text is no key that could verify a token, in words that go on from "it must be". They hold
+/// nothing of the text.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// Shorter than the 256 bits that RFC 7518 section 3.2 asks for.
+    #[error("at least {JWT_SECRET_BYTES_MIN} bytes long, as HS256 wants (RFC 7518)")]
+    ShortSecret,
+    /// Not a public key of ours, but this.
+    #[error(
+        "a PEM 'PUBLIC KEY' or a JWK of an RSA key of 2048 bits or more, a P-256 key or an Ed25519 key, and it is {0}"
+    )]
+    NotPublic(&'static str),
+}
+
 /// Why a document is no set of keys that could verify a token.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum JwksError {
@@ -101,17 +116,11 @@ impl Key {
     /// The key of `JWT_SECRET`: the bytes of its text.
     ///
     /// # Errors
-    /// It is shorter than the 256 bits that RFC 7518 section 3.2 asks for. The error does not hold it.
+    /// It is too short.
     #[cold]
-    pub fn secret(text: &str) -> Result<Self, ConfigError> {
+    pub fn secret(text: &str) -> Result<Self, KeyError> {
         if text.len() < JWT_SECRET_BYTES_MIN {
-            return Err(ConfigError {
-                name: "JWT_SECRET",
-                value: HIDDEN.to_owned(),
-                expected: format!(
-                    "at least {JWT_SECRET_BYTES_MIN} bytes long, as HS256 wants (RFC 7518)"
-                ),
-            });
+            return Err(KeyError::ShortSecret);
         }
         Ok(Self {
             algorithm: Algorithm::Hs256,
@@ -123,23 +132,16 @@ impl Key {
     /// The key of `JWT_PUBLIC_KEY`: a PEM `PUBLIC KEY`, in which `\n` may be two characters, or a JWK.
     ///
     /// # Errors
-    /// It is something else. The error says what, and does not hold it.
+    /// It is something else.
     #[cold]
-    pub fn public(text: &str) -> Result<Self, ConfigError> {
+    pub fn public(text: &str) -> Result<Self, KeyError> {
         let text = text.trim_ascii();
         let key = if text.starts_with('{') {
             Self::jwk(text)
         } else {
             Self::pem(text)
         };
-        key.map_err(|found| ConfigError {
-            name: "JWT_PUBLIC_KEY",
-            value: HIDDEN.to_owned(),
-            expected: format!(
-                "a PEM 'PUBLIC KEY' or a JWK of an RSA key of 2048 bits or more, a P-256 key or an \
-                 Ed25519 key, and it is {found}"
-            ),
-        })
+        key.map_err(KeyError::NotPublic)
     }
 
     /// The public keys of a JWKS, as the answer of `JWT_JWKS_URL` holds it. Keys that cannot be used are
@@ -152,9 +154,9 @@ impl Key {
             return Err(JwksError::TooLong);
         }
         let set = Members::parse(text).ok_or(JwksError::Malformed)?;
-        let keys = set.get("keys").and_then(elements);
+        let keys = set.get::<Vec<&RawValue>>("keys");
         let keys = keys.ok_or(JwksError::Malformed)?;
-        let keys = keys.into_iter().filter_map(|key| Self::jwk(key).ok());
+        let keys = keys.into_iter().filter_map(|key| Self::jwk(key.get()).ok());
         let keys: Vec<Self> = keys.collect();
         if keys.is_empty() {
             return Err(JwksError::NoUsableKey);
@@ -217,68 +219,79 @@ impl Key {
     /// The public key in a JWK, or what the JWK is instead.
     fn jwk(text: &str) -> Result<Self, &'static str> {
         let jwk = Members::parse(text).ok_or("a text that is no JSON object")?;
-        if jwk.get("keys").is_some() {
+        if jwk.has("keys") {
             return Err(
                 "a set of keys (give it one of them, or the set's address to JWT_JWKS_URL)",
             );
         }
-        let kty = jwk.string("kty").unwrap_or_default();
-        if kty == "oct" || jwk.get("k").is_some() {
+        let kty = jwk.get::<String>("kty").unwrap_or_default();
+        if kty == "oct" || jwk.has("k") {
             return Err("a symmetric key (JWT_SECRET is for those)");
         }
-        if jwk.get("d").is_some() {
+        if jwk.has("d") {
             return Err(PRIVATE);
         }
         // The text of a member, which holds so many bytes.
         let number = |name, is_right: fn(&[u8]) -> bool| {
-            let text = jwk.string(name)?;
+            let text = jwk.get::<String>(name)?;
             is_right(&decode_url(&text)?).then_some(text)
         };
-        let curve = jwk.string("crv").unwrap_or_default();
         let is_32 = |bytes: &[u8]| bytes.len() == 32;
-        let key = match (kty.as_str(), curve.as_str()) {
+        let curve = jwk.get::<String>("crv").unwrap_or_default();
+        let public = match (kty.as_str(), curve.as_str()) {
             ("RSA", _) => number("n", is_large)
                 .zip(number("e", |bytes| !bytes.is_empty()))
-                .map(|(n, e)| {
-                    (
-                        Algorithm::Rs256,
-                        format!(r#"{{"kty":"RSA","n":"{n}","e":"{e}"}}"#),
-                    )
-                }),
-            ("EC", "P-256") => number("x", is_32).zip(number("y", is_32)).map(|(x, y)| {
-                let text = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
-                (Algorithm::Es256, text)
-            }),
-            ("OKP", "Ed25519") => number("x", is_32).map(|x| {
-                let text = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
-                (Algorithm::EdDsa, text)
-            }),
+                .map(|(n, e)| PublicJwk::Rsa { n, e }),
+            ("EC", "P-256") => number("x", is_32)
+                .zip(number("y", is_32))
+                .map(|(x, y)| PublicJwk::Ec { crv: "P-256", x, y }),
+            ("OKP", "Ed25519") => number("x", is_32).map(|x| PublicJwk::Okp { crv: "Ed25519", x }),
             _ => None,
         };
-        let (algorithm, material) = key.ok_or(OTHER)?;
+        let public = public.ok_or(OTHER)?;
+        let algorithm = match public {
+            PublicJwk::Rsa { .. } => Algorithm::Rs256,
+            PublicJwk::Ec { .. } => Algorithm::Es256,
+            PublicJwk::Okp { .. } => Algorithm::EdDsa,
+        };
         // What the key is for, as far as it says so.
-        let says = |name, is_right: &dyn Fn(&str) -> bool| jwk.get(name).is_none_or(is_right);
-        let is_usable = says("alg", &|alg| {
-            string(alg).and_then(|alg| Algorithm::named(&alg)) == Some(algorithm)
-        }) && says("use", &|own| string(own).as_deref() == Some("sig"))
-            && says("key_ops", &|ops| {
-                let ops = strings(ops).unwrap_or_default();
-                ops.iter().any(|op| op == "verify")
-            })
-            && says("kid", &|kid| string(kid).is_some());
+        let says = |name, is_right: &dyn Fn(&str) -> bool| {
+            !jwk.has(name) || jwk.get::<String>(name).is_some_and(|text| is_right(&text))
+        };
+        let is_usable = says("alg", &|alg| Algorithm::named(alg) == Some(algorithm))
+            && says("use", &|own| own == "sig")
+            && says("kid", &|_| true)
+            && (!jwk.has("key_ops")
+                || jwk
+                    .texts("key_ops")
+                    .is_some_and(|ops| ops.iter().any(|op| op == "verify")));
         if !is_usable {
             return Err("a key for something else, as its `alg`, `use`, `key_ops` or `kid` says");
         }
+        let text = serde_json::to_string(&public).map_err(|_| OTHER)?;
         Ok(Self {
             algorithm,
-            kid: jwk.string("kid"),
-            material: Material::Jwk(material),
+            kid: jwk.get("kid"),
+            material: Material::Jwk(text),
         })
     }
 }
 
-/// Stands in an error for a value that may hold a secret.
-pub(super) const HIDDEN: &str = "(hidden)";
+/// What makes a JWK the public key it is.
+#[derive(Serialize)]
+#[serde(tag = "kty")]
+enum PublicJwk {
+    #[serde(rename = "RSA")]
+    Rsa { n: String, e: String },
+    #[serde(rename = "EC")]
+    Ec {
+        crv: &'static str,
+        x: String,
+        y: String,
+    },
+    #[serde(rename = "OKP")]
+    Okp { crv: &'static str, x: String },
+}
 
 const PRIVATE: &str = "a private key (only the public one belongs here)";
 const OTHER: &str = "a key of another kind or size";
@@ -412,9 +425,7 @@ mod tests {
 
     #[track_caller]
     fn refusal(text: &str) -> String {
-        let error = Key::public(text).unwrap_err();
-        assert_eq!((error.name, &*error.value), ("JWT_PUBLIC_KEY", HIDDEN));
-        error.to_string()
+        Key::public(text).unwrap_err().to_string()
     }
 
     #[test]
@@ -424,8 +435,8 @@ mod tests {
         assert!(matches!(&key.material, Material::Secret(bytes) if bytes.len() == 32));
         for text in ["", "secret", "a secret that is one byte short"] {
             let error = Key::secret(text).unwrap_err();
-            assert_eq!((error.name, &*error.value), ("JWT_SECRET", HIDDEN));
-            assert!(error.expected.contains("32 bytes"), "{error}");
+            assert_eq!(error, KeyError::ShortSecret);
+            assert!(error.to_string().contains("32 bytes"), "{error}");
         }
     }
 

@@ -3,19 +3,22 @@
 mod base64;
 mod grant;
 mod jwt;
+mod key_set;
 mod keys;
 mod members;
 mod token;
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::json;
 
 pub use grant::{Access, Grant};
 pub use jwt::{JwtError, JwtPolicy, KeySource, Token, looks_like_jwt};
-pub use keys::{Algorithm, JwksError, Key, Material};
+pub use key_set::KeySet;
+pub use keys::{Algorithm, JwksError, Key, KeyError, Material};
 pub use token::{AdminSecret, Tokens};
 
 /// What a deployment asks of those who connect.
@@ -90,17 +93,12 @@ pub enum Denied {
 
 /// The token in the payload of LiveStore's templates; other keys are the app's own.
 fn token_in(payload: &str) -> Option<String> {
-    let mut token = None;
-    let read = json::read(payload, |reader| {
-        reader.object(|reader, key| {
-            if key == "authToken" {
-                token = Some(reader.string()?.into_owned());
-                return Ok(());
-            }
-            reader.skip()
-        })
-    });
-    read.ok().and(token)
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Payload {
+        auth_token: String,
+    }
+    json::object(payload).map(|Payload { auth_token }| auth_token)
 }
 
 impl Policy {
@@ -192,6 +190,8 @@ mod tests {
             r#"{"authToken":"a,bb"}"#,
             r#"{"authToken":null}"#,
             r#"{"authToken":["a"]}"#,
+            r#"{"authToken":"b","authToken":"a"}"#,
+            r#"["a"]"#,
             "{}",
             "null",
             "\"a\"",

@@ -1,78 +1,136 @@
-//! What an operator sees of a store, and may do to it: its state as JSON, its metrics as Prometheus reads
-//! them, emptying it, disconnecting its clients.
+//! What an operator sees of a store: its state as JSON, its metrics as Prometheus reads them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::connection::{Connection, Subscription};
-use super::report::{Reason, Report};
+use serde::Serialize;
+
+use super::connection::Connection;
+use super::refusal::Reason;
 use super::stats::{BUCKETS_MS, Duration};
-use super::{ConnectionId, Output, SyncBackend, TRY_AGAIN, iso_8601};
-use crate::event::BackendId;
-use crate::json::{push_quoted, quote};
+use super::subscription::Subscription;
+use super::{SyncBackend, iso_8601};
 use crate::limits::SOCKETS_LISTED;
 use crate::store::schema::FORMAT_VERSION;
 use crate::store::sql::{Sql, StoreError};
-use crate::wire::{self, Failure, Family, Generation, Transport};
+use crate::wire::{Generation, Transport};
+
+/// The state of a store.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    store_id: &'a str,
+    backend_id: &'a str,
+    head: u64,
+    events: u64,
+    bytes: u64,
+    format: u32,
+    time: String,
+    last_push: Option<LastPush>,
+    connections: Counts,
+    in_flight_bytes: usize,
+    sockets: Vec<Socket>,
+    client_objects: Vec<Object<'a>>,
+    stuck_clients: Vec<Stuck<'a>>,
+    last_errors: Vec<PastError<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastPush {
+    seq_num: u64,
+    at: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    by_transport: BTreeMap<&'static str, usize>,
+    by_generation: BTreeMap<&'static str, usize>,
+}
+
+#[derive(Serialize)]
+struct Socket {
+    transport: &'static str,
+    generation: &'static str,
+    pulls: usize,
+    lag: u64,
+    unacknowledged: usize,
+    stuck: bool,
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    binding: &'a str,
+    id: &'a str,
+    generation: &'static str,
+    lag: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stuck<'a> {
+    client_id: &'a str,
+    refusals: u32,
+}
+
+#[derive(Serialize)]
+struct PastError<'a> {
+    at: String,
+    reason: &'static str,
+    message: &'a str,
+}
 
 impl<S: Sql> SyncBackend<S> {
     /// The store's state as a JSON object.
     ///
     /// # Errors
     /// When SQLite fails.
-    #[cold]
-    #[inline(never)]
     pub fn state(&self, now_ms: u64) -> Result<String, StoreError> {
         let (store, stats) = (&self.store, &self.stats);
-        let mut json = String::from("{");
-        let mut member = |name: &str, value: String| {
-            if json.len() > 1 {
-                json.push(',');
-            }
-            push_quoted(name, &mut json);
-            json.push(':');
-            json.push_str(&value);
+        let last_stored = store.last_stored();
+        let last_push = store.last_push()?.map(|(seq_num, at)| LastPush {
+            seq_num: seq_num.get(),
+            at,
+        });
+        let objects = self.client_objects().map(|(object, after)| Object {
+            binding: &object.binding,
+            id: &object.object_id,
+            generation: object.generation().name(),
+            lag: last_stored.since(after),
+        });
+        let stuck = stats.stuck_clients().map(|stuck| Stuck {
+            client_id: &stuck.client_id,
+            refusals: stuck.refusals,
+        });
+        let errors = stats.errors().map(|error| PastError {
+            at: iso_8601(error.at_ms),
+            reason: error.reason.name(),
+            message: &error.message,
+        });
+        let described = State {
+            store_id: store.store_id().as_str(),
+            backend_id: store.backend_id().as_str(),
+            head: store.head().get(),
+            events: store.count()?,
+            bytes: store.size_bytes(),
+            format: FORMAT_VERSION,
+            time: iso_8601(now_ms),
+            last_push,
+            connections: self.connection_counts(),
+            in_flight_bytes: self.in_flight.bytes(),
+            sockets: self.socket_list(),
+            client_objects: objects.collect(),
+            stuck_clients: stuck.collect(),
+            last_errors: errors.collect(),
         };
-        member("storeId", quote(store.store_id().as_str()));
-        member("backendId", quote(store.backend_id().as_str()));
-        member("head", store.head().to_string());
-        member("events", store.count()?.to_string());
-        member("bytes", store.size_bytes().to_string());
-        member("format", FORMAT_VERSION.to_string());
-        member("time", quote(&iso_8601(now_ms)));
-        let last_push = store.last_push()?;
-        member(
-            "lastPush",
-            last_push.map_or("null".to_owned(), |(seq_num, at)| {
-                format!(r#"{{"seqNum":{seq_num},"at":{}}}"#, quote(&at))
-            }),
-        );
-        member("connections", self.connection_counts());
-        member("sockets", self.socket_list());
-        member("clientObjects", self.caller_list());
-        let stuck = stats.stuck_clients().map(|stuck| {
-            let client_id = quote(&stuck.client_id);
-            format!(
-                r#"{{"clientId":{client_id},"refusals":{}}}"#,
-                stuck.refusals
-            )
-        });
-        member("stuckClients", list(stuck));
-        let errors = stats.errors().map(|error| {
-            let (at, message) = (quote(&iso_8601(error.at_ms)), quote(&error.message));
-            let reason = error.reason.name();
-            format!(r#"{{"at":{at},"reason":"{reason}","message":{message}}}"#)
-        });
-        member("lastErrors", list(errors));
-        json.push('}');
-        Ok(json)
+        Ok(serde_json::to_string(&described).unwrap_or_default())
     }
 
     /// Counters and histograms since the object woke, and gauges, in the text format of Prometheus.
     ///
     /// # Errors
     /// When SQLite fails.
-    #[cold]
-    #[inline(never)]
     pub fn metrics(&self, woken_at_ms: u64) -> Result<String, StoreError> {
         let (store, stats) = (&self.store, &self.stats);
         let mut text = Metrics {
@@ -80,17 +138,26 @@ impl<S: Sql> SyncBackend<S> {
             label: format!("store={}", label_value(store.store_id().as_str())),
         };
         let sockets = self.sockets().count() as u64;
-        let callers = self.callers.iter().count() as u64;
+        let client_objects = self.client_objects().count() as u64;
         let lag = self.lags().max().unwrap_or(0);
         for (name, help, value) in [
             ("head", "Number of the last event.", store.head().get()),
             ("store_bytes", "Bytes of the database.", store.size_bytes()),
             ("sockets", "Open WebSockets.", sockets),
-            ("client_objects", "Durable Objects that pull live.", callers),
+            (
+                "client_objects",
+                "Durable Objects that pull live.",
+                client_objects,
+            ),
             (
                 "pull_lag_events",
                 "Events that the slowest live pull lacks.",
                 lag,
+            ),
+            (
+                "in_flight_bytes",
+                "Bytes that were sent and not seen to be taken.",
+                self.in_flight.bytes() as u64,
             ),
             (
                 "woken_timestamp_seconds",
@@ -139,99 +206,20 @@ impl<S: Sql> SyncBackend<S> {
             let label = format!("reason=\"{}\"", reason.name());
             text.sample("refusals_total", &label, stats.refusals(reason));
         }
-        let name = "duration_milliseconds";
-        let help = "From a request to its answer, where something was waited for.";
-        text.metric(name, "histogram", help);
-        for what in Duration::ALL {
-            let histogram = stats.duration(what);
-            let what = format!("what=\"{}\"", what.name());
-            for (bound, count) in BUCKETS_MS.iter().zip(histogram.buckets) {
-                let label = format!("{what},le=\"{bound}\"");
-                text.sample("duration_milliseconds_bucket", &label, count);
-            }
-            let label = format!("{what},le=\"+Inf\"");
-            text.sample("duration_milliseconds_bucket", &label, histogram.count);
-            text.sample("duration_milliseconds_sum", &what, histogram.sum_ms);
-            text.sample("duration_milliseconds_count", &what, histogram.count);
-        }
+        text.durations(stats);
         Ok(text.text)
     }
 
-    /// Empties the log and begins another lifetime of it; every client has to start over.
-    ///
-    /// # Errors
-    /// When SQLite fails; then nothing is changed.
-    #[cold]
-    #[inline(never)]
-    pub fn reset(
-        &mut self,
-        fresh: BackendId,
-        out: &mut Vec<Output<S::Text>>,
-    ) -> Result<(), StoreError> {
-        let events = self.store.count()?;
-        let ended = self.store.backend_id().clone();
-        self.store.reset(fresh)?;
-        self.callers.clear();
-        self.bytes_at_most = u64::MAX;
-        self.stats.forget_races();
-        self.renew_page_tail();
-        out.push(Output::Report(Report::Reset { events }));
-        self.close_all("the store was reset: connect again", out);
-        self.fail_pulls(&ended, out);
-        Ok(())
-    }
-
-    /// Ends the pulls that are under way on no socket: their pages would go on in another lifetime of the
-    /// log than they began in.
-    #[cold]
-    #[inline(never)]
-    fn fail_pulls(&mut self, ended: &BackendId, out: &mut Vec<Output<S::Text>>) {
-        let failure = Failure::BackendIdMismatch {
-            expected: self.store.backend_id().clone(),
-            received: ended.as_str().to_owned(),
-        };
-        for index in 0..self.connections.len() {
-            let id = ConnectionId::new(index);
-            let pulls = self.connection(id).map(Connection::subscriptions);
-            let pulls = pulls.unwrap_or_default().iter();
-            let pulls: Vec<_> = pulls.map(|pull| pull.requester().clone()).collect();
-            for requester in pulls {
-                self.send(id, &wire::failed(&requester, &failure), out);
-                if let Some(connection) = self.connection_mut(id) {
-                    connection.remove(&requester.id);
-                }
-            }
-        }
-    }
-
-    /// Closes every socket; clients connect again and go on from where they are. How many there were.
-    #[cold]
-    #[inline(never)]
-    pub fn close_all(&mut self, reason: &'static str, out: &mut Vec<Output<S::Text>>) -> usize {
-        let mut closed = 0;
-        for index in 0..self.connections.len() {
-            let connection = ConnectionId::new(index);
-            if self.connection(connection).is_some_and(is_socket) {
-                self.close(connection, TRY_AGAIN, reason, out);
-                closed += 1;
-            }
-        }
-        closed
-    }
-
     fn open_sockets(&self) -> impl Iterator<Item = &Connection<S::Text>> {
-        let open = self.connections.iter().flatten();
-        open.filter(|connection| is_socket(connection))
+        let open = self.connections.iter();
+        open.filter(|connection| connection.is_socket())
     }
 
     /// How many events the live pull of each socket lacks, and each client object.
     fn lags(&self) -> impl Iterator<Item = u64> {
         let sockets = self.open_sockets().map(|connection| self.lag(connection));
-        sockets.chain(
-            self.callers
-                .iter()
-                .map(|(_, after)| self.store.last_stored().since(after)),
-        )
+        let objects = self.client_objects();
+        sockets.chain(objects.map(|(_, after)| self.store.last_stored().since(after)))
     }
 
     fn lag(&self, connection: &Connection<S::Text>) -> u64 {
@@ -240,77 +228,41 @@ impl<S: Sql> SyncBackend<S> {
         lags.max().unwrap_or(0)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn connection_counts(&self) -> String {
-        let count = |is_it: &dyn Fn(&Connection<S::Text>) -> bool| {
-            self.connections
-                .iter()
-                .flatten()
-                .filter(|one| is_it(one))
-                .count()
+    fn connection_counts(&self) -> Counts {
+        let mut counts = Counts {
+            by_transport: Transport::ALL.map(|one| (one.name(), 0)).into(),
+            by_generation: [
+                Some(Generation::V03),
+                Some(Generation::V04),
+                Some(Generation::V05),
+                None,
+            ]
+            .map(|one| (name_of(one), 0))
+            .into(),
         };
-        let transports = Transport::ALL.map(|transport| {
-            let count = count(&|one| one.transport() == transport);
-            format!(r#""{}":{count}"#, transport.name())
+        for connection in self.connections.iter() {
+            let transport = connection.transport().name();
+            *counts.by_transport.entry(transport).or_default() += 1;
+            let generation = name_of(connection.generation());
+            *counts.by_generation.entry(generation).or_default() += 1;
+        }
+        counts
+    }
+
+    fn socket_list(&self) -> Vec<Socket> {
+        let listed = self.open_sockets().take(SOCKETS_LISTED);
+        let sockets = listed.map(|connection| {
+            let pulls = connection.subscriptions();
+            Socket {
+                transport: Transport::WebSocket.name(),
+                generation: name_of(connection.generation()),
+                pulls: pulls.len(),
+                lag: self.lag(connection),
+                unacknowledged: pulls.iter().map(Subscription::unacknowledged).sum(),
+                stuck: pulls.iter().any(Subscription::is_stuck),
+            }
         });
-        let generations = [
-            Some(Generation::V03),
-            Some(Generation::V04),
-            Some(Generation::V05),
-            None,
-        ]
-        .map(|generation| {
-            let count = count(&|one| generation_of(one) == generation);
-            format!(r#""{}":{count}"#, name_of(generation))
-        });
-        format!(
-            r#"{{"byTransport":{{{}}},"byGeneration":{{{}}}}}"#,
-            transports.join(","),
-            generations.join(",")
-        )
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn socket_list(&self) -> String {
-        list(self.open_sockets().take(SOCKETS_LISTED).map(|connection| {
-            let generation = name_of(generation_of(connection));
-            let pulls = connection.subscriptions().len();
-            let lag = self.lag(connection);
-            let unacknowledged: u32 = connection
-                .subscriptions()
-                .iter()
-                .map(Subscription::unacknowledged)
-                .sum();
-            let is_stuck = connection.subscriptions().iter().any(Subscription::is_stuck);
-            format!(
-                r#"{{"transport":"ws","generation":"{generation}","pulls":{pulls},"lag":{lag},"unacknowledged":{unacknowledged},"stuck":{is_stuck}}}"#
-            )
-        }))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn caller_list(&self) -> String {
-        list(self.callers.iter().map(|(caller, after)| {
-            let (binding, id) = (quote(&caller.binding), quote(&caller.object_id));
-            let lag = self.store.last_stored().since(after);
-            let generation = name_of(Some(caller.generation()));
-            format!(r#"{{"binding":{binding},"id":{id},"generation":"{generation}","lag":{lag}}}"#)
-        }))
-    }
-}
-
-fn is_socket<T>(connection: &Connection<T>) -> bool {
-    connection.transport() == Transport::WebSocket
-}
-
-/// The dialect of a connection; an RPC client's shows with its first request.
-fn generation_of<T>(connection: &Connection<T>) -> Option<Generation> {
-    match connection.family() {
-        Family::Plain => Some(Generation::V03),
-        Family::Rpc => connection.generation(),
+        sockets.collect()
     }
 }
 
@@ -318,16 +270,7 @@ fn name_of(generation: Option<Generation>) -> &'static str {
     generation.map_or("unknown", Generation::name)
 }
 
-#[cold]
-#[inline(never)]
-fn list(items: impl Iterator<Item = String>) -> String {
-    let items: Vec<String> = items.collect();
-    format!("[{}]", items.join(","))
-}
-
 /// A text as the value of a label.
-#[cold]
-#[inline(never)]
 fn label_value(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", escaped.replace('\n', "\\n"))
@@ -340,16 +283,12 @@ struct Metrics {
 }
 
 impl Metrics {
-    #[cold]
-    #[inline(never)]
     fn metric(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP livestore_sync_{name} {help}");
         let _ = writeln!(self.text, "# TYPE livestore_sync_{name} {kind}");
     }
 
-    #[cold]
-    #[inline(never)]
     fn sample(&mut self, name: &str, labels: &str, value: u64) {
         let comma = if labels.is_empty() { "" } else { "," };
         let label = &self.label;
@@ -357,5 +296,23 @@ impl Metrics {
             self.text,
             "livestore_sync_{name}{{{label}{comma}{labels}}} {value}"
         );
+    }
+
+    fn durations(&mut self, stats: &super::Stats) {
+        let name = "duration_milliseconds";
+        let help = "From a request to its answer, where something was waited for.";
+        self.metric(name, "histogram", help);
+        for what in Duration::ALL {
+            let histogram = stats.duration(what);
+            let what = format!("what=\"{}\"", what.name());
+            for (bound, count) in BUCKETS_MS.iter().zip(histogram.buckets) {
+                let label = format!("{what},le=\"{bound}\"");
+                self.sample("duration_milliseconds_bucket", &label, count);
+            }
+            let label = format!("{what},le=\"+Inf\"");
+            self.sample("duration_milliseconds_bucket", &label, histogram.count);
+            self.sample("duration_milliseconds_sum", &what, histogram.sum_ms);
+            self.sample("duration_milliseconds_count", &what, histogram.count);
+        }
     }
 }

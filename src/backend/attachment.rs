@@ -1,101 +1,87 @@
 //! What is kept with a socket while its object is out of memory.
 //!
 //! *Shape*: a JSON text. `storeId` and `pullRequestIds` as sync-cf writes them; the rest is ours:
-//! `firstRequestId`, `awaitingPullSince` (ms since the epoch), `pulls` for those that are not simply live
-//! at the head, and `grant`, what the auth step verified. An attachment without `pullRequestIds` belongs
-//! to a 0.3 socket.
+//! `format`, `backendId` (the lifetime its pulls are of), `plainPull` and `isOver` (the
+//! pull of a 0.3 client, and whether its lifetime is over), `firstRequestId`, `awaitingPullSince` (ms since
+//! the epoch), `pulls` for those that are not simply live at the head, and `grant`, what the auth step
+//! verified. An attachment without `pullRequestIds` belongs to a 0.3 socket. One without `format` was
+//! written by sync-cf or by the first version of this backend, and is understood; one of a later format is not.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
-use super::connection::{Connection, Subscription};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::SyncBackend;
+use super::connection::{Connection, Kept};
+use super::subscription::{Follow, Subscription};
 use crate::auth::Grant;
 use crate::event::{SeqNum, StoreId};
-use crate::json::{self, JsonError, Reader, quote};
-use crate::wire::{Family, Generation, RequestId, Requester};
+use crate::json::quote;
+use crate::store::EventStore;
+use crate::store::sql::Sql;
+use crate::wire::{Family, Generation, RequestId, Requester, Transport};
 
-/// An attachment as it is read.
-#[derive(Default)]
-struct Attachment<'a> {
-    store_id: Option<Cow<'a, str>>,
-    pull_request_ids: Option<Vec<&'a str>>,
+/// The format that is written.
+const FORMAT: u32 = 2;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attachment {
+    #[serde(default)]
+    format: u32,
+    store_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backend_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plain_pull: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_over: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pull_request_ids: Option<Vec<Box<RawValue>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     first_request_id: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     awaiting_pull_since: Option<u64>,
-    pulls: Vec<Pull<'a>>,
-    grant: Option<Grant>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pulls: Vec<Pull>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<Box<RawValue>>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A pull that has not reached the head, or is beyond it.
-#[derive(Default)]
-struct Pull<'a> {
-    id: &'a str,
-    after: SeqNum,
+#[derive(Serialize, Deserialize)]
+struct Pull {
+    id: Box<RawValue>,
+    after: i64,
     live: bool,
-}
-
-impl<'a> Attachment<'a> {
-    #[inline(never)]
-    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
-        let mut attachment = Self::default();
-        reader.object(|reader, key| {
-            match key {
-                "storeId" => attachment.store_id = Some(reader.string()?),
-                "pullRequestIds" => {
-                    let ids = attachment.pull_request_ids.insert(Vec::new());
-                    reader.array(|reader| {
-                        ids.push(reader.raw()?);
-                        Ok(())
-                    })?;
-                }
-                "firstRequestId" => attachment.first_request_id = read_count(reader)?,
-                "awaitingPullSince" => attachment.awaiting_pull_since = read_count(reader)?,
-                "pulls" => reader.array(|reader| {
-                    attachment.pulls.push(Pull::read(reader)?);
-                    Ok(())
-                })?,
-                "grant" => attachment.grant = Some(Grant::read(reader)?),
-                _ => reader.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(attachment)
-    }
-}
-
-impl<'a> Pull<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
-        let mut pull = Self::default();
-        reader.object(|reader, key| {
-            match key {
-                "id" => pull.id = reader.raw()?,
-                "after" => pull.after = SeqNum::clamped(reader.integer()?),
-                "live" => pull.live = reader.boolean()?,
-                _ => reader.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(pull)
-    }
-}
-
-fn read_count(reader: &mut Reader<'_>) -> Result<Option<u64>, JsonError> {
-    reader.integer().map(|count| u64::try_from(count).ok())
 }
 
 /// Bytes that the attachment of `connection` can come to have: a pull takes most while it is not simply
 /// live at the head, and each may fall behind.
 pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> usize {
-    const FIXED: usize =
-        r#"{"storeId":,"pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":}"#
-            .len();
+    const FIXED: usize = r#"{"format":2,"storeId":,"backendId":"","pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":,"plainPull":,"isOver":true}"#
+        .len();
     const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false},"#.len();
     let ids = connection
         .subscriptions()
         .iter()
         .map(|pull| pull.requester().id.json().len() + PULL);
     let grant = kept_grant(connection).map_or(0, |grant| grant.json().len());
-    FIXED + 2 * DIGITS_MAX + grant + quote(store_id.as_str()).len() + ids.sum::<usize>()
+    let store_id = quote(store_id.as_str()).len();
+    let plain_pull = connection.plain_pull().map_or(0, |id| id.json().len());
+    FIXED
+        + plain_pull
+        + BACKEND_ID_BYTES_MAX
+        + 2 * DIGITS_MAX
+        + grant
+        + store_id
+        + ids.sum::<usize>()
 }
 
 /// A connection that may everything, for ever, as unknown, has nothing to keep.
@@ -106,112 +92,134 @@ fn kept_grant<T>(connection: &Connection<T>) -> Option<&Rc<Grant>> {
 /// Digits of the largest number in an attachment.
 const DIGITS_MAX: usize = 20;
 
+/// Bytes of a backend id in an attachment; a longer one, which nobody makes, is not kept there.
+const BACKEND_ID_BYTES_MAX: usize = 64;
+
 /// The attachment of `connection`.
-#[inline(never)]
-pub(super) fn keep<T>(connection: &Connection<T>, store_id: &StoreId, head: SeqNum) -> String {
-    // Writing to a string cannot fail.
-    let (mut ids, mut pulls) = (String::new(), String::new());
+pub(super) fn keep<S: Sql>(connection: &Connection<S::Text>, store: &EventStore<S>) -> String {
+    let raw = |json: &str| RawValue::from_string(json.to_owned()).ok();
+    let (mut ids, mut pulls) = (Vec::new(), Vec::new());
     for subscription in connection.subscriptions() {
-        let id = subscription.requester().id.json();
-        if subscription.is_caught_up() && subscription.after() <= head {
-            separate(&mut ids);
-            ids.push_str(id);
+        let Some(id) = raw(subscription.requester().id.json()) else {
+            continue;
+        };
+        if subscription.is_caught_up() && subscription.after() <= store.head() {
+            ids.push(id);
         } else {
-            let (after, live) = (subscription.after(), subscription.is_live());
-            separate(&mut pulls);
-            let _ = write!(pulls, r#"{{"id":{id},"after":{after},"live":{live}}}"#);
+            pulls.push(Pull {
+                id,
+                after: subscription.after().to_i64(),
+                live: subscription.is_live(),
+            });
         }
     }
-    let mut text = format!(r#"{{"storeId":{}"#, quote(store_id.as_str()));
-    if connection.family() == Family::Rpc {
-        let _ = write!(text, r#","pullRequestIds":[{ids}]"#);
-    }
-    if let Some(first) = connection.first_request() {
-        let _ = write!(text, r#","firstRequestId":{first}"#);
-    }
-    if let Some(since_ms) = connection.awaiting_pull_since_ms() {
-        let _ = write!(text, r#","awaitingPullSince":{since_ms}"#);
-    }
-    if !pulls.is_empty() {
-        let _ = write!(text, r#","pulls":[{pulls}]"#);
-    }
-    if let Some(grant) = kept_grant(connection) {
-        let _ = write!(text, r#","grant":{}"#, grant.json());
-    }
-    text.push('}');
-    text
-}
-
-fn separate(list: &mut String) {
-    if !list.is_empty() {
-        list.push(',');
-    }
+    let backend_id = store.backend_id().as_str();
+    let attachment = Attachment {
+        format: FORMAT,
+        store_id: store.store_id().as_str().to_owned(),
+        backend_id: (quote(backend_id).len() <= BACKEND_ID_BYTES_MAX)
+            .then(|| backend_id.to_owned()),
+        plain_pull: connection.plain_pull().and_then(|id| raw(id.json())),
+        is_over: connection.is_over(),
+        pull_request_ids: (connection.family() == Family::Rpc).then_some(ids),
+        first_request_id: connection.first_request(),
+        awaiting_pull_since: connection.awaiting_pull_since_ms(),
+        pulls,
+        grant: kept_grant(connection).and_then(|grant| raw(&grant.json())),
+    };
+    serde_json::to_string(&attachment).unwrap_or_default()
 }
 
 /// The store that `text` was kept for.
 pub(super) fn store_of(text: &str) -> Option<StoreId> {
-    let attachment = json::read(text, Attachment::read).ok()?;
-    Some(StoreId::new(attachment.store_id?))
+    read(text).map(|attachment| StoreId::new(attachment.store_id))
 }
 
-/// The connection that `text` was kept for, at an object whose head is `head`.
-#[inline(never)]
-pub(super) fn restore<T>(
-    text: &str,
-    store_id: &StoreId,
-    head: SeqNum,
-    mut page_head: impl FnMut(&Requester) -> T,
-) -> Option<Connection<T>> {
-    let attachment = json::read(text, Attachment::read).ok()?;
-    if attachment.store_id.as_deref() != Some(store_id.as_str()) {
-        return None;
-    }
-    let family = match attachment.pull_request_ids {
-        None => Family::Plain,
-        Some(_) => Family::Rpc,
-    };
-    let requester = |id: &str| {
-        let id = RequestId::from_json(id)?;
-        let generation = match family {
-            Family::Plain => Generation::V03,
-            Family::Rpc => id.rpc_generation(),
+fn read(text: &str) -> Option<Attachment> {
+    let attachment: Attachment = serde_json::from_str(text).ok()?;
+    (attachment.format <= FORMAT).then_some(attachment)
+}
+
+impl<S: Sql> SyncBackend<S> {
+    /// The connection that `text` was kept for.
+    pub(super) fn restore(&mut self, text: &str, now_ms: u64) -> Option<Connection<S::Text>> {
+        let attachment = read(text)?;
+        let store = &self.store;
+        if attachment.store_id != store.store_id().as_str() {
+            return None;
+        }
+        let family = match attachment.pull_request_ids {
+            None => Family::Plain,
+            Some(_) => Family::Rpc,
         };
-        Some(Requester {
+        let backend_id = attachment.backend_id.as_deref();
+        let is_over = backend_id.is_some_and(|id| id != store.backend_id().as_str());
+        if is_over && family == Family::Rpc {
+            return None;
+        }
+        let is_over = is_over || attachment.is_over;
+        let grant = match &attachment.grant {
+            None => Grant::default(),
+            Some(grant) => Grant::from_json(grant.get())?,
+        };
+        let transport = Transport::WebSocket;
+        let connection = Connection::new(family, transport, grant, &self.in_flight, now_ms);
+        let (head, mut subscriptions) = (store.head(), Vec::new());
+        let ids = attachment.pull_request_ids.unwrap_or_default();
+        let live = ids.into_iter().map(|id| Pull {
             id,
-            generation,
-            trace_id: None,
-        })
-    };
-    let ids = attachment.pull_request_ids.unwrap_or_default();
-    let mut subscriptions = Vec::with_capacity(ids.len() + attachment.pulls.len());
-    for requester in ids.into_iter().filter_map(requester) {
-        let page_head = page_head(&requester);
-        subscriptions.push(Subscription::caught_up(requester, head, page_head));
-    }
-    for pull in &attachment.pulls {
-        let Some(requester) = requester(pull.id) else {
-            continue;
-        };
-        let page_head = page_head(&requester);
-        let after = pull.after;
-        subscriptions.push(if pull.live && after >= head {
-            Subscription::caught_up(requester, after, page_head)
-        } else {
-            Subscription::new(requester, pull.live, after, page_head)
+            after: head.to_i64(),
+            live: true,
         });
+        let pulls = live.chain(attachment.pulls).filter(|_| !is_over);
+        for pull in pulls {
+            let Some(requester) = requester(family, pull.id.get()) else {
+                continue;
+            };
+            let page_head = self.page_heads.text(&self.store, &requester, transport);
+            let (after, room) = (SeqNum::clamped(pull.after), connection.room().clone());
+            subscriptions.push(if pull.live && after >= head {
+                Subscription::caught_up(requester, after, page_head, room)
+            } else {
+                let follow = if pull.live {
+                    Follow::Frames
+                } else {
+                    Follow::Nothing
+                };
+                Subscription::new(requester, follow, after, page_head, room)
+            });
+        }
+        if family == Family::Plain && !subscriptions.is_empty() {
+            self.plain_at_ms = Some(now_ms);
+        }
+        let first_request = attachment.first_request_id.or_else(|| {
+            // Kept by sync-cf: its ids are all we know of the socket's past.
+            let ids = subscriptions.iter();
+            ids.filter_map(|pull| pull.requester().id.counter()).min()
+        });
+        Some(
+            connection.restored(Kept {
+                subscriptions,
+                first_request,
+                awaiting_pull_since_ms: attachment.awaiting_pull_since,
+                plain_pull: attachment
+                    .plain_pull
+                    .and_then(|id| RequestId::from_json(id.get())),
+                is_over,
+            }),
+        )
     }
-    let first_request = attachment.first_request_id.or_else(|| {
-        // Kept by sync-cf: its ids are all we know of the socket's past.
-        subscriptions
-            .iter()
-            .filter_map(|subscription| subscription.requester().id.counter())
-            .min()
-    });
-    Some(Connection::restored(
-        family,
-        attachment.grant.unwrap_or_default(),
-        subscriptions,
-        first_request,
-        attachment.awaiting_pull_since,
-    ))
+}
+
+fn requester(family: Family, id: &str) -> Option<Requester> {
+    let id = RequestId::from_json(id)?;
+    let generation = match family {
+        Family::Plain => Generation::V03,
+        Family::Rpc => id.rpc_generation(),
+    };
+    Some(Requester {
+        id,
+        generation,
+        trace_id: None,
+    })
 }

@@ -1,133 +1,128 @@
 //! One connection as the backend sees it: what it speaks, and the pulls that are under way on it. A
 //! connection is a socket, or the length of one request over HTTP or DO-RPC.
 
-use super::allowance::Allowance;
-use super::callers::Caller;
 use std::rc::Rc;
 
+use super::in_flight::{Abandoned, InFlight, Room, Sum};
+use super::subscription::{Delivery, Subscription};
 use crate::auth::Grant;
-use crate::event::SeqNum;
-use crate::limits::{PULL_PATIENCE_MS, STUCK_LAG_EVENTS, STUCK_PULL_MS, WINDOW_PAGES};
+use crate::limits::{ABANDONED_BYTES_MAX, PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS};
 use crate::wire::{Family, Generation, RequestId, Requester, Transport};
-
-/// Names a connection within one backend, until it disconnects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId(u32);
-
-impl ConnectionId {
-    pub(super) fn new(index: usize) -> Self {
-        Self(u32::try_from(index).unwrap_or(u32::MAX))
-    }
-
-    /// The id that [`ConnectionId::get`] gave out.
-    #[must_use]
-    pub fn from_raw(raw: u32) -> Self {
-        Self(raw)
-    }
-
-    /// A small number, to keep beside a socket.
-    #[must_use]
-    pub fn get(self) -> u32 {
-        self.0
-    }
-
-    /// The same number as an index.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// A connection's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
 #[derive(Debug)]
 pub(super) struct Connection<T> {
-    /// Different for every connection of this object's life, unlike its id.
-    life: u64,
     family: Family,
     transport: Transport,
     grant: Rc<Grant>,
     /// The dialect of the last request.
     generation: Option<Generation>,
-    allowance: Allowance,
+    room: Room,
+    /// The other state of a 0.3 socket.
+    plain: Plain<T>,
     subscriptions: Vec<Subscription<T>>,
+    /// What is on its way of pulls that have sent their last page.
+    finished: Vec<(RequestId, InFlight)>,
+    /// What is on its way of pulls that have ended early.
+    abandoned: Abandoned,
     first_request: Option<u64>,
     /// Since when this socket has been expected to pull: from its first moment to its first pull. In
     /// milliseconds since the epoch; `None` when it is not, or no more.
     awaiting_pull_since_ms: Option<u64>,
+    /// When its client was last seen to take something. *Units*: milliseconds since the epoch.
+    taken_at_ms: u64,
     /// Whether the attachment kept with the socket is out of date.
     changed: bool,
+    /// Whether a page has been sent on it.
+    has_paged: bool,
+    /// Pulls of other sockets by which it has been looked whether its client waits for one of them.
+    probed: Vec<RequestId>,
 }
 
-/// How far a pull is delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// There are more pages to send from the log.
-    Paging,
-    /// The last page has been sent, and pushes follow as they come.
-    Live,
-    /// The last page has been sent, and that is all.
-    Finished,
-}
-
-/// One pull under way.
+/// What there is to know of a 0.3 socket alone: its client acknowledges nothing, has one pull in its life, and knows
+/// no lifetime of the log.
 #[derive(Debug)]
-pub(super) struct Subscription<T> {
-    requester: Rc<Requester>,
-    live: bool,
-    after: SeqNum,
-    delivery: Delivery,
-    /// Pages and broadcasts that are on their way.
-    unacknowledged: u32,
-    /// Whether the attachment kept with the socket knows it.
-    kept: bool,
-    page_head: T,
-    /// Whom to call with what follows the last page.
-    caller: Option<Caller>,
-    /// Since when its window has been full, in milliseconds since the epoch, as far as it was looked at.
-    full_since_ms: Option<u64>,
-    is_stuck: bool,
+struct Plain<T> {
+    /// What it has been sent and not been seen to take.
+    unproven: InFlight,
+    /// When its client last pinged. *Units*: milliseconds since the epoch.
+    pinged_at_ms: Option<u64>,
+    /// How many pieces were on their way then.
+    sent_before_ping: usize,
+    /// A broadcast that there is no room for, until it shows whether its client still reads.
+    held: Option<T>,
+    /// The pull it has made.
+    pull: Option<RequestId>,
+    /// Whether the lifetime of the log that it pulled from is over.
+    is_over: bool,
+}
+
+/// What outlives an eviction of a connection.
+pub(super) struct Kept<T> {
+    pub(super) subscriptions: Vec<Subscription<T>>,
+    pub(super) first_request: Option<u64>,
+    pub(super) awaiting_pull_since_ms: Option<u64>,
+    /// The pull that a 0.3 socket has made.
+    pub(super) plain_pull: Option<RequestId>,
+    /// Whether the lifetime that it pulled from is over.
+    pub(super) is_over: bool,
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(family: Family, transport: Transport, grant: Grant, now_ms: u64) -> Self {
+    pub(super) fn new(
+        family: Family,
+        transport: Transport,
+        grant: Grant,
+        object: &Sum,
+        now_ms: u64,
+    ) -> Self {
         // 0.3 sockets get what is pushed without asking for it.
         let awaits_pull = family == Family::Rpc && transport == Transport::WebSocket;
-        let awaiting_pull_since_ms = awaits_pull.then_some(now_ms);
+        let room = Room::new(family, transport, object);
         Self {
-            life: 0,
             family,
             transport,
             grant: Rc::new(grant),
             generation: None,
-            allowance: Allowance::default(),
+            plain: Plain {
+                unproven: InFlight::new(room.clone()),
+                pinged_at_ms: None,
+                sent_before_ping: 0,
+                held: None,
+                pull: None,
+                is_over: false,
+            },
+            abandoned: Abandoned::new(room.clone()),
+            room,
             subscriptions: Vec::new(),
+            finished: Vec::new(),
             first_request: None,
-            awaiting_pull_since_ms,
+            awaiting_pull_since_ms: awaits_pull.then_some(now_ms),
+            taken_at_ms: now_ms,
             changed: false,
+            has_paged: false,
+            probed: Vec::new(),
         }
     }
 
-    pub(super) fn restored(
-        family: Family,
-        grant: Grant,
-        mut subscriptions: Vec<Subscription<T>>,
-        first_request: Option<u64>,
-        awaiting_pull_since_ms: Option<u64>,
-    ) -> Self {
+    /// The same socket as it was before an eviction.
+    pub(super) fn restored(self, kept: Kept<T>) -> Self {
+        let mut subscriptions = kept.subscriptions;
         for subscription in &mut subscriptions {
-            subscription.kept = true;
+            subscription.keep();
         }
+        let first = subscriptions.first();
         Self {
-            life: 0,
-            family,
-            transport: Transport::WebSocket,
-            grant: Rc::new(grant),
-            generation: subscriptions.first().map(|pull| pull.requester.generation),
-            allowance: Allowance::default(),
+            plain: Plain {
+                pull: kept.plain_pull,
+                is_over: kept.is_over,
+                ..self.plain
+            },
+            generation: first.map(|pull| pull.requester().generation),
+            first_request: kept.first_request,
+            awaiting_pull_since_ms: kept.awaiting_pull_since_ms,
             subscriptions,
-            first_request,
-            awaiting_pull_since_ms,
-            changed: false,
+            ..self
         }
     }
 
@@ -135,21 +130,12 @@ impl<T> Connection<T> {
         self.family
     }
 
-    pub(super) fn life(&self) -> u64 {
-        self.life
-    }
-
-    /// The same connection as the `life`th.
-    pub(super) fn lived(self, life: u64) -> Self {
-        Self { life, ..self }
-    }
-
+    /// The dialect of its requests; an RPC client's shows with its first.
     pub(super) fn generation(&self) -> Option<Generation> {
-        self.generation
-    }
-
-    pub(super) fn allowance(&mut self) -> &mut Allowance {
-        &mut self.allowance
+        match self.family {
+            Family::Plain => Some(Generation::V03),
+            Family::Rpc => self.generation,
+        }
     }
 
     pub(super) fn grant(&self) -> &Rc<Grant> {
@@ -162,6 +148,14 @@ impl<T> Connection<T> {
 
     pub(super) fn transport(&self) -> Transport {
         self.transport
+    }
+
+    pub(super) fn is_socket(&self) -> bool {
+        self.transport == Transport::WebSocket
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     pub(super) fn first_request(&self) -> Option<u64> {
@@ -177,15 +171,13 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn find(&self, id: &RequestId) -> Option<&Subscription<T>> {
-        self.subscriptions
-            .iter()
-            .find(|subscription| subscription.requester.id == *id)
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.find(|subscription| subscription.requester().id == *id)
     }
 
     pub(super) fn find_mut(&mut self, id: &RequestId) -> Option<&mut Subscription<T>> {
-        self.subscriptions
-            .iter_mut()
-            .find(|subscription| subscription.requester.id == *id)
+        let mut subscriptions = self.subscriptions.iter_mut();
+        subscriptions.find(|subscription| subscription.requester().id == *id)
     }
 
     /// Adds a pull. It has yet to be sent its first page, after which
@@ -194,12 +186,56 @@ impl<T> Connection<T> {
         self.subscriptions.push(subscription);
     }
 
-    /// Drops a pull, if it is there.
+    /// Takes a pull out.
+    pub(super) fn take(&mut self, id: &RequestId) -> Option<Subscription<T>> {
+        let mut subscriptions = self.subscriptions.iter();
+        let index = subscriptions.position(|subscription| subscription.requester().id == *id)?;
+        self.changed = true;
+        Some(self.subscriptions.remove(index))
+    }
+
+    /// Drops a pull. Nobody acknowledges what is on its way of it.
     pub(super) fn remove(&mut self, id: &RequestId) {
-        let before = self.subscriptions.len();
-        self.subscriptions
-            .retain(|subscription| subscription.requester.id != *id);
-        self.changed |= self.subscriptions.len() < before;
+        let is_meant = |pull: &mut Subscription<T>| pull.requester().id == *id;
+        for pull in self.subscriptions.extract_if(.., is_meant) {
+            self.abandoned.add(&pull.into_in_flight().1);
+            self.changed = true;
+        }
+        for (_, in_flight) in self.finished.extract_if(.., |(known, _)| known == id) {
+            self.abandoned.add(&in_flight);
+        }
+    }
+
+    /// Whether its client keeps asking for pages and ending their pulls, without taking any.
+    pub(super) fn is_abandoning(&self) -> bool {
+        self.room.abandoned_bytes() > ABANDONED_BYTES_MAX
+    }
+
+    /// A page or broadcast of a pull has arrived; whether it is known, if only by what is on its way of it.
+    pub(super) fn acknowledge(&mut self, id: &RequestId) -> bool {
+        let number = if let Some(pull) = self.find_mut(id) {
+            pull.acknowledge()
+        } else if let Some((_, in_flight)) = self.finished.iter_mut().find(|(known, _)| known == id)
+        {
+            let number = in_flight.taken();
+            self.finished.retain(|(_, in_flight)| in_flight.count() > 0);
+            number
+        } else {
+            return false;
+        };
+        if let Some(number) = number {
+            self.abandoned.taken(number);
+        }
+        true
+    }
+
+    /// Everything that was sent has arrived.
+    pub(super) fn acknowledge_all(&mut self) {
+        self.abandoned.all_taken();
+        self.finished.clear();
+        for pull in &mut self.subscriptions {
+            pull.acknowledge_all();
+        }
     }
 
     /// Takes note that the attachment is out of date.
@@ -219,15 +255,19 @@ impl<T> Connection<T> {
         self.changed |= self
             .subscriptions
             .iter()
-            .any(|pull| pull.kept || pull.delivery != Delivery::Finished);
-        self.subscriptions
-            .retain(|subscription| match subscription.delivery {
-                Delivery::Paging => true,
-                Delivery::Live => family == Family::Rpc,
-                Delivery::Finished => false,
-            });
+            .any(|pull| pull.is_kept() || pull.delivery() != Delivery::Finished);
+        let is_over = |pull: &mut Subscription<T>| match pull.delivery() {
+            Delivery::Paging => false,
+            Delivery::Live => family == Family::Plain,
+            Delivery::Finished => true,
+        };
+        let over = self.subscriptions.extract_if(.., is_over);
+        let left = over.map(Subscription::into_in_flight);
+        // An empty page takes up no room.
+        self.finished
+            .extend(left.filter(|(_, in_flight)| in_flight.bytes() > 0));
         for subscription in &mut self.subscriptions {
-            subscription.kept = true;
+            subscription.keep();
         }
     }
 
@@ -252,10 +292,20 @@ impl<T> Connection<T> {
         self.changed |= self.awaiting_pull_since_ms.take().is_some();
     }
 
-    /// Whether its client should have pulled by now, and so believes in a pull that is gone.
+    /// Whether its client should have pulled by now: it may wait for a pull of a connection that it lost without
+    /// noticing.
     pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
         self.awaiting_pull_since_ms
             .is_some_and(|since_ms| now_ms.saturating_sub(since_ms) > PULL_PATIENCE_MS)
+    }
+
+    /// Takes note that its client is asked about this pull; whether it has not been before.
+    pub(super) fn probe(&mut self, id: &RequestId) -> bool {
+        let is_new = self.probed.len() < PROBES_MAX && !self.probed.contains(id);
+        if is_new {
+            self.probed.push(id.clone());
+        }
+        is_new
     }
 
     /// Whether a request with this id can have been made on this socket: clients count upwards.
@@ -267,132 +317,90 @@ impl<T> Connection<T> {
             (None, _) => true,
         }
     }
-}
 
-impl<T> Subscription<T> {
-    /// A pull that has got nothing after `after` yet.
-    pub(super) fn new(requester: Requester, live: bool, after: SeqNum, page_head: T) -> Self {
-        Self {
-            requester: Rc::new(requester),
-            live,
-            after,
-            delivery: Delivery::Paging,
-            unacknowledged: 0,
-            kept: false,
-            page_head,
-            caller: None,
-            full_since_ms: None,
-            is_stuck: false,
+    /// The client of a 0.3 socket has pinged at `at_ms`. It does so 25 seconds after it has read the answer to its
+    /// last ping, and with it all that was sent before; while it misses an answer, every 5 seconds.
+    pub(super) fn pinged(&mut self, at_ms: u64) {
+        let plain = &mut self.plain;
+        let last_ms = plain.pinged_at_ms.unwrap_or(at_ms);
+        if plain.pinged_at_ms.is_some() && at_ms <= last_ms {
+            return;
+        }
+        if at_ms - last_ms >= PLAIN_PING_MS {
+            plain.unproven.several_taken(plain.sent_before_ping);
+            self.taken_at_ms = self.taken_at_ms.max(at_ms);
+        }
+        plain.pinged_at_ms = Some(at_ms);
+        plain.sent_before_ping = plain.unproven.count();
+    }
+
+    /// Its client takes what it is sent.
+    pub(super) fn takes(&mut self, now_ms: u64) {
+        self.taken_at_ms = now_ms;
+    }
+
+    /// Holds a broadcast to a 0.3 socket back; whether there was room to hold it.
+    pub(super) fn hold(&mut self, frame: T) -> bool {
+        self.plain.held.replace(frame).is_none()
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<T> {
+        self.plain.held.take()
+    }
+
+    /// A broadcast of `bytes` is on its way to a 0.3 socket.
+    pub(super) fn sent_unproven(&mut self, bytes: usize) {
+        self.plain.unproven.sent(bytes);
+    }
+
+    /// Accounts for the pages of a 0.3 socket as for its broadcasts.
+    pub(super) fn account_for_pages(&mut self) {
+        if self.family != Family::Plain {
+            return;
+        }
+        for subscription in &mut self.subscriptions {
+            subscription.hand_over(&mut self.plain.unproven);
         }
     }
 
-    /// The same pull, to be followed by calls to `caller` instead of frames.
-    pub(super) fn followed_by(self, caller: Option<Caller>) -> Self {
-        Self { caller, ..self }
+    /// The pull that a 0.3 client has made: it has one in its life, and an error that names it ends it.
+    pub(super) fn plain_pull(&self) -> Option<&RequestId> {
+        self.plain.pull.as_ref()
     }
 
-    /// Whom to call from now on, once the last page has been sent.
-    pub(super) fn take_caller(&mut self) -> Option<Caller> {
-        let is_finished = self.delivery == Delivery::Finished;
-        self.caller.take_if(|_| is_finished)
+    pub(super) fn set_plain_pull(&mut self, id: &RequestId) {
+        self.changed |= self.plain.pull.as_ref() != Some(id);
+        self.plain.pull = Some(id.clone());
     }
 
-    /// A live pull that has everything up to `after`.
-    pub(super) fn caught_up(requester: Requester, after: SeqNum, page_head: T) -> Self {
-        let delivery = Delivery::Live;
-        Self {
-            delivery,
-            ..Self::new(requester, true, after, page_head)
+    /// Whether the lifetime of the log is over that a 0.3 client knows. It would take the events of another for
+    /// those of its own.
+    pub(super) fn is_over(&self) -> bool {
+        self.plain.is_over
+    }
+
+    pub(super) fn set_over(&mut self, is_over: bool) {
+        self.changed |= self.plain.is_over != is_over;
+        self.plain.is_over = is_over;
+    }
+
+    /// Something begins to be on its way: from now on its client is expected to take it.
+    pub(super) fn begins_to_send(&mut self, now_ms: u64) {
+        if self.room.bytes() == 0 {
+            self.taken_at_ms = self.taken_at_ms.max(now_ms);
         }
     }
 
-    pub(super) fn requester(&self) -> &Rc<Requester> {
-        &self.requester
+    /// When its client last took something, or began to be sent something.
+    pub(super) fn taken_at_ms(&self) -> u64 {
+        self.taken_at_ms
     }
 
-    pub(super) fn page_head(&self) -> &T {
-        &self.page_head
+    pub(super) fn has_paged(&self) -> bool {
+        self.has_paged
     }
 
-    pub(super) fn is_live(&self) -> bool {
-        self.live
-    }
-
-    /// The last event it has been sent.
-    pub(super) fn after(&self) -> SeqNum {
-        self.after
-    }
-
-    pub(super) fn is_caught_up(&self) -> bool {
-        self.delivery == Delivery::Live
-    }
-
-    /// Pages or broadcasts up to `last` are on their way.
-    pub(super) fn sent(&mut self, last: SeqNum, pages: usize) {
-        self.after = last;
-        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
-        self.unacknowledged = self.unacknowledged.saturating_add(pages);
-    }
-
-    /// Whether as many pages are on their way as may be.
-    pub(super) fn is_window_full(&self) -> bool {
-        self.unacknowledged >= WINDOW_PAGES
-    }
-
-    /// Whether `pages` more may be on their way.
-    pub(super) fn has_room_for(&self, pages: usize) -> bool {
-        pages <= WINDOW_PAGES.saturating_sub(self.unacknowledged) as usize
-    }
-
-    /// Whether it is time to send more of the log. Waiting for half a window keeps the line busy with
-    /// few turns.
-    pub(super) fn is_ready(&self) -> bool {
-        self.delivery == Delivery::Paging && self.unacknowledged <= WINDOW_PAGES / 2
-    }
-
-    /// The last page is on its way; whether the pull goes on with what is pushed.
-    pub(super) fn finish_paging(&mut self) -> bool {
-        self.delivery = if self.live {
-            Delivery::Live
-        } else {
-            Delivery::Finished
-        };
-        self.live
-    }
-
-    /// Reads on from the log instead of following what is pushed.
-    pub(super) fn page_again(&mut self) {
-        self.delivery = Delivery::Paging;
-    }
-
-    pub(super) fn unacknowledged(&self) -> u32 {
-        self.unacknowledged
-    }
-
-    pub(super) fn is_stuck(&self) -> bool {
-        self.is_stuck
-    }
-
-    /// Looks whether its client has stopped taking what it is sent; true when that shows just now.
-    pub(super) fn watch(&mut self, head: SeqNum, now_ms: u64) -> bool {
-        if !self.is_window_full() {
-            (self.full_since_ms, self.is_stuck) = (None, false);
-            return false;
-        }
-        let since_ms = *self.full_since_ms.get_or_insert(now_ms);
-        let is_stuck = head.since(self.after) >= STUCK_LAG_EVENTS
-            && now_ms.saturating_sub(since_ms) >= STUCK_PULL_MS;
-        !std::mem::replace(&mut self.is_stuck, is_stuck) && is_stuck
-    }
-
-    /// Everything that was sent has arrived, and there is more to send.
-    pub(super) fn acknowledge_all(&mut self) {
-        self.unacknowledged = 0;
-    }
-
-    /// A page or broadcast has arrived.
-    pub(super) fn acknowledge(&mut self) {
-        self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        (self.full_since_ms, self.is_stuck) = (None, false);
+    pub(super) fn mark_paged(&mut self) {
+        self.has_paged = true;
     }
 }

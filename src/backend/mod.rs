@@ -1,8 +1,9 @@
 //! One store's sync backend: a frame goes in, an ordered list of outputs comes out.
 //!
-//! Owns the connections and their subscriptions, and the order of everything that is sent. Refuses to
+//! Owns the connections and their subscriptions, and the order of everything that is sent and asked. Refuses to
 //! know sockets, clocks and randomness: they arrive as arguments. There is no `await` in here, so one
 //! frame is one turn: a push is decided, stored and turned into frames before any other frame is seen.
+//! What has to wait for a hook goes on in a turn of its own ([`waiting`]).
 //!
 //! - *INV-2* commit, publish, acknowledge, in that order, in one turn.
 //! - *INV-5* the connection's store is the only store: a payload that names another is refused.
@@ -12,43 +13,81 @@
 mod admin;
 mod allowance;
 mod attachment;
-mod callers;
+mod check;
 mod connection;
-mod deliver;
-mod refusals;
+mod connections;
+mod followers;
+mod in_flight;
+mod plain;
+mod probe;
+mod publish;
+mod pull;
+mod push;
+mod refusal;
 mod report;
-mod requests;
+mod reset;
+mod room;
 mod stats;
+mod subscription;
+mod waiting;
 
+use std::fmt;
 use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat};
 
 use crate::auth::{AdminSecret, Grant};
-use crate::event::{EventNames, StoreId};
+use crate::event::{BackendId, EventNames, StoreId};
+use crate::hooks::Uses;
 use crate::limits::Limits;
 use crate::store::EventStore;
 use crate::store::sql::Sql;
-use crate::wire::{self, Family, Inbound, Malformed, PageInfo, RequestId, Requester, Transport};
-use allowance::Allowance;
-use callers::Callers;
+use crate::wire::{self, Family, Inbound, Malformed, PageInfo, Transport};
+use allowance::Allowances;
 use connection::Connection;
-use deliver::PageHeads;
+use connections::Connections;
+use followers::Followers;
+use in_flight::Sum;
+use pull::PageHeads;
+use subscription::Follow;
+use waiting::Waiting;
 
-pub use callers::{CallId, Called, Caller};
-pub use connection::ConnectionId;
-pub use report::{About, Reason, Report};
+pub use connections::ConnectionId;
+pub use followers::{
+    ClientObject, CommittedPage, Delivery, DeliveryId, Message, Outcome, read_events,
+};
+pub use refusal::{Reason, Refusal};
+pub use report::{About, Report};
 pub use stats::{Duration, Stats};
+pub use waiting::{Ask, AskId, Hook};
 
-/// What the host has to do, in this order.
+/// One turn: the time it happens at, and what the host has to do because of it, in this order.
+#[derive(Debug)]
+pub struct Turn<T> {
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
+    /// What has to be done.
+    pub out: Vec<Output<T>>,
+}
+
+impl<T> Turn<T> {
+    /// A turn at `now_ms` in which nothing has happened yet.
+    #[must_use]
+    pub fn at(now_ms: u64) -> Self {
+        Self {
+            now_ms,
+            out: Vec::new(),
+        }
+    }
+}
+
+/// What the host has to do.
 #[derive(Clone, Debug)]
 pub enum Output<T> {
     /// Send a text frame.
     Send {
         /// To this connection.
         to: ConnectionId,
-        /// What it holds.
-        content: Content,
         /// The whole frame.
         frame: T,
     },
@@ -57,59 +96,34 @@ pub enum Output<T> {
         /// The connection that changed.
         connection: ConnectionId,
     },
-    /// Close a socket; its client connects again and pulls from where it was.
+    /// Close a connection. The client of a socket connects again and pulls from where it was; a request over
+    /// HTTP or DO-RPC is answered that it may be repeated later.
     Close {
-        /// The socket.
+        /// The connection.
         connection: ConnectionId,
         /// WebSocket close code.
         code: u16,
         /// Close reason.
         reason: &'static str,
     },
-    /// Call [`SyncBackend::on_alarm`] in a turn of its own: there is more to send.
-    Resume,
-    /// Call [`SyncBackend::on_alarm`] at this time, in milliseconds since the epoch.
+    /// Ask the runtime when this socket's client was last answered a ping, and tell
+    /// [`SyncBackend::on_ping`].
+    Probe {
+        /// The socket.
+        connection: ConnectionId,
+    },
+    /// Have the object woken by [`SyncBackend::on_alarm`] at this time, or earlier.
     WakeAt {
-        /// When.
+        /// Milliseconds since the epoch.
         at_ms: u64,
     },
-    /// Call a Durable Object, and tell [`SyncBackend::on_called`] how it went.
-    Call {
-        /// Names the call.
-        call: CallId,
-        /// Whom.
-        caller: Caller,
-        /// The message, as JSON.
-        frame: T,
-    },
-    /// Call [`SyncBackend::reset`], then send `done` to a client, whose socket is closed last.
-    Reset {
-        /// The client.
-        from: ConnectionId,
-        /// Its answer.
-        done: T,
-    },
+    /// Run a hook, and tell [`SyncBackend::on_verdict`] what it says. One that returns at once has its verdict
+    /// applied before the outputs that follow.
+    Ask(Ask<T>),
+    /// Tell a follower, and tell [`SyncBackend::on_delivered`] how that went.
+    Deliver(Delivery<T>),
     /// Something an operator may want to read.
     Report(Report),
-}
-
-/// What a frame holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// The answer to a request, or what ends one.
-    Answer,
-    /// The acknowledgement of a push whose events are stored.
-    Acknowledgement,
-    /// A page of the log.
-    Page {
-        /// The pull it answers.
-        of: Rc<Requester>,
-    },
-    /// A part of a batch that has just been stored.
-    Broadcast {
-        /// Whether nobody has been sent this part before.
-        is_first: bool,
-    },
 }
 
 /// One frame of a client.
@@ -135,16 +149,28 @@ impl Frame<'_> {
 /// What hooks are told of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Tells a connection from a later one with the same id.
-    pub life: u64,
     /// How it came.
     pub transport: Transport,
     /// What the auth step verified.
     pub grant: Rc<Grant>,
 }
 
+/// How far the answer to a request over HTTP or DO-RPC has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A hook has something of it.
+    Waiting,
+    /// There is more, once what was made has been taken: [`SyncBackend::go_on`].
+    More,
+    /// All of it has been made.
+    Done,
+}
+
 /// Service restart: what clients are told when they have to connect again.
 const TRY_AGAIN: u16 = 1012;
+
+/// Try again later: what clients are told whose request may be done another time.
+const TRY_LATER: u16 = 1013;
 
 /// What clients are told whose token has expired: connect again with another one.
 const EXPIRED: u16 = 4401;
@@ -153,20 +179,29 @@ const EXPIRED: u16 = 4401;
 pub struct SyncBackend<S: Sql> {
     store: EventStore<S>,
     limits: Limits,
-    connections: Vec<Option<Connection<S::Text>>>,
+    rules: Rules,
+    fresh_ids: FreshIds,
+    connections: Connections<S::Text>,
+    waiting: Waiting<S::Text>,
+    followers: Followers,
     /// What follows the events of a page that is the last one; the same for every RPC pull.
     last_page_tail: S::Text,
     page_heads: PageHeads<S::Text>,
-    callers: Callers,
-    /// Connections taken up so far.
-    lives: u64,
-    rules: Rules,
     stats: Stats,
     /// What the database can have grown to at most; asking for it takes longer than storing an event.
     bytes_at_most: u64,
-    /// What is left of `PUSH_RATE` to requests that are connections of their own.
-    allowance: Allowance,
+    /// What is left of `PUSH_RATE`.
+    allowances: Allowances,
+    /// Bytes on their way on all connections.
+    in_flight: Sum,
+    /// Whether a pull waits for room at the object.
+    is_paused: bool,
+    /// When pulls of 0.3 sockets go on, if there are some under way.
+    plain_at_ms: Option<u64>,
 }
+
+/// Makes backend ids that nobody has had.
+pub type FreshIds = Box<dyn FnMut() -> BackendId>;
 
 /// What a deployment asks of requests, beside limits.
 #[derive(Clone, Debug, Default)]
@@ -177,43 +212,45 @@ pub struct Rules {
     pub admin: Option<AdminSecret>,
     /// The object's id, for the same.
     pub object_id: String,
+    /// The hooks that there are.
+    pub uses: Uses,
+}
+
+impl<S: Sql> fmt::Debug for SyncBackend<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncBackend")
+            .field("store_id", self.store.store_id())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: Sql> SyncBackend<S> {
     /// The backend of an opened store, without connections.
     #[must_use]
-    pub fn new(store: EventStore<S>, limits: Limits) -> Self {
+    pub fn new(store: EventStore<S>, limits: Limits, rules: Rules, fresh_ids: FreshIds) -> Self {
         let tail = wire::rpc_page_tail(PageInfo::NoMore, store.backend_id());
-        let last_page_tail = store.text(&tail);
         Self {
-            callers: Callers::restore(store.state()),
-            lives: 0,
-            rules: Rules::default(),
+            followers: Followers::restore(&store, rules.uses.has_on_committed()),
+            last_page_tail: store.text(&tail),
+            rules,
+            fresh_ids,
             stats: Stats::default(),
             bytes_at_most: u64::MAX,
-            allowance: Allowance::default(),
+            allowances: Allowances::default(),
             store,
             limits,
-            connections: Vec::new(),
-            last_page_tail,
+            connections: Connections::new(),
+            waiting: Waiting::new(),
             page_heads: PageHeads::new(),
+            in_flight: Sum::default(),
+            is_paused: false,
+            plain_at_ms: None,
         }
-    }
-
-    /// The same backend under `rules`.
-    #[must_use]
-    pub fn with_rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
     }
 
     /// What has been counted.
     pub fn stats(&mut self) -> &mut Stats {
         &mut self.stats
-    }
-
-    fn renew_page_tail(&mut self) {
-        let tail = wire::rpc_page_tail(PageInfo::NoMore, self.store.backend_id());
-        self.last_page_tail = self.store.text(&tail);
     }
 
     /// The store it serves.
@@ -222,83 +259,99 @@ impl<S: Sql> SyncBackend<S> {
         &self.store
     }
 
+    /// The limits it keeps to.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// What the open sockets speak.
     pub fn sockets(&self) -> impl Iterator<Item = Family> {
-        let open = self.connections.iter().flatten();
-        open.filter(|connection| connection.transport() == Transport::WebSocket)
+        let open = self.connections.iter();
+        open.filter(|connection| connection.is_socket())
             .map(Connection::family)
     }
 
     /// Takes up a new socket, opened at `now_ms`. Its attachment has to be kept at once.
     pub fn connect(&mut self, family: Family, grant: Grant, now_ms: u64) -> ConnectionId {
         self.stats.connections += 1;
-        self.insert(Connection::new(family, Transport::WebSocket, grant, now_ms))
+        self.insert(family, Transport::WebSocket, grant, now_ms)
     }
 
     /// Takes up a connection for one request by `transport`: its frame follows, then
-    /// [`SyncBackend::go_on`] until [`SyncBackend::is_answered`], then [`SyncBackend::disconnect`].
+    /// [`SyncBackend::go_on`] until [`SyncBackend::progress`] is done, then
+    /// [`SyncBackend::disconnect`].
     pub fn connect_once(
         &mut self,
         transport: Transport,
         grant: Grant,
         now_ms: u64,
     ) -> ConnectionId {
-        self.insert(Connection::new(Family::Rpc, transport, grant, now_ms))
+        self.insert(Family::Rpc, transport, grant, now_ms)
+    }
+
+    fn insert(
+        &mut self,
+        family: Family,
+        transport: Transport,
+        grant: Grant,
+        now_ms: u64,
+    ) -> ConnectionId {
+        let connection = Connection::new(family, transport, grant, &self.in_flight, now_ms);
+        self.connections.insert(connection)
     }
 
     /// What is known of an open connection.
     #[must_use]
     pub fn peer(&self, id: ConnectionId) -> Option<Peer> {
-        self.connection(id).map(|connection| Peer {
-            life: connection.life(),
+        self.connections.get(id).map(|connection| Peer {
             transport: connection.transport(),
             grant: Rc::clone(connection.grant()),
         })
     }
 
-    /// Whether every pull of a connection has sent its last page.
+    /// How far the answer to the request of a connection has got; done where there is no connection.
     #[must_use]
-    pub fn is_answered(&self, id: ConnectionId) -> bool {
-        self.connection(id)
-            .is_none_or(|connection| connection.subscriptions().is_empty())
-    }
-
-    /// Sends more of the answer to a request, what went before having been taken.
-    pub fn go_on(&mut self, id: ConnectionId, out: &mut Vec<Output<S::Text>>) {
-        if let Some(connection) = self.connection_mut(id) {
-            for subscription in connection.subscriptions_mut() {
-                subscription.acknowledge_all();
-            }
+    pub fn progress(&self, id: ConnectionId) -> Progress {
+        let Some(connection) = self.connections.get(id) else {
+            return Progress::Done;
+        };
+        if self.waiting.has(id) {
+            Progress::Waiting
+        } else if connection.subscriptions().is_empty() {
+            Progress::Done
+        } else {
+            Progress::More
         }
-        self.send_pages(id, None, out);
     }
 
-    /// Forgets the connection of one request, whether its answer has been read or not.
-    pub fn disconnect_once(&mut self, id: ConnectionId, now_ms: u64) {
-        self.disconnect(id);
-        self.release_callers(id, now_ms);
+    /// Bytes on their way on a connection.
+    #[must_use]
+    pub fn in_flight_bytes(&self, id: ConnectionId) -> usize {
+        let connection = self.connections.get(id);
+        connection.map_or(0, |connection| connection.room().bytes())
     }
 
-    /// Goes on with what an earlier life of the object left undone. Called once after a wake.
-    pub fn on_wake(&mut self, now_ms: u64, out: &mut Vec<Output<S::Text>>) {
-        self.call_idle(now_ms, out);
+    /// Whether the answer to the request of a connection has pages in it.
+    #[must_use]
+    pub fn has_paged(&self, id: ConnectionId) -> bool {
+        self.connections.get(id).is_some_and(Connection::has_paged)
+    }
+
+    /// Goes on with what an earlier life of the object left undone. Called once after a wake, when the
+    /// sockets have been taken up.
+    pub fn on_wake(&mut self, turn: &mut Turn<S::Text>) {
+        self.deliver_due(turn);
+        self.end_turn(turn);
     }
 
     /// Takes up a socket that outlived the object's memory, from what was kept with it.
     ///
     /// Attachments of sync-cf are understood. `None` when the text is no attachment, or one of another
-    /// store: such a socket has to be closed.
-    pub fn reconnect(&mut self, attachment: &str) -> Option<ConnectionId> {
-        let connection = attachment::restore(
-            attachment,
-            self.store.store_id(),
-            self.store.head(),
-            |request| {
-                self.page_heads
-                    .text(&self.store, request, Transport::WebSocket)
-            },
-        )?;
-        Some(self.insert(connection))
+    /// store or lifetime: such a socket has to be closed.
+    pub fn reconnect(&mut self, attachment: &str, now_ms: u64) -> Option<ConnectionId> {
+        let connection = self.restore(attachment, now_ms)?;
+        Some(self.connections.insert(connection))
     }
 
     /// The store that an attachment was kept for.
@@ -307,124 +360,164 @@ impl<S: Sql> SyncBackend<S> {
         attachment::store_of(attachment)
     }
 
-    /// Forgets a socket that has closed.
-    pub fn disconnect(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id.index()) {
-            *connection = None;
+    /// Forgets a connection that is over: a socket that has closed, a request whose answer was read or given up.
+    pub fn disconnect(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
+        let pulls = self.live_pulls(id);
+        self.forget(id, turn.now_ms);
+        self.probe_overdue_with(&pulls, turn);
+        self.resume_paused(turn);
+        self.end_turn(turn);
+    }
+
+    fn forget(&mut self, id: ConnectionId, now_ms: u64) {
+        if self.connections.remove(id).is_some() {
+            self.waiting.forget(id);
+            self.release_held(id, now_ms);
         }
+    }
+
+    /// Forgets a connection, and has its other end closed.
+    fn close(
+        &mut self,
+        connection: ConnectionId,
+        code: u16,
+        reason: &'static str,
+        turn: &mut Turn<S::Text>,
+    ) {
+        self.end_plain_pull(connection, reason, turn);
+        self.forget(connection, turn.now_ms);
+        turn.out.push(Output::Close {
+            connection,
+            code,
+            reason,
+        });
     }
 
     /// What has to be kept with a socket, so that its subscriptions survive an eviction.
     #[must_use]
     pub fn attachment(&self, id: ConnectionId) -> Option<String> {
-        let connection = self.connection(id)?;
-        Some(attachment::keep(
-            connection,
-            self.store.store_id(),
-            self.store.head(),
-        ))
+        let connection = self.connections.get(id)?;
+        Some(attachment::keep(connection, &self.store))
     }
 
-    /// Handles one frame. `now_ms` is the time since the epoch in milliseconds.
-    pub fn on_frame(
-        &mut self,
-        from: ConnectionId,
-        frame: Frame<'_>,
-        now_ms: u64,
-        out: &mut Vec<Output<S::Text>>,
-    ) {
-        for inbound in self.decode(from, frame) {
-            if self.check(from, &inbound, frame.bytes(), now_ms, out) {
-                self.on_message(from, inbound, now_ms, out);
-            }
-        }
-        self.remember(from, out);
-    }
-
-    /// Reads a frame of a connection. Each message goes through [`SyncBackend::check`], then through the
-    /// hooks if there are any, then into [`SyncBackend::on_message`]; after the last one,
-    /// [`SyncBackend::remember`]. [`SyncBackend::on_frame`] is all of this without hooks.
-    #[must_use]
-    pub fn decode<'a>(&self, from: ConnectionId, frame: Frame<'a>) -> Vec<Inbound<'a>> {
-        let Some((family, transport)) = self.connection(from).map(Connection::speaks) else {
-            return Vec::new();
+    /// Handles one frame.
+    pub fn on_frame(&mut self, from: ConnectionId, frame: Frame<'_>, turn: &mut Turn<S::Text>) {
+        let Some(connection) = self.connections.get_mut(from) else {
+            return;
         };
+        let family = connection.family();
         let text = match frame {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => std::str::from_utf8(bytes),
         };
-        match text {
-            Ok(text) => wire::decode(family, transport, text),
-            Err(error) => {
-                let message = format!("the frame is neither text nor UTF-8: {error}");
-                vec![Inbound::Malformed(Malformed::Syntax { message })]
+        let messages = text.map_err(|error| Malformed::Syntax {
+            message: format!("the frame is neither text nor UTF-8: {error}"),
+        });
+        match messages.and_then(|text| wire::split(family, text)) {
+            Ok(messages) => {
+                self.on_messages(from, &messages, frame.bytes(), turn.now_ms, turn);
             }
+            Err(malformed) => self.refuse_message(from, &malformed, turn),
+        }
+        self.remember(from, turn);
+        self.end_turn(turn);
+    }
+
+    /// Does what a message asks for, all of it in this turn.
+    fn on_message(&mut self, from: ConnectionId, inbound: Inbound<'_>, turn: &mut Turn<S::Text>) {
+        let Some((family, transport)) = self.connections.get(from).map(Connection::speaks) else {
+            return;
+        };
+        match inbound {
+            Inbound::Push {
+                requester,
+                backend_id,
+                events,
+                store_id: _,
+            } => {
+                if let (None, Some(connection)) = (&backend_id, self.connections.get_mut(from)) {
+                    // A client that has pulled before would name the backend id it got.
+                    connection.expect_no_pull();
+                }
+                self.push(from, &requester, backend_id.as_deref(), events, turn);
+                self.probe_overdue(turn);
+            }
+            Inbound::Pull {
+                requester,
+                live,
+                cursor,
+                caller,
+                store_id: _,
+            } => {
+                let follow = Follow::of(live, caller, &requester);
+                self.pull(from, &requester, follow, cursor.as_ref(), turn);
+            }
+            Inbound::Ack { id } => self.acknowledge(from, &id, turn),
+            Inbound::Interrupt { requester } => self.interrupt(from, &requester, turn),
+            Inbound::Ping => {
+                self.send(from, wire::pong(family), turn);
+                if family == Family::Plain {
+                    self.on_plain_ping(from, turn);
+                }
+            }
+            Inbound::PingRequest { requester, .. } => {
+                self.send(from, &wire::ping_done(&requester, transport), turn);
+            }
+            Inbound::Unsubscribe {
+                requester,
+                object_id,
+                request,
+                ..
+            } => {
+                self.unsubscribe(object_id.as_deref(), request.as_ref(), turn);
+                self.send(from, &wire::unsubscribed(&requester), turn);
+            }
+            Inbound::Admin {
+                requester,
+                ask,
+                secret,
+            } => self.administer(from, &requester, ask, &secret, turn),
+            Inbound::Malformed(malformed) => self.refuse_message(from, &malformed, turn),
+            Inbound::Nothing => {}
         }
     }
 
-    /// Whether a pull with this id is under way.
-    #[must_use]
-    pub fn has_pull(&self, id: ConnectionId, request: &RequestId) -> bool {
-        self.connection(id)
-            .is_some_and(|connection| connection.find(request).is_some())
-    }
-
     /// Does what the alarm was set for.
-    pub fn on_alarm(&mut self, now_ms: u64, out: &mut Vec<Output<S::Text>>) {
-        self.resume(out);
-        self.call_due(now_ms, out);
+    pub fn on_alarm(&mut self, turn: &mut Turn<S::Text>) {
+        self.resume_delayed(turn);
+        self.resume_plain(turn);
+        self.make_room(turn);
+        self.deliver_due(turn);
+        self.end_turn(turn);
     }
 
-    /// Goes on with pulls that had more to send than one turn should.
-    fn resume(&mut self, out: &mut Vec<Output<S::Text>>) {
-        for index in 0..self.connections.len() {
-            let id = ConnectionId::new(index);
-            let is_waiting = |connection: &Connection<S::Text>| {
-                connection.family() == Family::Plain && !connection.subscriptions().is_empty()
-            };
-            if self.connection(id).is_some_and(is_waiting) {
-                self.send_pages(id, None, out);
-                self.remember(id, out);
-            }
+    /// Everything that a turn leaves for later, asked for at its end.
+    fn end_turn(&mut self, turn: &mut Turn<S::Text>) {
+        self.ask_shown(turn);
+        self.make_room(turn);
+        let followers = self.followers.next_ms(&self.store, turn.now_ms);
+        let times = [
+            followers,
+            self.waiting.next_ms(),
+            self.plain_at_ms,
+            self.room_at_ms(turn.now_ms),
+        ];
+        if let Some(at_ms) = times.into_iter().flatten().min() {
+            turn.out.push(Output::WakeAt { at_ms });
         }
     }
 
     /// Asks for the attachment to be written if this turn has changed what stands in it.
-    pub fn remember(&mut self, connection: ConnectionId, out: &mut Vec<Output<S::Text>>) {
-        if self
-            .connection_mut(connection)
-            .is_some_and(|one| one.take_changed() && one.transport() == Transport::WebSocket)
-        {
-            out.push(Output::Remember { connection });
+    fn remember(&mut self, connection: ConnectionId, turn: &mut Turn<S::Text>) {
+        let one = self.connections.get_mut(connection);
+        if one.is_some_and(|one| one.take_changed() && one.is_socket()) {
+            turn.out.push(Output::Remember { connection });
         }
     }
 
-    fn send(&self, to: ConnectionId, frame: &str, out: &mut Vec<Output<S::Text>>) {
-        out.push(Output::Send {
-            to,
-            content: Content::Answer,
-            frame: self.store.text(frame),
-        });
-    }
-
-    fn insert(&mut self, connection: Connection<S::Text>) -> ConnectionId {
-        self.lives += 1;
-        let connection = connection.lived(self.lives);
-        let free = self.connections.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.connections.len());
-        match self.connections.get_mut(index) {
-            Some(slot) => *slot = Some(connection),
-            None => self.connections.push(Some(connection)),
-        }
-        ConnectionId::new(index)
-    }
-
-    fn connection(&self, id: ConnectionId) -> Option<&Connection<S::Text>> {
-        self.connections.get(id.index())?.as_ref()
-    }
-
-    fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection<S::Text>> {
-        self.connections.get_mut(id.index())?.as_mut()
+    fn send(&self, to: ConnectionId, frame: &str, turn: &mut Turn<S::Text>) {
+        let frame = self.store.text(frame);
+        turn.out.push(Output::Send { to, frame });
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::refusal::{Reason, Refusal};
 use crate::event::SeqNum;
 use crate::wire::{Generation, Requester, Transport};
 
@@ -23,88 +24,6 @@ impl About {
             generation: requester.generation,
             transport,
             trace_id: requester.trace_id.clone(),
-        }
-    }
-}
-
-/// Why a request is refused, as it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The push does not continue from the head.
-    ServerAhead,
-    /// The client knows another lifetime of the log.
-    BackendIdMismatch,
-    /// The payload names another store.
-    OtherStore,
-    /// `MAX_FRAME_BYTES`.
-    FrameTooLarge,
-    /// The events are no batch: no chain, or one of them beyond a limit.
-    NoBatch,
-    /// `EVENT_NAMES`.
-    EventName,
-    /// `MAX_STORE_BYTES`.
-    StoreFull,
-    /// `PUSH_RATE`.
-    PushRate,
-    /// `MAX_CONNECTIONS`.
-    Connections,
-    /// More pulls on one connection than it can hold.
-    Pulls,
-    /// The token grants reading alone.
-    ReadOnly,
-    /// The token has expired.
-    Expired,
-    /// The message was not understood.
-    Malformed,
-    /// A hook refused it.
-    Hook,
-    /// The wrong secret, or none is set.
-    AdminSecret,
-    /// The platform's storage failed.
-    Storage,
-}
-
-impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 16] = [
-        Self::ServerAhead,
-        Self::BackendIdMismatch,
-        Self::OtherStore,
-        Self::FrameTooLarge,
-        Self::NoBatch,
-        Self::EventName,
-        Self::StoreFull,
-        Self::PushRate,
-        Self::Connections,
-        Self::Pulls,
-        Self::ReadOnly,
-        Self::Expired,
-        Self::Malformed,
-        Self::Hook,
-        Self::AdminSecret,
-        Self::Storage,
-    ];
-
-    /// Its name in log lines and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ServerAhead => "server-ahead",
-            Self::BackendIdMismatch => "backend-id-mismatch",
-            Self::OtherStore => "other-store",
-            Self::FrameTooLarge => "frame-too-large",
-            Self::NoBatch => "no-batch",
-            Self::EventName => "event-name",
-            Self::StoreFull => "store-full",
-            Self::PushRate => "push-rate",
-            Self::Connections => "connections",
-            Self::Pulls => "pulls",
-            Self::ReadOnly => "read-only",
-            Self::Expired => "expired",
-            Self::Malformed => "malformed",
-            Self::Hook => "hook",
-            Self::AdminSecret => "admin-secret",
-            Self::Storage => "storage",
         }
     }
 }
@@ -130,21 +49,10 @@ pub enum Report {
     },
     /// A request was refused.
     Refused {
-        /// The request.
-        about: About,
-        /// As it is counted.
-        reason: Reason,
-        /// Why, in words.
-        message: String,
-    },
-    /// A push did not continue from the head: another was faster, which is how clients notice.
-    LostRace {
-        /// The request.
-        about: About,
-        /// The head.
-        head: SeqNum,
-        /// What the push continued from.
-        provided: SeqNum,
+        /// The request; `None` where there is none yet: a connection that is not accepted.
+        about: Option<About>,
+        /// Why.
+        refusal: Refusal,
     },
     /// A client has been refused again and again because it does not know the head.
     StuckClient {
@@ -167,14 +75,22 @@ pub enum Report {
         /// What SQLite said.
         message: String,
     },
-    /// A client acknowledged pages of a pull that nobody knows, and was told to connect again.
+    /// A hook failed.
+    HookFailed {
+        /// What it said.
+        message: String,
+    },
+    /// A client acknowledged pages of a pull that is none of its socket's, and was told to connect again.
     UnknownPull,
     /// A connection's token has expired, and it was closed.
     Expired,
-    /// A client had not pulled on its connection for too long, and was told to connect again.
-    Overdue,
+    /// A connection was closed because its client took nothing, while the object held as much as it may.
+    TakesNothing {
+        /// Bytes that were on their way.
+        bytes: usize,
+    },
     /// A client object could not be called for too long, and is called no more.
-    CallerDropped {
+    ClientObjectDropped {
         /// Its id.
         object_id: String,
         /// How the last call failed.
@@ -192,17 +108,16 @@ impl Report {
     #[must_use]
     pub fn about(&self) -> Option<&About> {
         match self {
-            Self::Stored { about, .. }
-            | Self::Pulled { about, .. }
-            | Self::Refused { about, .. }
-            | Self::LostRace { about, .. } => Some(about),
+            Self::Stored { about, .. } | Self::Pulled { about, .. } => Some(about),
+            Self::Refused { about, .. } => about.as_ref(),
             Self::StuckClient { .. }
             | Self::StuckPull { .. }
             | Self::StoreFailed { .. }
+            | Self::HookFailed { .. }
             | Self::UnknownPull
             | Self::Expired
-            | Self::Overdue
-            | Self::CallerDropped { .. }
+            | Self::TakesNothing { .. }
+            | Self::ClientObjectDropped { .. }
             | Self::Reset { .. } => None,
         }
     }
@@ -211,8 +126,8 @@ impl Report {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Refused { reason, .. } => Some(*reason),
-            Self::LostRace { .. } => Some(Reason::ServerAhead),
+            Self::Refused { refusal, .. } => Some(refusal.reason()),
+            Self::TakesNothing { .. } => Some(Reason::Memory),
             _ => None,
         }
     }
@@ -225,13 +140,7 @@ impl fmt::Display for Report {
                 write!(f, "stored {events} events, the head is {head}")
             }
             Self::Pulled { after, .. } => write!(f, "answered a pull after {after}"),
-            Self::Refused { message, .. } => f.write_str(message),
-            Self::LostRace { head, provided, .. } => {
-                write!(
-                    f,
-                    "a push continued from {provided}, but the head is {head}"
-                )
-            }
+            Self::Refused { refusal, .. } => refusal.fmt(f),
             Self::StuckClient {
                 client_id,
                 refusals,
@@ -247,12 +156,16 @@ impl fmt::Display for Report {
             Self::StoreFailed { during, message } => {
                 write!(f, "storage failed during {during}: {message}")
             }
+            Self::HookFailed { message } => f.write_str(message),
             Self::UnknownPull => {
                 f.write_str("closed a connection that acknowledged an unknown pull")
             }
             Self::Expired => f.write_str("closed a connection whose token has expired"),
-            Self::Overdue => f.write_str("closed a connection on which nothing was pulled"),
-            Self::CallerDropped { object_id, message } => {
+            Self::TakesNothing { bytes } => write!(
+                f,
+                "closed a connection that took none of the {bytes} bytes on their way to it"
+            ),
+            Self::ClientObjectDropped { object_id, message } => {
                 write!(
                     f,
                     "gave up calling the client object {object_id}: {message}"

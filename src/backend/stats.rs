@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::report::Reason;
+use super::refusal::{Reason, Refusal};
+use super::report::Report;
 use crate::limits::{ERRORS_KEPT, STUCK_CLIENTS_KEPT, STUCK_REFUSALS};
 
 /// Upper bounds of a histogram's buckets, in milliseconds; one without bound follows.
@@ -130,27 +131,34 @@ impl Stats {
     }
 
     /// Counts a refusal. Lost races are routine, and no error to keep.
-    #[inline(never)]
-    pub fn refuse(&mut self, reason: Reason, message: &str, now_ms: u64) {
+    pub fn refuse(&mut self, refusal: &Refusal, now_ms: u64) {
+        let reason = refusal.reason();
+        self.count(reason);
+        if reason != Reason::ServerAhead {
+            self.keep_error(reason, &refusal.to_string(), now_ms);
+        }
+    }
+
+    /// Counts a connection that was closed because its client takes nothing.
+    pub(super) fn stalled(&mut self, report: &Report, now_ms: u64) {
+        self.count(Reason::Memory);
+        self.keep_error(Reason::Memory, &report.to_string(), now_ms);
+    }
+
+    fn count(&mut self, reason: Reason) {
         if let Some(count) = self.refusals.get_mut(reason as usize) {
             *count += 1;
         }
-        if reason == Reason::ServerAhead {
-            return;
-        }
+    }
+
+    fn keep_error(&mut self, reason: Reason, message: &str, now_ms: u64) {
         if self.errors.len() == ERRORS_KEPT {
             self.errors.pop_front();
         }
-        // What a client made up stands behind the words for it, and is for that client alone.
-        let message = match reason {
-            Reason::Malformed => message.split(" tag: ").next().unwrap_or_default(),
-            _ => message,
-        };
-        let message = message.chars().take(300).collect();
         self.errors.push_back(PastError {
             at_ms: now_ms,
             reason,
-            message,
+            message: message.chars().take(300).collect(),
         });
     }
 
@@ -200,6 +208,9 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::SeqNum;
+    use crate::hooks::HookError;
+    use crate::wire::Malformed;
 
     fn errors(stats: &Stats) -> Vec<&str> {
         stats.errors().map(|error| &*error.message).collect()
@@ -213,7 +224,9 @@ mod tests {
             "Unknown request tag: made tag: up",
             "SyncWsRpc.Push: payload: seqNum is missing at byte 7",
         ] {
-            stats.refuse(Reason::Malformed, message, 0);
+            let message = message.to_owned();
+            let malformed = Malformed::Message { message };
+            stats.refuse(&Refusal::of_message(&malformed), 0);
         }
         let kept = "SyncWsRpc.Push: payload: seqNum is missing at byte 7";
         let unknown = "Unknown request";
@@ -222,17 +235,27 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_is_counted_on_its_own() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::name).into();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
     fn the_last_errors_are_kept_and_lost_races_are_none() {
         let mut stats = Stats::default();
         for number in 0..ERRORS_KEPT + 5 {
-            stats.refuse(Reason::ServerAhead, "routine", 0);
-            stats.refuse(Reason::NoBatch, &number.to_string(), 0);
+            let (head, provided) = (SeqNum::ROOT, SeqNum::ROOT);
+            stats.refuse(&Refusal::ServerAhead { head, provided }, 0);
+            stats.refuse(&Refusal::Hook(HookError::new(number.to_string())), 0);
         }
         assert_eq!(errors(&stats).len(), ERRORS_KEPT);
         assert_eq!(errors(&stats).first(), Some(&"5"));
         assert_eq!(
             stats.refusals(Reason::ServerAhead),
-            stats.refusals(Reason::NoBatch)
+            stats.refusals(Reason::Hook)
         );
     }
 

@@ -1,111 +1,149 @@
-//! The administration's half in the object: what `administration` has read is done here.
+//! The administration's half in the object: what `route` has read is done here.
 
 use std::rc::Rc;
 
 use js_sys::{Array, JsString, Uint8Array};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::js;
-use super::object::Inner;
 use super::poll::step;
-use crate::administration::{Ask, Refusal, confirm};
+use super::shared::{Shared, Unavailable};
+use crate::backend::SyncBackend;
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
-use crate::limits::EXPORT_EVENTS_MAX;
+use crate::limits::{ADMIN_BODY_BYTES_MAX, EXPORT_EVENTS_MAX};
+use crate::route::admin::{Ask, Refusal, confirm};
+use crate::store::sql::StoreError;
 
 const JSON: &str = "application/json";
 
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Why a request to the administration is not answered.
+enum Failed {
+    /// As its client is told.
+    Refused(Refusal),
+    /// The platform failed.
+    Thrown(JsValue),
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<JsValue> for Failed {
+    fn from(error: JsValue) -> Self {
+        Self::Thrown(error)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(Refusal::new(500, &error.to_string()))
+    }
+}
+
+impl From<Unavailable> for Failed {
+    fn from(error: Unavailable) -> Self {
+        Self::Refused(Refusal::new(500, &error.to_string()))
+    }
+}
+
 /// Answers a request to the administration.
 pub(super) async fn answer<H: Hooks>(
-    inner: Rc<Inner<H>>,
+    shared: Rc<Shared<H>>,
     request: Request,
     store_id: StoreId,
     ask: Ask,
 ) -> Result<JsValue, JsValue> {
-    match serve(&inner, &request, &store_id, ask).await? {
+    match serve(&shared, &request, &store_id, ask).await {
         Ok(response) => Ok(response),
-        Err(refusal) => js::respond_as(refusal.status, JSON, &refusal.body),
+        Err(Failed::Refused(refusal)) => js::respond_as(refusal.status, JSON, &refusal.body),
+        Err(Failed::Thrown(error)) => Err(error),
     }
 }
 
 async fn serve<H: Hooks>(
-    inner: &Rc<Inner<H>>,
+    shared: &Rc<Shared<H>>,
     request: &Request,
     store_id: &StoreId,
     ask: Ask,
-) -> Result<Result<JsValue, Refusal>, JsValue> {
-    match inner.exists(store_id) {
-        Ok(true) => {}
-        Ok(false) => return Ok(Err(Refusal::new(404, "there is no such store"))),
-        Err(error) => return Ok(Err(Refusal::new(500, &error.to_string()))),
+) -> Result<JsValue, Failed> {
+    if !shared.exists(store_id)? {
+        return Err(Refusal::new(404, "there is no such store").into());
     }
-    let opened = inner.with(Some(store_id), |opened| {
-        opened.backend.store().store_id() == store_id
-    });
-    match opened {
-        Some(true) => {}
-        Some(false) => return Ok(Err(Refusal::new(404, "this object is another store's"))),
-        None => return Ok(Err(Refusal::new(500, "the store could not be opened"))),
+    let is_own = shared.with(Some(store_id), |awake| {
+        awake.backend.store().store_id() == store_id
+    })?;
+    if !is_own {
+        return Err(Refusal::new(404, "this object is another store's").into());
     }
-    let json = |body: String| js::respond_as(200, JSON, &(body + "\n")).map(Ok);
-    let failed = |message: String| Ok(Err(Refusal::new(500, &message)));
     match ask {
         Ask::State => {
-            let state = inner.with(None, |opened| opened.backend.state(js::now_ms()));
-            match state {
-                Some(Ok(state)) => json(state),
-                Some(Err(error)) => failed(error.to_string()),
-                None => failed("the object is busy".to_owned()),
-            }
+            let state = shared.with(None, |awake| awake.backend.state(js::now_ms()))??;
+            respond(state)
         }
         Ask::Metrics => {
-            let metrics = inner.with(None, |opened| opened.backend.metrics(opened.woken_at_ms));
-            match metrics {
-                Some(Ok(text)) => {
-                    js::respond_as(200, "text/plain; version=0.0.4; charset=utf-8", &text).map(Ok)
-                }
-                Some(Err(error)) => failed(error.to_string()),
-                None => failed("the object is busy".to_owned()),
-            }
+            let metrics = shared.with(None, |awake| awake.backend.metrics(awake.woken_at_ms))??;
+            Ok(js::respond_as(200, PROMETHEUS, &metrics)?)
         }
         Ask::Events { after, limit } => {
             let export = Export {
-                inner: inner.clone(),
-                backend_id: inner.with(None, |opened| opened.backend.store().backend_id().clone()),
+                shared: shared.clone(),
+                backend_id: shared
+                    .with(None, |awake| awake.backend.store().backend_id().clone())?,
                 after,
                 left: limit.unwrap_or(u64::MAX),
             };
-            js::stream_lines(&export.into_js()).map(Ok)
+            Ok(js::stream_lines(&export.into_js())?)
         }
         Ask::Disconnect => {
             let reason = "disconnected by the administration: connect again";
-            let closed = inner.turn(|backend, _, out| backend.close_all(reason, out));
-            json(format!(r#"{{"closed":{}}}"#, closed.unwrap_or(0)))
+            let closed = shared.turn(|backend, turn| backend.disconnect_all(reason, turn))?;
+            respond_json(&Disconnected { closed })
         }
         Ask::Reset => {
-            let body = JsFuture::from(js::read_body(request, 65_536)?).await?;
+            let body = JsFuture::from(js::read_body(request, ADMIN_BODY_BYTES_MAX)?).await?;
             let body = body.dyn_into::<Uint8Array>().map(|body| body.to_vec());
             let body = String::from_utf8(body.unwrap_or_default()).unwrap_or_default();
-            if let Err(refusal) = confirm(&body, store_id) {
-                return Ok(Err(refusal));
-            }
-            let fresh = js::fresh_backend_id();
-            let text = fresh.as_str().to_owned();
-            match inner.reset(fresh) {
-                Ok(()) => json(format!(r#"{{"backendId":"{text}"}}"#)),
-                Err(message) => failed(message),
-            }
+            confirm(&body, store_id)?;
+            let backend_id = shared.turn(SyncBackend::reset)??;
+            respond_json(&Reset {
+                backend_id: backend_id.as_str(),
+            })
         }
     }
 }
 
+#[derive(Serialize)]
+struct Disconnected {
+    closed: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reset<'a> {
+    backend_id: &'a str,
+}
+
+fn respond_json(answer: &impl Serialize) -> Result<JsValue, Failed> {
+    respond(serde_json::to_string(answer).unwrap_or_default())
+}
+
+fn respond(body: String) -> Result<JsValue, Failed> {
+    Ok(js::respond_as(200, JSON, &(body + "\n"))?)
+}
+
 /// Events on their way out, page by page.
 struct Export<H: Hooks> {
-    inner: Rc<Inner<H>>,
+    shared: Rc<Shared<H>>,
     /// The lifetime that is exported: another one in the middle of it would not be the same log.
-    backend_id: Option<BackendId>,
+    backend_id: BackendId,
     after: SeqNum,
     left: u64,
 }
@@ -116,12 +154,11 @@ impl<H: Hooks> Export<H> {
         let count = u32::try_from(self.left)
             .unwrap_or(u32::MAX)
             .min(EXPORT_EVENTS_MAX);
-        let page = self.inner.with(None, |opened| {
-            let store = opened.backend.store();
-            let is_same = self.backend_id.as_ref() == Some(store.backend_id());
-            is_same.then(|| store.lines(self.after, count))
-        });
-        let Some(Some(page)) = page else {
+        let page = self.shared.with(None, |awake| {
+            let store = awake.backend.store();
+            (self.backend_id == *store.backend_id()).then(|| store.lines(self.after, count))
+        })?;
+        let Some(page) = page else {
             return Err(js_sys::Error::new("the store was reset").into());
         };
         let page = page.map_err(|error| js_sys::Error::new(&error.to_string()))?;

@@ -114,6 +114,15 @@ export const identityOf = (socket) => socket.connection ?? -1
 export const autoRespond = (state, ping, pong) =>
   state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
 
+/** @param {any} state @param {any} socket */
+export const pingedAt = (state, socket) => {
+  try {
+    return state.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? NaN
+  } catch {
+    return NaN // the socket is closed
+  }
+}
+
 /** @param {any} storage @param {number} at */
 export const wakeAt = (storage, at) => {
   storage.setAlarm(at)
@@ -149,13 +158,23 @@ export const respondJson = (frames, headers) =>
   new Response(`[${frames.join(',')}]`, { headers: /** @type {any} */ (jsonHeaders(headers)) })
 
 /**
+ * By it a stream is broken off whose reader takes nothing: what it holds is let go.
+ *
+ * @typedef {{ breakOff?: (message: string) => void }} Lifeline
+ */
+
+/** @param {Lifeline} lifeline @param {string} message */
+export const breakOff = (lifeline, message) => lifeline.breakOff?.(message)
+
+/**
  * A stream whose reader sets the pace. A null behind the last piece ends it, once what went before has been taken.
  *
  * @param {any[]} pieces
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
  * @param {(pieces: any[], isLast: boolean) => Uint8Array[]} encode
+ * @param {Lifeline} [lifeline]
  */
-const stream = (pieces, step, encode) => {
+const stream = (pieces, step, encode, lifeline = {}) => {
   let isOver = false
   const leave = () => {
     try {
@@ -167,6 +186,16 @@ const stream = (pieces, step, encode) => {
   return new ReadableStream(
     /** @type {any} */ ({
       type: 'bytes',
+      start: (/** @type {ReadableByteStreamController} */ controller) => {
+        lifeline.breakOff = (message) => {
+          pieces = []
+          try {
+            controller.error(retryable(message))
+          } catch {
+            // It is over.
+          }
+        }
+      },
       pull: (/** @type {ReadableByteStreamController} */ controller) => {
         if (isOver) {
           controller.close()
@@ -189,18 +218,25 @@ const stream = (pieces, step, encode) => {
   )
 }
 
-/** @param {string[]} first @param {(goOn: boolean) => any[] | Promise<any[]>} step @param {Array<[string, string]>} headers */
-export const streamJson = (first, step, headers) => {
+/**
+ * @param {string[]} first
+ * @param {(goOn: boolean) => any[] | Promise<any[]>} step
+ * @param {Lifeline} lifeline
+ * @param {Array<[string, string]>} headers
+ */
+export const streamJson = (first, step, lifeline, headers) => {
   const encoder = new TextEncoder()
   let before = '['
-  const body = stream(first, step, (frames, isLast) => {
+  /** @param {string[]} frames @param {boolean} isLast */
+  const encode = (frames, isLast) => {
     const text = frames.map((frame) => {
       const piece = before + frame
       before = ','
       return piece
     })
     return [encoder.encode(text.join('') + (isLast ? ']' : ''))]
-  })
+  }
+  const body = stream(first, step, encode, lifeline)
   return new Response(body, { headers: /** @type {any} */ (jsonHeaders(headers)) })
 }
 
@@ -211,8 +247,12 @@ export const streamLines = (step) => {
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
 }
 
-/** @param {Uint8Array[]} first @param {(goOn: boolean) => any[] | Promise<any[]>} step */
-export const streamBytes = (first, step) => stream(first, step, (pieces) => pieces)
+/**
+ * @param {Uint8Array[]} first
+ * @param {(goOn: boolean) => any[] | Promise<any[]>} step
+ * @param {Lifeline} lifeline
+ */
+export const streamBytes = (first, step, lifeline) => stream(first, step, (pieces) => pieces, lifeline)
 
 /** @param {number} number */
 export const printNumber = (number) => String(number)
@@ -230,21 +270,37 @@ export const callBack = (env, binding, objectId, message, storeId) => {
   return (async () => objects.get(objects.idFromString(objectId)).syncUpdateRpc(message, storeId))()
 }
 
+/** @param {Request} request */
+export const factsOf = (request) => {
+  const { origin, hostname, pathname, search } = new URL(request.url)
+  const { method, headers } = request
+  /** @param {string} name */
+  const header = (name) => headers.get(name) ?? ''
+  return [
+    ...[method, origin, hostname, pathname, search.slice(1)],
+    ...[header('Host'), header('Origin'), header('Upgrade'), header('Access-Control-Request-Headers')],
+    ...[header('Authorization'), header('Cookie')],
+  ].join('\n')
+}
+
+/** @param {unknown} id */
+export const textOf = (id) => String(id)
+
+/** @param {any} objects @param {string} name */
+export const idOfName = (objects, name) => objects.idFromName(name)
+
 /**
  * @param {any} objects
- * @param {string} name
+ * @param {unknown} id
  * @param {Request} request
  * @param {string} header
- * @param {string | undefined} grant
+ * @param {string} value
  */
-export const forward = (objects, name, request, header, grant) => {
-  if (grant !== undefined || request.headers.has(header)) {
-    const headers = new Headers(request.headers)
-    if (grant === undefined) headers.delete(header)
-    else headers.set(header, grant)
-    request = new Request(request, { headers })
-  }
-  return objects.get(objects.idFromName(name)).fetch(request)
+export const forward = (objects, id, request, header, value) => {
+  const [url = ''] = request.url.split('?', 1)
+  const forwarded = new Request(url, request)
+  forwarded.headers.set(header, value)
+  return objects.get(id).fetch(forwarded)
 }
 
 /** @param {Promise<Response>} answer @param {Array<[string, string]>} headers */
@@ -303,6 +359,15 @@ export const respond = (status, body, headers) => {
   if (body !== '' && !all.has('Content-Type')) all.set('Content-Type', 'text/plain')
   return new Response(body === '' ? null : body, { status, headers: all })
 }
+
+/** @param {Response} answer @param {Array<[string, string]>} headers */
+export const withHeaders = (answer, headers) => {
+  for (const [name, value] of headers) answer.headers.set(name, value)
+  return answer
+}
+
+/** @param {string} message */
+export const retryable = (message) => Object.assign(new Error(message), { retryable: true })
 
 /** @param {number} status @param {string} type @param {string} body */
 export const respondAs = (status, type, body) => new Response(body, { status, headers: { 'Content-Type': type } })

@@ -4,34 +4,11 @@
 //! What an import throws ends the instance, unless it is declared to `catch`. The others have nothing to
 //! throw: they touch the console, own properties and the platform's getters, or catch in JavaScript.
 
-use js_sys::{Array, JsString, Promise};
+use js_sys::{Array, JsString, Object, Promise};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
 use crate::event::BackendId;
-
-#[wasm_bindgen]
-extern "C" {
-    /// The platform's URL parser: a Rust one would bring the tables of international domain names.
-    #[wasm_bindgen(js_name = URL)]
-    pub(super) type Url;
-
-    #[wasm_bindgen(catch, constructor, js_class = "URL")]
-    pub(super) fn parse(url: &str) -> Result<Url, JsValue>;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn origin(this: &Url) -> String;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn hostname(this: &Url) -> String;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn pathname(this: &Url) -> String;
-
-    /// The query with its `?`.
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn search(this: &Url) -> String;
-}
 
 #[wasm_bindgen(module = "/src/edge/glue.js")]
 extern "C" {
@@ -84,15 +61,19 @@ extern "C" {
     pub(super) fn close(socket: &JsValue, code: u16, reason: &str);
 
     /// Writes a connection's number on its socket.
-    pub(super) fn identify(socket: &JsValue, connection: i32);
+    pub(super) fn identify(socket: &JsValue, connection: f64);
 
     /// The number on a socket, or -1.
     #[wasm_bindgen(js_name = identityOf)]
-    pub(super) fn identity_of(socket: &JsValue) -> i32;
+    pub(super) fn identity_of(socket: &JsValue) -> f64;
 
     /// Has the runtime answer one text frame without waking the object.
     #[wasm_bindgen(catch, js_name = autoRespond)]
     pub(super) fn auto_respond(state: &JsValue, ping: &str, pong: &str) -> Result<(), JsValue>;
+
+    /// When the runtime last answered a ping of this socket, in milliseconds since the epoch; NaN if never.
+    #[wasm_bindgen(js_name = pingedAt)]
+    fn pinged_at(state: &JsValue, socket: &JsValue) -> f64;
 
     /// Sets the object's alarm, in milliseconds since the epoch.
     #[wasm_bindgen(catch, js_name = wakeAt)]
@@ -120,12 +101,21 @@ extern "C" {
     pub(super) fn stream_json(
         first: Array,
         step: &JsValue,
+        lifeline: &Object,
         headers: &Array,
     ) -> Result<JsValue, JsValue>;
 
     /// A stream of bytes, made in the same way.
     #[wasm_bindgen(catch, js_name = streamBytes)]
-    pub(super) fn stream_bytes(first: Array, step: &JsValue) -> Result<JsValue, JsValue>;
+    pub(super) fn stream_bytes(
+        first: Array,
+        step: &JsValue,
+        lifeline: &Object,
+    ) -> Result<JsValue, JsValue>;
+
+    /// Breaks the stream of a lifeline off, if there is one: what it holds is let go.
+    #[wasm_bindgen(js_name = breakOff)]
+    pub(super) fn break_off(lifeline: &Object, message: &str);
 
     /// A number as JavaScript prints it.
     #[wasm_bindgen(js_name = printNumber)]
@@ -149,15 +139,25 @@ extern "C" {
         store_id: &str,
     ) -> Result<Promise, JsValue>;
 
-    /// Hands a request to the object of this name, with what was verified of it in `header` and nothing
-    /// of its own there: a promise of its answer.
+    /// What is to be known of a request, a line for each fact: its method; origin, host name, path and query of
+    /// its URL; and the headers `Host`, `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization` and
+    /// `Cookie`. One call, and the platform's URL parser: a Rust one would bring the tables of international
+    /// domain names.
+    #[wasm_bindgen(catch, js_name = factsOf)]
+    pub(super) fn facts_of(request: &JsValue) -> Result<String, JsValue>;
+
+    /// The id of the object of a name.
+    #[wasm_bindgen(catch, js_name = idOfName)]
+    pub(super) fn id_of_name(objects: &JsValue, name: &str) -> Result<JsValue, JsValue>;
+
+    /// Hands a request to the object with this id, without its query and with a header: a promise of its answer.
     #[wasm_bindgen(catch)]
     pub(super) fn forward(
         objects: &JsValue,
-        name: &str,
+        id: &JsValue,
         request: &JsValue,
         header: &str,
-        grant: Option<&str>,
+        value: &str,
     ) -> Result<JsValue, JsValue>;
 
     /// The same promise of an answer, or a 503 where it fails.
@@ -180,6 +180,13 @@ extern "C" {
     /// An answer; plain text where `headers` do not say otherwise, no body where `body` is empty.
     #[wasm_bindgen(catch)]
     pub(super) fn respond(status: u16, body: &str, headers: &Array) -> Result<JsValue, JsValue>;
+
+    /// The same answer with these headers as well.
+    #[wasm_bindgen(catch, js_name = withHeaders)]
+    pub(super) fn with_headers(answer: &JsValue, headers: &Array) -> Result<JsValue, JsValue>;
+
+    /// An error that asks who called to call again.
+    pub(super) fn retryable(message: &str) -> JsValue;
 
     /// An answer of this type.
     #[wasm_bindgen(catch, js_name = respondAs)]
@@ -211,6 +218,10 @@ extern "C" {
     #[wasm_bindgen(js_name = idOf)]
     pub(super) fn id_of(state: &JsValue) -> String;
 
+    /// An id as text.
+    #[wasm_bindgen(js_name = textOf)]
+    pub(super) fn text_of(id: &JsValue) -> String;
+
     /// A binding that holds Durable Objects.
     #[wasm_bindgen(js_name = objectBinding)]
     pub(super) fn object_binding(env: &Env, name: &str) -> Option<JsValue>;
@@ -240,6 +251,13 @@ pub(super) fn wake_at(storage: &JsValue, at_ms: u64) -> Result<(), JsValue> {
     wake_at_js(storage, at_ms as f64)
 }
 
+/// When the runtime last answered a ping of this socket, in milliseconds since the epoch.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A time of the platform, in whole milliseconds.
+pub(super) fn pinged_at_ms(state: &JsValue, socket: &JsValue) -> Option<u64> {
+    let at_ms = pinged_at(state, socket);
+    (at_ms >= 0.0).then_some(at_ms as u64)
+}
+
 /// Milliseconds since the epoch.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A time of the platform, in whole milliseconds.
 pub(super) fn now_ms() -> u64 {
@@ -251,10 +269,4 @@ pub(super) fn fresh_backend_id() -> BackendId {
     let mut random = [0; 21];
     randomize(&mut random);
     BackendId::from_random(random)
-}
-
-/// The query of a URL without its `?`.
-pub(super) fn query_of(url: &Url) -> String {
-    let search = url.search();
-    search.strip_prefix('?').unwrap_or(&search).to_owned()
 }

@@ -1,8 +1,5 @@
-//! Verifying JSON Web Tokens with the platform's `WebCrypto`, and keeping the key set of `JWT_JWKS_URL`.
-//!
-//! Owns when the key set is fetched: when there is none, when it is old, and when a token names a key
-//! that is not in it, but then at most once a minute, so that made-up names cost nothing. What a token
-//! has to say is decided by `auth`.
+//! Verifying JSON Web Tokens with the platform's `WebCrypto`, and fetching the key set of `JWT_JWKS_URL`. What a
+//! token has to say, and when the set is fetched, is decided by `auth`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,9 +9,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::js;
-use crate::auth::{Grant, JwtError, JwtPolicy, Key, KeySource, Material, Token};
+use crate::auth::{Grant, JwtError, JwtPolicy, Key, KeySet, KeySource, Material, Token};
 use crate::event::StoreId;
-use crate::limits::{JWKS_AGE_MAX_MS, JWKS_BYTES_MAX, JWKS_RETRY_MS};
+use crate::limits::{JWKS_BYTES_MAX, KEY_SETS_KEPT};
 
 /// Why a token does not let its bearer in.
 pub(super) enum Unverified {
@@ -30,17 +27,27 @@ impl From<JwtError> for Unverified {
     }
 }
 
-/// A key set as it was fetched. Only data is kept: a promise belongs to the request that made it.
-#[derive(Clone)]
-struct KeySet {
-    keys: Rc<Vec<Key>>,
-    fetched_at_ms: u64,
-}
+/// A key set, shared by the requests that wait for it. Only data is kept: a promise belongs to the request
+/// that made it.
+pub(super) type SharedKeySet = Rc<RefCell<KeySet>>;
 
 thread_local! {
-    static KEY_SET: RefCell<Option<KeySet>> = const { RefCell::new(None) };
-    /// When the key set was last asked for, whatever came of it.
-    static ASKED_AT_MS: RefCell<u64> = const { RefCell::new(0) };
+    /// By their addresses, the last to come first. A host may make a Worker for each request, so they outlive
+    /// it.
+    static KEY_SETS: RefCell<Vec<(String, SharedKeySet)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The key set of `url`.
+pub(super) fn key_set_of(url: &str) -> SharedKeySet {
+    KEY_SETS.with_borrow_mut(|sets| {
+        if let Some((_, set)) = sets.iter().find(|(known, _)| known == url) {
+            return set.clone();
+        }
+        let set = SharedKeySet::default();
+        sets.insert(0, (url.to_owned(), set.clone()));
+        sets.truncate(KEY_SETS_KEPT);
+        set
+    })
 }
 
 /// What the token `text` grants at `store`.
@@ -55,11 +62,20 @@ pub(super) async fn verify(
             verify_signature(&token, policy.candidates(&token, keys)?).await?;
         }
         KeySource::Jwks { url } => {
-            let mut set = key_set(url, JWKS_AGE_MAX_MS).await?;
-            if policy.candidates(&token, &set.keys).err() == Some(JwtError::UnknownKey) {
-                set = key_set(url, 0).await?;
+            let set = key_set_of(url);
+            let current = set.borrow_mut().current(js::now_ms());
+            let mut keys = match current {
+                Some(keys) => keys,
+                None => fetch(url, &set).await?,
+            };
+            if policy.candidates(&token, &keys).err() == Some(JwtError::UnknownKey) {
+                let newer = set.borrow_mut().newer(js::now_ms());
+                keys = match newer {
+                    Some(keys) => keys,
+                    None => fetch(url, &set).await?,
+                };
             }
-            verify_signature(&token, policy.candidates(&token, &set.keys)?).await?;
+            verify_signature(&token, policy.candidates(&token, &keys)?).await?;
         }
     }
     Ok(policy.check(&token, store, js::now_ms())?)
@@ -90,34 +106,16 @@ async fn verify_signature(token: &Token<'_>, candidates: Vec<&Key>) -> Result<()
     Err(JwtError::Signature.into())
 }
 
-/// The key set, fetched anew if it is older than `age_max_ms` and the last try is not too recent.
-async fn key_set(url: &str, age_max_ms: u64) -> Result<KeySet, Unverified> {
-    let now_ms = js::now_ms();
-    let kept = KEY_SET.with_borrow(Option::clone);
-    let is_old = |set: &KeySet| now_ms.saturating_sub(set.fetched_at_ms) > age_max_ms;
-    let is_fresh = kept.as_ref().is_some_and(|set| !is_old(set));
-    let asked_at_ms = ASKED_AT_MS.with_borrow(|at_ms| *at_ms);
-    let is_recent = now_ms.saturating_sub(asked_at_ms) < JWKS_RETRY_MS;
-    if let Some(kept) = kept.as_ref().filter(|_| is_fresh || is_recent) {
-        return Ok(kept.clone());
-    }
-    ASKED_AT_MS.set(now_ms);
-    match fetch(url).await {
-        Ok(keys) => {
-            let set = KeySet {
-                keys: Rc::new(keys),
-                fetched_at_ms: now_ms,
-            };
-            KEY_SET.set(Some(set.clone()));
-            Ok(set)
+async fn fetch(url: &str, set: &SharedKeySet) -> Result<Rc<[Key]>, Unverified> {
+    let asked_at_ms = js::now_ms();
+    let fetched = JsFuture::from(js::fetch_text(url, JWKS_BYTES_MAX)).await;
+    let keys = match fetched {
+        Ok(body) => {
+            Key::jwks(&body.as_string().unwrap_or_default()).map_err(|error| error.to_string())
         }
-        // Better an old set than nobody.
-        Err(message) => kept.ok_or(Unverified::NoKeys(message)),
-    }
-}
-
-async fn fetch(url: &str) -> Result<Vec<Key>, String> {
-    let text = JsFuture::from(js::fetch_text(url, JWKS_BYTES_MAX)).await;
-    let text = text.map_err(|error| js::message_of(&error))?;
-    Key::jwks(&text.as_string().unwrap_or_default()).map_err(|error| error.to_string())
+        Err(error) => Err(js::message_of(&error)),
+    };
+    set.borrow_mut()
+        .fetched(keys, asked_at_ms)
+        .map_err(Unverified::NoKeys)
 }

@@ -6,42 +6,32 @@
 //! [`export!`](crate::export) makes the classes and functions that the runtime loads.
 
 mod admin;
-mod committed;
+mod awake;
+mod deliver;
 mod fetch;
-mod hooked;
+mod hooks;
 mod instance;
 mod js;
 mod jwt;
 mod log;
+mod msgpack;
 mod object;
-mod once;
+mod one_shot;
 mod poll;
+mod shared;
 mod sql;
-
-use std::cell::RefCell;
-use std::rc::Rc;
+mod turn;
 
 use worker::Env;
 
 use crate::config::{Config, ConfigError};
 
-pub use fetch::fetch;
+pub use fetch::Worker;
 pub use instance::{Owner, begin, owner};
 pub use object::Object;
 pub use wasm_bindgen;
 
-thread_local! {
-    /// Variables do not change under a running version, which an instance of the core belongs to.
-    static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
-}
-
-/// The deployment's variables and secrets.
-fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
-    CONFIG.with_borrow_mut(|kept| {
-        if let Some(config) = kept {
-            return Ok(Rc::clone(config));
-        }
-        let config = Rc::new(Config::parse(|name| js::variable(env, name))?);
-        Ok(Rc::clone(kept.insert(config)))
-    })
+/// The variables and secrets of `env`: each Worker and each object goes by its own.
+fn config(env: &Env) -> Result<Config, ConfigError> {
+    Config::parse(|name| js::variable(env, name))
 }

@@ -42,14 +42,6 @@ pub(super) fn now_or_later(
     Ok(promise)
 }
 
-/// Runs `work` until it waits for something, and the rest of it whenever that has come.
-pub(super) fn start(work: impl Future<Output = ()> + 'static) {
-    let mut work = Box::pin(work);
-    if poll_once(work.as_mut()).is_pending() {
-        spawn(work);
-    }
-}
-
 /// Runs `work` once what runs now has returned.
 #[allow(clippy::disallowed_methods)] // What is spawned here has its owner.
 pub(super) fn spawn(work: impl Future<Output = ()> + 'static) {

@@ -6,5 +6,5 @@
 mod push;
 mod split;
 
-pub use push::{Admission, Refusal, admit, check_lifetime};
+pub use push::{Admission, admit, is_lifetime};
 pub use split::split;

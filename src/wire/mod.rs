@@ -146,6 +146,12 @@ impl RequestId {
         }
     }
 
+    /// The same id as a text, which it is in calls of client objects whatever the generation.
+    #[must_use]
+    pub fn as_text(&self) -> Self {
+        Self(self.text_json().into())
+    }
+
     /// The counter behind the id, which clients raise by one with every request; `None` for others.
     #[must_use]
     pub fn counter(&self) -> Option<u64> {
@@ -228,6 +234,17 @@ pub enum Inbound<'a> {
         /// The store the payload names.
         store_id: Option<Cow<'a, str>>,
     },
+    /// A Durable Object wants to be called no more.
+    Unsubscribe {
+        /// Who asks.
+        requester: Requester,
+        /// The store the payload names.
+        store_id: Option<Cow<'a, str>>,
+        /// The object; `None` where the payload names it in a way that is not known here.
+        object_id: Option<Cow<'a, str>>,
+        /// The pull that ends; `None` for all of the object.
+        request: Option<RequestId>,
+    },
     /// An administrative message of 0.3.
     Admin {
         /// Who asks.
@@ -286,12 +303,23 @@ impl Malformed {
     }
 }
 
-/// Reads one text into its messages: usually one, several where it holds an array.
-#[must_use]
-pub fn decode(family: Family, transport: Transport, text: &str) -> Vec<Inbound<'_>> {
+/// Cuts a frame into its messages: usually one, several where it holds an array.
+///
+/// # Errors
+/// An array that is no JSON, or that holds too many.
+pub fn split(family: Family, frame: &str) -> Result<Vec<&str>, Malformed> {
     match family {
-        Family::Plain => vec![v03::decode(text)],
-        Family::Rpc => rpc::decode(transport, text),
+        Family::Plain => Ok(vec![frame]),
+        Family::Rpc => rpc::split(frame),
+    }
+}
+
+/// Reads one message.
+#[must_use]
+pub fn decode(family: Family, transport: Transport, message: &str) -> Inbound<'_> {
+    match family {
+        Family::Plain => v03::decode(message),
+        Family::Rpc => rpc::decode(transport, message),
     }
 }
 
@@ -475,6 +503,12 @@ pub fn ping_done(requester: &Requester, transport: Transport) -> String {
         _ => r#"{"_tag":"SyncMessage.Pong"}"#,
     };
     rpc::exit_success(&requester.id, value)
+}
+
+/// The answer to a Durable Object that wants to be called no more.
+#[must_use]
+pub fn unsubscribed(requester: &Requester) -> String {
+    rpc::exit_success(&requester.id, "null")
 }
 
 /// The answer to a push whose events are stored.

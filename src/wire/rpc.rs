@@ -29,6 +29,7 @@ enum Call {
     Pull,
     Push,
     Ping,
+    Unsubscribe,
 }
 
 impl Call {
@@ -43,6 +44,7 @@ impl Call {
             "Push" => Some(Self::Push),
             // On a WebSocket a ping is an envelope of its own.
             "Ping" if transport != Transport::WebSocket => Some(Self::Ping),
+            "Unsubscribe" if transport == Transport::DoRpc => Some(Self::Unsubscribe),
             _ => None,
         }
     }
@@ -99,6 +101,8 @@ struct Payload<'a> {
     batch: Option<Vec<Event<'a>>>,
     backend_id: Option<EffectOption<Cow<'a, str>>>,
     caller: Option<CallerContext<'a>>,
+    object_id: Option<Cow<'a, str>>,
+    request_id: Option<&'a str>,
 }
 
 impl<'a> Payload<'a> {
@@ -118,6 +122,8 @@ impl<'a> Payload<'a> {
                         reader.optional(|reader| effect_option(reader, Reader::string))?;
                 }
                 "rpcContext" => payload.caller = reader.optional(read_rpc_context)?,
+                "durableObjectId" => payload.object_id = reader.optional(Reader::string)?,
+                "requestId" => payload.request_id = reader.optional(Reader::raw)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -205,16 +211,13 @@ fn read_rpc_context<'a>(reader: &mut Reader<'a>) -> Result<CallerContext<'a>, Js
     })
 }
 
-pub(super) fn decode(transport: Transport, text: &str) -> Vec<Inbound<'_>> {
-    if let Some(ack) = decode_ack(text) {
-        return vec![ack];
-    }
-    if !text.trim_ascii_start().starts_with('[') {
-        return vec![decode_one(transport, text)];
+pub(super) fn split(frame: &str) -> Result<Vec<&str>, Malformed> {
+    if !frame.trim_ascii_start().starts_with('[') {
+        return Ok(vec![frame]);
     }
     // Not yet read: so many and no more, since each may call for an answer.
     let mut messages = Vec::new();
-    let read = json::read(text, |reader| {
+    let read = json::read(frame, |reader| {
         reader.array(|reader| {
             if messages.len() == FRAME_MESSAGES_MAX {
                 return Err(reader.shape(format!(
@@ -226,18 +229,31 @@ pub(super) fn decode(transport: Transport, text: &str) -> Vec<Inbound<'_>> {
         })
     });
     match read {
-        Ok(()) => messages
-            .into_iter()
-            .map(|message| decode_one(transport, message))
-            .collect(),
+        Ok(()) => Ok(messages),
         Err(error) => {
             let message = error.to_string();
-            vec![Inbound::Malformed(if error.is_syntax() {
+            Err(if error.is_syntax() {
                 Malformed::Syntax { message }
             } else {
                 Malformed::Message { message }
-            })]
+            })
         }
+    }
+}
+
+pub(super) fn decode(transport: Transport, message: &str) -> Inbound<'_> {
+    if let Some(ack) = decode_ack(message) {
+        return ack;
+    }
+    match json::read(message, Envelope::read) {
+        Ok(envelope) => interpret(transport, envelope),
+        // Reading stopped at the first surprise; what comes after it may be no JSON.
+        Err(_) => Inbound::Malformed(match json::read(message, Reader::skip) {
+            Err(error) => Malformed::Syntax {
+                message: error.to_string(),
+            },
+            Ok(()) => unknown_tag("undefined"),
+        }),
     }
 }
 
@@ -251,19 +267,6 @@ fn decode_ack(text: &str) -> Option<Inbound<'_>> {
         .map_or(Some(id), |rest| rest.strip_suffix('"'))?;
     let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| RequestId::from_json(id).map_or(Inbound::Nothing, |id| Inbound::Ack { id }))
-}
-
-fn decode_one(transport: Transport, text: &str) -> Inbound<'_> {
-    match json::read(text, Envelope::read) {
-        Ok(envelope) => interpret(transport, envelope),
-        // Reading stopped at the first surprise; what comes after it may be no JSON.
-        Err(_) => Inbound::Malformed(match json::read(text, Reader::skip) {
-            Err(error) => Malformed::Syntax {
-                message: error.to_string(),
-            },
-            Ok(()) => unknown_tag("undefined"),
-        }),
-    }
 }
 
 fn interpret(transport: Transport, envelope: Envelope<'_>) -> Inbound<'_> {
@@ -316,6 +319,14 @@ fn request<'a>(
         return Ok(Inbound::PingRequest {
             requester,
             store_id,
+        });
+    }
+    if call == Call::Unsubscribe {
+        return Ok(Inbound::Unsubscribe {
+            requester,
+            store_id: Some(store_id),
+            object_id: payload.object_id,
+            request: id(payload.request_id),
         });
     }
     if call == Call::Pull {

@@ -1,12 +1,16 @@
 /**
- * A hand-written server that records what a client sends and misbehaves on command, to learn how the client takes it.
+ * A hand-written WebSocket server that records what a client sends and misbehaves on command, to learn how the client
+ * takes it.
  *
- * Owns: one log in memory and its live pulls. It serves just enough of v04 and v05 to keep a client going: pull, push,
- * ping. Faults are commands (`forgetAfterNextChunk`, `mute`, ...).
+ * Owns: the live pulls of one log in memory. It serves just enough of v04 and v05 to keep a client going: pull, push,
+ * ping. Faults are commands (`forgetAfterNextChunk`, `mute`, `pushAnswers`, ...).
  */
 import type { AddressInfo } from 'node:net'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
 import type { Event } from './client.ts'
+import { cursorOf, type FakeError, FakeLog, failureFor, isError, type RequestId, successFor } from './fake-log.ts'
+
+export { backendId } from './fake-log.ts'
 
 /** One frame that a client sent, with the number of its connection (from 1) and the time since the server's start. */
 export interface Seen {
@@ -18,12 +22,10 @@ export interface Seen {
   readonly requestId: RequestId | undefined
   /** The cursor of a pull, 0 when it starts from the first event. */
   readonly cursor: number | undefined
+  readonly payload: unknown
   /** The frame itself. */
   readonly frame: Frame
 }
-
-/** v04 counts its requests in strings, v05 in numbers. */
-type RequestId = string | number
 
 interface Frame {
   readonly _tag: string
@@ -41,20 +43,27 @@ export type UnknownAnswer =
   | { readonly kind: 'close'; readonly code: number }
   | { readonly kind: 'drop' }
 
+/** How the server answers a push or a pull that it could serve. */
+export type Answer =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'error'; readonly error: FakeError }
+  | { readonly kind: 'exit'; readonly exit: unknown }
+  | { readonly kind: 'serve'; readonly afterMs: number }
+  | { readonly kind: 'close'; readonly code: number }
+  | { readonly kind: 'drop' }
+
 interface Subscription {
   readonly socket: WebSocket
   readonly requestId: RequestId
 }
 
-const cursorOf = (payload: unknown): number =>
-  (payload as { cursor: { value?: { eventSequenceNumber: number } } }).cursor.value?.eventSequenceNumber ?? 0
-
-/** The backend id of every fake server. */
-export const backendId = 'fake-backend-id-00000'
-
 export class FakeServer {
   readonly seen: Seen[] = []
-  readonly log: Event[] = []
+  readonly store = new FakeLog()
+  /** What the next pushes are answered, one each; served without one. */
+  readonly pushAnswers: Answer[] = []
+  /** What the next pulls are answered, one each; served without one. */
+  readonly pullAnswers: Answer[] = []
   answer: UnknownAnswer = { kind: 'nothing' }
   /** While true nothing is answered and nothing is sent: the network swallows it all. */
   mute = false
@@ -87,9 +96,23 @@ export class FakeServer {
     return this.#connections
   }
 
+  /** Number of connections that are open. */
+  get open(): number {
+    return [...this.#server.clients].filter((socket) => socket.readyState === WebSocket.OPEN).length
+  }
+
+  get log(): readonly Event[] {
+    return this.store.events
+  }
+
   /** Pull requests seen so far. */
   get pulls(): readonly Seen[] {
     return this.seen.filter((frame) => frame.rpc === 'SyncWsRpc.Pull')
+  }
+
+  /** Push requests seen so far. */
+  get pushes(): readonly Seen[] {
+    return this.seen.filter((frame) => frame.rpc === 'SyncWsRpc.Push')
   }
 
   /** Time since the start, on the clock of `seen`. */
@@ -99,10 +122,23 @@ export class FakeServer {
 
   /** Appends an event of some other client and publishes it. */
   append(name: string, args: unknown): void {
-    const parent = this.log.length
-    const event = { name, args, seqNum: parent + 1, parentSeqNum: parent, clientId: 'other', sessionId: 'other' }
-    this.log.push(event)
-    this.#publish([event])
+    this.#publish([this.store.append(name, args)])
+  }
+
+  /** Ends every live pull with an Exit that failed with `error`. */
+  failAll(error: FakeError): void {
+    for (const { socket, requestId } of this.#subscriptions) this.#fail(socket, requestId, error)
+    this.forget()
+  }
+
+  /** Sends every live pull a Chunk of these events, whether the log has them or not. */
+  publish(events: readonly Event[]): void {
+    this.#publish(events)
+  }
+
+  /** Sends every connection an empty page for a request of this id, whether there is one or not. */
+  probe(requestId: RequestId): void {
+    for (const socket of this.#server.clients) this.#chunk(socket, requestId, [])
   }
 
   /** Loses every live pull; the sockets stay open. */
@@ -133,7 +169,16 @@ export class FakeServer {
     const frame = JSON.parse(text) as Frame
     const requestId = frame.id ?? frame.requestId
     const cursor = frame.tag === 'SyncWsRpc.Pull' ? cursorOf(frame.payload) : undefined
-    this.seen.push({ connection, atMs: this.nowMs, tag: frame._tag, rpc: frame.tag, requestId, cursor, frame })
+    this.seen.push({
+      connection,
+      atMs: this.nowMs,
+      tag: frame._tag,
+      rpc: frame.tag,
+      requestId,
+      cursor,
+      payload: frame.payload,
+      frame,
+    })
     if (this.mute) return
     if (frame._tag === 'Ping') return this.#send(socket, { _tag: 'Pong' })
     if (frame._tag === 'Request' && frame.tag === 'SyncWsRpc.Pull') return this.#pull(socket, requestId!, frame.payload)
@@ -155,25 +200,45 @@ export class FakeServer {
   }
 
   #pull(socket: WebSocket, requestId: RequestId, payload: unknown): void {
+    const answer = this.pullAnswers.shift()
+    if (answer !== undefined)
+      return this.#answer(answer, socket, requestId, () => this.#servePull(socket, requestId, payload))
+    this.#servePull(socket, requestId, payload)
+  }
+
+  #servePull(socket: WebSocket, requestId: RequestId, payload: unknown): void {
     const { live } = payload as { live: boolean }
+    const page = this.store.pull(payload)
+    if (isError(page)) return this.#fail(socket, requestId, page)
     if (live) this.#subscriptions.push({ socket, requestId })
     this.#chunk(socket, requestId, this.log.slice(cursorOf(payload)))
-    if (!live) this.#send(socket, { _tag: 'Exit', requestId, exit: { _tag: 'Success', value: null } })
+    if (!live) this.#send(socket, { _tag: 'Exit', requestId, exit: successFor(null) })
   }
 
   #push(socket: WebSocket, requestId: RequestId, payload: unknown): void {
-    const { batch } = payload as { batch: Event[] }
-    const head = this.log.length
-    const providedNum = batch[0]!.parentSeqNum
-    if (providedNum !== head) {
-      const error = { _tag: 'ServerAheadError', minimumExpectedNum: head, providedNum }
-      const fail = { _tag: 'Fail', error }
-      const exit = { _tag: 'Failure', cause: typeof requestId === 'string' ? fail : [fail] }
-      return this.#send(socket, { _tag: 'Exit', requestId, exit })
-    }
-    this.log.push(...batch)
-    this.#publish(batch)
-    this.#send(socket, { _tag: 'Exit', requestId, exit: { _tag: 'Success', value: {} } })
+    const answer = this.pushAnswers.shift()
+    if (answer !== undefined)
+      return this.#answer(answer, socket, requestId, () => this.#servePush(socket, requestId, payload))
+    this.#servePush(socket, requestId, payload)
+  }
+
+  #servePush(socket: WebSocket, requestId: RequestId, payload: unknown): void {
+    const error = this.store.push(payload)
+    if (error !== undefined) return this.#fail(socket, requestId, error)
+    this.#publish((payload as { batch: readonly Event[] }).batch)
+    this.#send(socket, { _tag: 'Exit', requestId, exit: successFor({}) })
+  }
+
+  #answer(answer: Answer, socket: WebSocket, requestId: RequestId, serve: () => void): void {
+    if (answer.kind === 'error') this.#fail(socket, requestId, answer.error)
+    if (answer.kind === 'exit') this.#send(socket, { _tag: 'Exit', requestId, exit: answer.exit })
+    if (answer.kind === 'serve') setTimeout(serve, answer.afterMs)
+    if (answer.kind === 'close') socket.close(answer.code)
+    if (answer.kind === 'drop') socket.terminate()
+  }
+
+  #fail(socket: WebSocket, requestId: RequestId, error: FakeError): void {
+    this.#send(socket, { _tag: 'Exit', requestId, exit: failureFor(requestId, error) })
   }
 
   #publish(events: readonly Event[]): void {
@@ -181,12 +246,7 @@ export class FakeServer {
   }
 
   #chunk(socket: WebSocket, requestId: RequestId, events: readonly Event[]): void {
-    const metadata = {
-      _tag: 'Some',
-      value: { _tag: 'SyncMessage.SyncMetadata', createdAt: '2026-01-01T00:00:00.000Z' },
-    }
-    const batch = events.map((eventEncoded) => ({ eventEncoded, metadata }))
-    const chunk = { _tag: 'Chunk', requestId, values: [{ batch, pageInfo: { _tag: 'NoMore' }, backendId }] }
+    const chunk = { _tag: 'Chunk', requestId, values: [this.store.page(events)] }
     // The Chunk has to leave before the connection breaks.
     this.#send(socket, chunk, this.dropAfterNextChunk ? () => socket.terminate() : undefined)
     this.dropAfterNextChunk = false

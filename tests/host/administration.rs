@@ -1,13 +1,16 @@
 //! What an operator does to a store while it is used.
 
 use livestore_sync_worker::auth::Grant;
-use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
+use livestore_sync_worker::backend::{
+    ConnectionId, Frame, Output, Progress, Rules, SyncBackend, Turn,
+};
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::Limits;
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
 
-use crate::client::{Sample, Speaker, batch_json};
+use crate::client::{Heard, Sample, Speaker, batch_json, hear};
+use crate::fresh_ids;
 use crate::host_sql::{Binding, HostSql, HostText};
 
 const STORE: &str = "administered";
@@ -21,14 +24,19 @@ fn backend() -> SyncBackend<HostSql> {
     let sql = HostSql::in_memory(Binding::Doubles);
     let fresh = BackendId::stored(OLD.to_owned());
     let (store, _) = EventStore::open(sql, StoreId::new(STORE), fresh).unwrap();
-    let mut backend = SyncBackend::new(store, Limits::default());
+    let mut backend = SyncBackend::new(
+        store,
+        Limits::default(),
+        Rules::default(),
+        fresh_ids(&[NEW]),
+    );
     let pusher = backend.connect(Family::Rpc, Grant::default(), NOW_MS);
     for number in 1..=EVENTS {
         let batch = batch_json(&[Sample::padded(number, 800_000)]);
         let push = speaker(Generation::V04).push("\"1\"", None, &batch);
-        backend.on_frame(pusher, Frame::Text(&push), NOW_MS, &mut Vec::new());
+        backend.on_frame(pusher, Frame::Text(&push), &mut Turn::at(NOW_MS));
     }
-    backend.disconnect(pusher);
+    backend.disconnect(pusher, &mut Turn::at(NOW_MS));
     assert_eq!(backend.store().head().get(), 6);
     backend
 }
@@ -40,8 +48,8 @@ fn speaker(generation: Generation) -> Speaker<'static> {
     }
 }
 
-fn sent(out: &[Output<HostText>], receiver: ConnectionId) -> Vec<&str> {
-    let frames = out.iter().filter_map(|output| match output {
+fn sent(turn: &Turn<HostText>, receiver: ConnectionId) -> Vec<&str> {
+    let frames = turn.out.iter().filter_map(|output| match output {
         Output::Send { to, frame, .. } if *to == receiver => Some(frame.as_str()),
         _ => None,
     });
@@ -59,39 +67,58 @@ fn a_reset_ends_a_pull_that_is_being_answered_as_one_of_another_lifetime() {
             let request = backend.connect_once(transport, Grant::default(), NOW_MS);
             let pull = speaker(generation).pull(&speaker(generation).id(7), false, None);
             let pull = pull.replace("SyncWsRpc", group);
-            let mut out = Vec::new();
-            backend.on_frame(request, Frame::Text(&pull), NOW_MS, &mut out);
-            assert!(!backend.is_answered(request));
-            let pages = sent(&out, request).len();
+            let mut turn = Turn::at(NOW_MS);
+            backend.on_frame(request, Frame::Text(&pull), &mut turn);
+            assert_eq!(backend.progress(request), Progress::More);
+            let pages = sent(&turn, request).len();
             assert!((1..6).contains(&pages), "{pages} pages");
 
-            let mut out = Vec::new();
-            let fresh = BackendId::stored(NEW.to_owned());
-            backend.reset(fresh, &mut out).unwrap();
-            let last = sent(&out, request);
+            let mut turn = Turn::at(NOW_MS);
+            assert_eq!(backend.reset(&mut turn).unwrap().as_str(), NEW);
+            let last = sent(&turn, request);
             assert_eq!(last.len(), 1);
             for part in ["BackendIdMismatchError", OLD, NEW, "\"Failure\""] {
                 assert!(last[0].contains(part), "{}", last[0]);
             }
-            assert!(backend.is_answered(request));
-            out.clear();
-            backend.go_on(request, &mut out);
-            assert!(sent(&out, request).is_empty(), "nothing follows");
+            assert_eq!(backend.progress(request), Progress::Done);
+            let mut turn = Turn::at(NOW_MS);
+            backend.go_on(request, &mut turn);
+            assert!(sent(&turn, request).is_empty(), "nothing follows");
         }
     }
 }
 
 #[test]
-fn a_reset_closes_sockets_and_sends_them_nothing() {
-    let mut backend = backend();
-    let socket = backend.connect(Family::Rpc, Grant::default(), NOW_MS);
-    let pull = speaker(Generation::V05).pull("7", true, None);
-    backend.on_frame(socket, Frame::Text(&pull), NOW_MS, &mut Vec::new());
-    let mut out = Vec::new();
-    let fresh = BackendId::stored(NEW.to_owned());
-    backend.reset(fresh, &mut out).unwrap();
-    let is_closed = |output: &Output<HostText>| matches!(output, Output::Close { connection, code: 1012, .. } if *connection == socket);
-    assert!(out.iter().any(is_closed));
-    assert!(sent(&out, socket).is_empty());
-    assert_eq!(backend.sockets().count(), 0);
+fn a_reset_ends_live_pulls_in_their_dialect_before_their_sockets_are_closed() {
+    for generation in [Generation::V04, Generation::V05] {
+        let mut backend = backend();
+        let socket = backend.connect(Family::Rpc, Grant::default(), NOW_MS);
+        let id = speaker(generation).id(7);
+        let pull = speaker(generation).pull(&id, true, None);
+        backend.on_frame(socket, Frame::Text(&pull), &mut Turn::at(NOW_MS));
+        let mut turn = Turn::at(NOW_MS);
+        backend.reset(&mut turn).unwrap();
+        let outputs = turn.out.iter().position(|output| matches!(output, Output::Close { connection, code: 1012, .. } if *connection == socket));
+        let closed = outputs.expect("it is closed");
+        assert!(
+            !turn.out[closed..]
+                .iter()
+                .any(|output| matches!(output, Output::Send { .. }))
+        );
+        let [last] = sent(&turn, socket)[..] else {
+            panic!("{turn:?}")
+        };
+        let Heard::Failed { id: ended, error } = hear(Family::Rpc, last) else {
+            panic!("{last}")
+        };
+        assert_eq!(
+            (ended, &error["_tag"]),
+            (id, &"BackendIdMismatchError".into())
+        );
+        assert_eq!(
+            (&error["expected"], &error["received"]),
+            (&NEW.into(), &OLD.into())
+        );
+        assert_eq!(backend.sockets().count(), 0);
+    }
 }

@@ -8,7 +8,7 @@ mod random;
 mod tokens;
 
 use livestore_sync_worker::auth::Grant;
-use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
+use livestore_sync_worker::backend::{ConnectionId, Frame, Output, Rules, SyncBackend, Turn};
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::{
     ATTACHMENT_BYTES_MAX, FRAME_MESSAGES_MAX, Limits, REQUEST_ID_BYTES_MAX,
@@ -19,9 +19,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cases;
 use crate::client::{Heard, Sample, Speaker, ack, batch_json, hear, interrupt};
 use crate::host_sql::{Binding, HostSql, HostText};
+use crate::{cases, fresh_ids};
 
 const STORE: &str = "quiet-store";
 const BACKEND: &str = "backend-of-the-room--";
@@ -50,12 +50,16 @@ struct Outcome {
     is_closed: bool,
 }
 
+fn backend(store: EventStore<HostSql>) -> SyncBackend<HostSql> {
+    SyncBackend::new(store, Limits::default(), Rules::default(), fresh_ids(&[]))
+}
+
 impl Room {
     fn new(family: Family) -> Self {
         let sql = HostSql::in_memory(Binding::Doubles);
         let fresh = BackendId::stored(BACKEND.to_owned());
         let (store, _) = EventStore::open(sql.clone(), StoreId::new(STORE), fresh).unwrap();
-        let mut backend = SyncBackend::new(store, Limits::default());
+        let mut backend = backend(store);
         let listeners = [Family::Rpc, Family::Plain]
             .map(|family| backend.connect(family, Grant::default(), NOW_MS));
         let hostile = backend.connect(family, Grant::default(), NOW_MS);
@@ -83,10 +87,10 @@ impl Room {
     }
 
     fn turn(&mut self, from: ConnectionId, frame: Frame<'_>) -> Outcome {
-        let mut out: Vec<Output<HostText>> = Vec::new();
-        self.backend.on_frame(from, frame, NOW_MS, &mut out);
+        let mut turn: Turn<HostText> = Turn::at(NOW_MS);
+        self.backend.on_frame(from, frame, &mut turn);
         let mut outcome = Outcome::default();
-        for output in out {
+        for output in turn.out {
             match output {
                 Output::Send { to, frame, .. } if self.listeners.contains(&to) => {
                     outcome.overheard.push(frame.as_str().to_owned());
@@ -108,11 +112,11 @@ impl Room {
                         self.kept[index.unwrap()] = kept;
                     }
                 }
-                Output::Resume
-                | Output::Report(_)
+                Output::Report(_) => {}
+                Output::Probe { .. }
                 | Output::WakeAt { .. }
-                | Output::Call { .. }
-                | Output::Reset { .. } => {}
+                | Output::Ask(_)
+                | Output::Deliver(_) => panic!("nothing is left for later: {output:?}"),
             }
         }
         outcome
@@ -155,11 +159,11 @@ impl Room {
     fn evict(&mut self) {
         let fresh = BackendId::stored("another-backend-id---".to_owned());
         let (store, _) = EventStore::open(self.sql.clone(), StoreId::new(STORE), fresh).unwrap();
-        self.backend = SyncBackend::new(store, Limits::default());
+        self.backend = backend(store);
         let sockets = self
             .kept
             .each_ref()
-            .map(|kept| self.backend.reconnect(kept).unwrap());
+            .map(|kept| self.backend.reconnect(kept, NOW_MS).unwrap());
         [self.hostile, self.listeners[0], self.listeners[1]] = sockets;
     }
 

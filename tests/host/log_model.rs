@@ -9,24 +9,27 @@ mod pushes;
 mod seen;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use livestore_sync_worker::auth::Grant;
-use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
-use livestore_sync_worker::event::{BackendId, Event, StoreId};
+use livestore_sync_worker::backend::{
+    ConnectionId, Frame, Output, Report, Rules, SyncBackend, Turn,
+};
+use livestore_sync_worker::event::{BackendId, Event, SeqNum, StoreId};
 use livestore_sync_worker::eventlog::split;
 use livestore_sync_worker::limits::{
-    ATTACHMENT_BYTES_MAX, Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PULL_PATIENCE_MS, WINDOW_PAGES,
+    ABANDONED_BYTES_MAX, ATTACHMENT_BYTES_MAX, CONNECTION_BYTES_MAX, Limits, OBJECT_BYTES_MAX,
+    PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PULL_PATIENCE_MS, WINDOW_PAGES,
 };
 use livestore_sync_worker::store::EventStore;
-use livestore_sync_worker::wire::{Family, Generation};
+use livestore_sync_worker::wire::{Family, Generation, encode_items};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-use crate::cases;
 use crate::client::{Heard, Sample, Speaker, ack, batch_json, hear, interrupt, seq_num};
 use crate::host_sql::{Binding, HostSql, HostText, When};
+use crate::{cases, fresh_ids};
 use any::{existing, op, tongues};
 use pushes::Expected;
 use seen::Seen;
@@ -35,6 +38,9 @@ const STORE: &str = "model-store";
 const BACKEND: &str = "backend-of-the-model-";
 /// Stands in all args, and must never stand in a report.
 const SECRET: &str = "sekret";
+
+/// Milliseconds between two pings of a 0.3 client, which the runtime answers.
+const PING_MS: u64 = 25_000;
 
 const LIMITS: Limits = Limits {
     event_bytes_max: 1_000_000,
@@ -169,8 +175,9 @@ enum Op {
     Wait {
         ms: u16,
     },
-    SetClock {
-        ms: u32,
+    /// Somebody sets the clock.
+    MoveClock {
+        ms: i32,
     },
 }
 
@@ -188,6 +195,23 @@ struct Stored {
     event: Sample,
     delivered: Value,
     created_at: String,
+    /// Bytes of its JSON in a page of an RPC client.
+    item_bytes: usize,
+}
+
+impl Stored {
+    fn new(event: &Sample, created_at: &str) -> Self {
+        let json = event.json();
+        let events = [livestore_sync_worker::json::read(&json, Event::read).unwrap()];
+        let mut item = String::new();
+        encode_items(Family::Rpc, &events, created_at, &mut item);
+        Self {
+            event: event.clone(),
+            delivered: event.delivered(),
+            created_at: created_at.to_owned(),
+            item_bytes: item.len(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,8 +230,8 @@ struct Pull {
     state: State,
     /// Chunks that the client has not acknowledged.
     unacked: u32,
-    /// The same as this life of the object can know.
-    window: u32,
+    /// The bytes of each, as far as this life of the object can know of them.
+    in_flight: VecDeque<Piece>,
     /// Whether it started beyond the head.
     is_ahead: bool,
     /// Pages and broadcasts it got.
@@ -216,14 +240,58 @@ struct Pull {
     has_slept: bool,
 }
 
+/// A page or broadcast that is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// The how-manieth of its socket.
+    number: u64,
+    bytes: usize,
+}
+
 #[derive(Debug)]
 struct Socket {
     connection: ConnectionId,
+    connected_ms: u64,
     kept: String,
     pulls: Vec<Pull>,
     first_request: Option<u64>,
     /// Since when its client has been expected to pull.
     awaiting_pull_since_ms: Option<u64>,
+    /// Pulls of others that its client was asked about, in this life of the object.
+    probed: BTreeSet<String>,
+    /// Pages and broadcasts it was sent in this life of the object.
+    sent: u64,
+    /// Bytes on their way of pulls that were ended early, and the last piece of them.
+    abandoned_bytes: usize,
+    last_abandoned: u64,
+}
+
+impl Socket {
+    /// Bytes on their way of pulls that go on, or whose client still acknowledges them.
+    fn in_flight(&self) -> usize {
+        self.pulls.iter().map(Pull::in_flight_bytes).sum()
+    }
+
+    /// Whether so many more bytes may be on their way beside `in_flight`.
+    fn has_room(&self, in_flight: usize, bytes: usize) -> bool {
+        in_flight == 0 || in_flight + self.abandoned_bytes + bytes <= CONNECTION_BYTES_MAX
+    }
+
+    /// Ends a pull early; whether so much is on its way now that nobody acknowledges, that the socket is closed.
+    fn abandon(&mut self, id: &str) -> bool {
+        for pull in self.pulls.extract_if(.., |pull| pull.id == id) {
+            self.abandoned_bytes += pull.in_flight_bytes();
+            let last = pull.in_flight.back().map_or(0, |piece| piece.number);
+            self.last_abandoned = self.last_abandoned.max(last);
+        }
+        self.abandoned_bytes > ABANDONED_BYTES_MAX
+    }
+}
+
+impl Pull {
+    fn in_flight_bytes(&self) -> usize {
+        self.in_flight.iter().map(|piece| piece.bytes).sum()
+    }
 }
 
 #[derive(Debug)]
@@ -235,11 +303,15 @@ struct Client {
 }
 
 /// What one turn of the object did.
-struct Turn {
+struct Effects {
     frames: Vec<(usize, Heard)>,
+    /// Empty pages of pulls of others.
+    probes: Vec<(usize, Heard)>,
     closed: BTreeSet<usize>,
     /// Whether storage failed in it.
     has_failed: bool,
+    /// Whether somebody had to leave who takes nothing.
+    has_stalled: bool,
 }
 
 struct World {
@@ -250,9 +322,8 @@ struct World {
     /// A head that was ahead of the log when it was adopted.
     kept_head: i64,
     now_ms: u64,
-    is_resume_due: bool,
-    /// Who must be closed in the turn to come.
-    overdue: BTreeSet<usize>,
+    /// The alarm that is stored.
+    alarm_at_ms: Option<u64>,
     seen: Seen,
 }
 
@@ -261,6 +332,10 @@ fn open(sql: &HostSql) -> Result<EventStore<HostSql>, String> {
     EventStore::open(sql.clone(), StoreId::new(STORE), fresh)
         .map(|(store, _)| store)
         .map_err(|error| error.to_string())
+}
+
+fn backend(store: EventStore<HostSql>) -> SyncBackend<HostSql> {
+    SyncBackend::new(store, LIMITS, Rules::default(), fresh_ids(&[]))
 }
 
 impl World {
@@ -275,12 +350,7 @@ impl World {
                     0 => Sample::new(seq_num),
                     bytes => Sample::padded(seq_num, bytes),
                 };
-                let (delivered, created_at) = (event.delivered(), created_at.to_owned());
-                Stored {
-                    event,
-                    delivered,
-                    created_at,
-                }
+                Stored::new(&event, created_at)
             })
             .collect();
         sql.set_up("BEGIN");
@@ -309,7 +379,7 @@ impl World {
         sql.set_up("COMMIT");
         let kept_head = i64::from(existing.events) + i64::from(ahead);
         sql.set_up(&format!("UPDATE context_7 SET currentHead = {kept_head}"));
-        let backend = SyncBackend::new(open(&sql).unwrap(), LIMITS);
+        let backend = backend(open(&sql).unwrap());
         let clients = tongues
             .iter()
             .zip(0..)
@@ -326,8 +396,7 @@ impl World {
             log,
             kept_head,
             now_ms: 1_795_345_151_954,
-            is_resume_due: false,
-            overdue: BTreeSet::new(),
+            alarm_at_ms: None,
             seen: Seen::default(),
         }
     }
@@ -349,6 +418,7 @@ impl World {
     }
 
     fn run(&mut self, op: Op) {
+        self.now_ms += 1;
         match op {
             Op::Connect { client } => self.connect(client),
             Op::Disconnect { client } => self.disconnect(client),
@@ -391,7 +461,7 @@ impl World {
                     .fail_run(usize::from(skip), usize::from(count), when);
             }
             Op::Wait { ms } => self.now_ms += u64::from(ms),
-            Op::SetClock { ms } => self.now_ms = 1_700_000_000_000 + u64::from(ms),
+            Op::MoveClock { ms } => self.now_ms = self.now_ms.saturating_add_signed(ms.into()),
         }
         self.check();
     }
@@ -431,49 +501,67 @@ impl World {
         assert!(others.iter().all(|other| other.connection != connection));
         self.clients[index].socket = Some(Socket {
             connection,
+            connected_ms: self.now_ms,
             kept,
             pulls: Vec::new(),
             first_request: None,
             awaiting_pull_since_ms: (family == Family::Rpc).then_some(self.now_ms),
+            probed: BTreeSet::new(),
+            sent: 0,
+            abandoned_bytes: 0,
+            last_abandoned: 0,
         });
     }
 
     fn disconnect(&mut self, client: u8) {
         let index = self.index(client);
         if let Some(socket) = self.clients[index].socket.take() {
-            self.backend.disconnect(socket.connection);
+            let effects = self.turn(|backend, turn| backend.disconnect(socket.connection, turn));
+            self.receive(&effects, None);
         }
     }
 
     /// One frame, one turn.
-    fn send(&mut self, index: usize, frame: &str) -> Turn {
+    fn send(&mut self, index: usize, frame: &str) -> Effects {
         let connection = self.socket(index).connection;
-        let now_ms = self.now_ms;
-        self.turn(|backend, out| backend.on_frame(connection, Frame::Text(frame), now_ms, out))
+        self.turn(|backend, turn| backend.on_frame(connection, Frame::Text(frame), turn))
     }
 
     fn turn(
         &mut self,
-        work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Vec<Output<HostText>>),
-    ) -> Turn {
+        work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Turn<HostText>),
+    ) -> Effects {
         let failed_before = self.sql.failures();
-        let mut out = Vec::new();
-        work(&mut self.backend, &mut out);
-        let has_failed = self.sql.failures() > failed_before;
-        let mut turn = Turn {
+        let mut turn = Turn::at(self.now_ms);
+        work(&mut self.backend, &mut turn);
+        let mut effects = Effects {
             frames: Vec::new(),
+            probes: Vec::new(),
             closed: BTreeSet::new(),
-            has_failed,
+            has_failed: false,
+            has_stalled: false,
         };
-        self.seen.storage_failures += u32::from(has_failed);
-        for output in out {
+        self.apply(turn.out, &mut effects);
+        effects.has_failed = self.sql.failures() > failed_before;
+        self.seen.storage_failures += u32::from(effects.has_failed);
+        effects
+    }
+
+    /// Does what a turn asks for, in this order.
+    fn apply(&mut self, outputs: Vec<Output<HostText>>, effects: &mut Effects) {
+        for output in outputs {
             match output {
                 Output::Send { to, frame, .. } => {
                     let index = self.whose(to);
                     // A host has no socket any more for what follows a close.
-                    if let Some(index) = index.filter(|index| !turn.closed.contains(index)) {
+                    if let Some(index) = index.filter(|index| !effects.closed.contains(index)) {
                         let family = self.clients[index].tongue.generation(false).family();
-                        turn.frames.push((index, hear(family, frame.as_str())));
+                        let heard = hear(family, frame.as_str());
+                        if self.is_probe(index, &heard) {
+                            effects.probes.push((index, heard));
+                        } else {
+                            effects.frames.push((index, heard));
+                        }
                     }
                 }
                 Output::Remember { connection } => {
@@ -487,18 +575,30 @@ impl World {
                     connection, code, ..
                 } => {
                     let index = self.whose(connection).expect("a known socket is closed");
-                    assert!(code == 1011 || code == 1012);
+                    assert!(code == 1012 || code == 1013);
                     assert!(
                         self.backend.attachment(connection).is_none(),
                         "forgotten first"
                     );
-                    turn.closed.insert(index);
+                    effects.closed.insert(index);
                 }
-                Output::Resume => self.is_resume_due = true,
-                Output::WakeAt { .. } | Output::Call { .. } | Output::Reset { .. } => {
-                    panic!("no object pulls here")
+                Output::WakeAt { at_ms } => {
+                    let known = self.alarm_at_ms.unwrap_or(at_ms);
+                    self.alarm_at_ms = Some(known.min(at_ms));
                 }
+                Output::Probe { connection } => {
+                    let pinged_at_ms = self.whose(connection).and_then(|index| {
+                        let since_ms = self.socket(index).connected_ms;
+                        let open_ms = self.now_ms.checked_sub(since_ms)?;
+                        Some(since_ms + open_ms / PING_MS * PING_MS)
+                    });
+                    let mut turn = Turn::at(self.now_ms);
+                    self.backend.on_ping(connection, pinged_at_ms, &mut turn);
+                    self.apply(turn.out, effects);
+                }
+                Output::Ask(_) | Output::Deliver(_) => panic!("there are no hooks here"),
                 Output::Report(report) => {
+                    effects.has_stalled |= matches!(report, Report::TakesNothing { .. });
                     let report = format!("{report} {report:?}");
                     assert!(
                         !report.contains(SECRET) && !report.contains("id-1"),
@@ -507,7 +607,17 @@ impl World {
                 }
             }
         }
-        turn
+    }
+
+    /// Whether a frame asks its client if it waits for a pull of another connection.
+    fn is_probe(&self, index: usize, heard: &Heard) -> bool {
+        let socket = self.clients[index].socket.as_ref().unwrap();
+        match heard {
+            Heard::Page { id, events, .. } if events.is_empty() => {
+                socket.pulls.iter().all(|pull| pull.id != *id)
+            }
+            _ => false,
+        }
     }
 
     fn whose(&self, connection: ConnectionId) -> Option<usize> {
@@ -535,14 +645,15 @@ impl World {
     }
 
     fn resume(&mut self) {
-        if !std::mem::take(&mut self.is_resume_due) {
+        let Some(at_ms) = self.alarm_at_ms.take() else {
             return;
-        }
-        let turn = self.turn(|backend, out| backend.on_alarm(0, out));
-        for (index, _) in &turn.frames {
+        };
+        self.now_ms = self.now_ms.max(at_ms);
+        let effects = self.turn(SyncBackend::on_alarm);
+        for (index, _) in &effects.frames {
             assert_eq!(self.clients[*index].tongue, Tongue::One(Generation::V03));
         }
-        self.receive(&turn, None);
+        self.receive(&effects, None);
     }
 
     /// The object leaves memory and comes back for its sockets.
@@ -552,17 +663,24 @@ impl World {
             .find_map(Result::ok)
             .unwrap();
         assert_eq!(store.backend_id().as_str(), BACKEND);
-        self.backend = SyncBackend::new(store, LIMITS);
+        self.backend = backend(store);
         for client in &mut self.clients {
             if let Some(socket) = &mut client.socket {
                 socket.connection = self
                     .backend
-                    .reconnect(&socket.kept)
+                    .reconnect(&socket.kept, self.now_ms)
                     .expect("what was kept is understood");
                 for pull in &mut socket.pulls {
-                    pull.window = 0;
+                    pull.in_flight.clear();
                     pull.has_slept = true;
                 }
+                socket.probed.clear();
+                (socket.sent, socket.abandoned_bytes, socket.last_abandoned) = (0, 0, 0);
+                // Those that are simply live come back first.
+                socket.pulls.sort_by_key(|pull| {
+                    let is_live = pull.state == State::Live;
+                    !(is_live && SeqNum::clamped(pull.last) <= self.backend.store().head())
+                });
             }
         }
         let connected = self
@@ -571,6 +689,8 @@ impl World {
             .filter(|client| client.socket.is_some())
             .count();
         assert_eq!(self.backend.sockets().count(), connected);
+        let effects = self.turn(SyncBackend::on_wake);
+        self.receive(&effects, None);
     }
 
     fn stored_rows(&self) -> usize {
@@ -594,18 +714,19 @@ impl World {
                 continue;
             };
             let is_plain = client.tongue == Tongue::One(Generation::V03);
+            let unacked: u32 = socket.pulls.iter().map(|pull| pull.unacked).sum();
             for pull in &socket.pulls {
                 if pull.state == State::Paging {
                     // Something must set off the next page.
                     assert!(
                         if is_plain {
-                            self.is_resume_due
+                            self.alarm_at_ms.is_some()
                         } else {
-                            pull.unacked > 0
+                            unacked > 0
                         },
                         "{pull:?} hangs"
                     );
-                    self.seen.full_windows += u32::from(pull.window == WINDOW_PAGES);
+                    self.seen.full_windows += u32::from(pull.in_flight.len() == WINDOW_PAGES);
                 } else if pull.state == State::Live && !is_plain {
                     assert!(pull.last >= self.last_stored(), "{pull:?} is behind");
                 }
@@ -652,7 +773,9 @@ impl World {
         let count = u8::try_from(self.clients.len()).unwrap();
         for index in 0..count {
             self.connected(index);
-            for generation in [false, true] {
+            // Clients of 0.3 pull once.
+            let is_plain = self.is_plain(usize::from(index));
+            for generation in [false, true].into_iter().take(if is_plain { 1 } else { 2 }) {
                 self.pull(
                     index,
                     generation,
@@ -664,12 +787,16 @@ impl World {
             }
         }
         for _ in 0..10_000 {
-            let mut is_quiet = !self.is_resume_due;
+            let mut is_quiet = self.alarm_at_ms.is_none();
             self.resume();
             for client in 0..count {
-                let pulls = self.socket(usize::from(client)).pulls.len();
-                for pull in 0..u8::try_from(pulls).unwrap() {
-                    let unacked = self.socket(usize::from(client)).pulls[usize::from(pull)].unacked;
+                for pull in 0..u8::MAX {
+                    // A client that takes nothing for too long has had to leave.
+                    let socket = self.clients[usize::from(client)].socket.as_ref();
+                    let pull_of = |socket: &Socket| socket.pulls.get(usize::from(pull)).cloned();
+                    let Some(unacked) = socket.and_then(pull_of).map(|pull| pull.unacked) else {
+                        break;
+                    };
                     is_quiet &= unacked == 0;
                     self.ack_pages(client, pull, u8::try_from(unacked.min(200)).unwrap());
                 }
@@ -680,7 +807,7 @@ impl World {
             }
         }
         for client in &self.clients {
-            for pull in &client.socket.as_ref().unwrap().pulls {
+            for pull in client.socket.iter().flat_map(|socket| &socket.pulls) {
                 assert!(pull.state != State::Paging && pull.unacked == 0, "{pull:?}");
             }
         }

@@ -4,8 +4,9 @@
 //! | module | proves |
 //! |---|---|
 //! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
+//! | [`layout`] | each module uses those below it alone, and no files use each other in a circle |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
-//! | [`callers`] | client objects are told each event once and in order, or dropped |
+//! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
@@ -24,16 +25,25 @@
 )]
 
 mod administration;
-mod callers;
 mod client;
+mod followers;
 mod host_sql;
 mod hostile;
+mod layout;
 mod log_model;
 mod msgpack;
 mod sql_store;
 mod transcripts;
 
+use livestore_sync_worker::backend::FreshIds;
+use livestore_sync_worker::event::BackendId;
 use proptest::test_runner::{Config, FileFailurePersistence};
+
+/// Backend ids for resets: `ids`, one after the other.
+fn fresh_ids(ids: &'static [&'static str]) -> FreshIds {
+    let mut ids = ids.iter();
+    Box::new(move || BackendId::stored((*ids.next().expect("another reset")).to_owned()))
+}
 
 /// Runs `cases` cases unless `PROPTEST_CASES` says otherwise; seeds of failures are kept beside the
 /// test's file.

@@ -9,7 +9,7 @@ mod tables;
 use std::fmt::Write as _;
 
 use livestore_sync_worker::event::{BackendId, Batch, Event, SeqNum, StoreId};
-use livestore_sync_worker::eventlog::{Admission, Refusal, admit};
+use livestore_sync_worker::eventlog::{Admission, admit};
 use livestore_sync_worker::json;
 use livestore_sync_worker::limits::{Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use livestore_sync_worker::store::schema::log_table;

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use livestore_sync_worker::auth::Grant;
-use livestore_sync_worker::backend::{ConnectionId, Frame, Output, SyncBackend};
+use livestore_sync_worker::backend::{ConnectionId, Frame, Output, Rules, SyncBackend, Turn};
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::Limits;
 use livestore_sync_worker::store::EventStore;
@@ -34,6 +34,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::client::{Sample, Speaker, batch_json};
+use crate::fresh_ids;
 use crate::host_sql::{Binding, HostSql, HostText};
 
 /// How the frames of a scenario are compared.
@@ -397,7 +398,7 @@ struct Replay {
 fn open(sql: &HostSql, store_id: &str, backend_id: &str) -> SyncBackend<HostSql> {
     let fresh = BackendId::stored(backend_id.to_owned());
     let (store, _) = EventStore::open(sql.clone(), StoreId::new(store_id), fresh).unwrap();
-    SyncBackend::new(store, Limits::default())
+    SyncBackend::new(store, Limits::default(), Rules::default(), fresh_ids(&[]))
 }
 
 impl Replay {
@@ -441,7 +442,7 @@ impl Replay {
 
     fn disconnect(&mut self, conn: &str) {
         if let Some((connection, _)) = self.sockets.remove(conn) {
-            self.backend.disconnect(connection);
+            self.turn(|backend, turn| backend.disconnect(connection, turn));
         }
     }
 
@@ -465,15 +466,14 @@ impl Replay {
             return;
         };
         let connection = *connection;
-        let now_ms = self.now_ms;
-        self.turn(|backend, out| backend.on_frame(connection, frame, now_ms, out));
+        self.turn(|backend, turn| backend.on_frame(connection, frame, turn));
     }
 
-    fn turn(&mut self, work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Vec<Output<HostText>>)) {
-        let mut out = Vec::new();
-        work(&mut self.backend, &mut out);
-        let mut is_resume_due = false;
-        for output in out {
+    fn turn(&mut self, work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Turn<HostText>)) {
+        let mut turn = Turn::at(self.now_ms);
+        work(&mut self.backend, &mut turn);
+        let mut is_alarm_due = false;
+        for output in turn.out {
             let name = |connection| {
                 let mut sockets = self.sockets.iter();
                 let socket = sockets.find(|(_, (known, _))| *known == connection);
@@ -489,34 +489,46 @@ impl Replay {
                     let kept = self.backend.attachment(connection).unwrap();
                     self.sockets.get_mut(&name).unwrap().1 = kept;
                 }
-                Output::Resume => is_resume_due = true,
-                Output::WakeAt { .. } | Output::Call { .. } | Output::Reset { .. } => {
-                    panic!("no object pulls here")
+                Output::WakeAt { at_ms } => {
+                    assert_eq!(at_ms, self.now_ms, "pulls of 0.3 go on at once");
+                    is_alarm_due = true;
+                }
+                Output::Probe { .. } | Output::Ask(_) | Output::Deliver(_) => {
+                    panic!("nobody is late, hooked or following")
                 }
                 Output::Close {
                     connection, code, ..
                 } => {
                     let name = name(connection).expect("a connection is closed");
-                    self.ours
-                        .get_mut(&name)
-                        .unwrap()
-                        .frames
-                        .push(json!({"closed": code}));
+                    self.closed(&name, code);
                     self.sockets.remove(&name);
                 }
                 Output::Report(_) => {}
             }
         }
-        if is_resume_due {
-            self.turn(on_alarm);
+        if is_alarm_due {
+            self.turn(SyncBackend::on_alarm);
         }
+    }
+
+    fn closed(&mut self, name: &str, code: u16) {
+        let wire = self.ours.get_mut(name).unwrap();
+        wire.frames.push(json!({"closed": code}));
     }
 
     fn evict(&mut self) {
         self.backend = open(&self.sql, &self.store_id, "a-second-fresh-id----");
-        for (connection, kept) in self.sockets.values_mut() {
-            *connection = self.backend.reconnect(kept).unwrap();
+        let sockets = std::mem::take(&mut self.sockets);
+        for (name, (_, kept)) in sockets {
+            match self.backend.reconnect(&kept, self.now_ms) {
+                Some(connection) => {
+                    self.sockets.insert(name, (connection, kept));
+                }
+                // What the runtime's side does with the socket of another lifetime.
+                None => self.closed(&name, 1012),
+            }
         }
+        self.turn(SyncBackend::on_wake);
     }
 
     /// Does what the recording does not show.
@@ -830,8 +842,4 @@ fn clients_of_0_4_get_what_was_recorded() {
 #[test]
 fn clients_of_the_effect_4_line_get_what_was_recorded() {
     check_all(Generation::V05, scenarios::V05);
-}
-
-fn on_alarm(backend: &mut SyncBackend<HostSql>, out: &mut Vec<Output<HostText>>) {
-    backend.on_alarm(0, out);
 }

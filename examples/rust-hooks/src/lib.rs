@@ -1,12 +1,23 @@
 //! A sync backend with two rules of its own: only editors may delete, and every event leaves an audit row in D1.
 #![cfg(target_arch = "wasm32")]
 
-use livestore_sync_worker::hooks::{Committed, Context, HookError, Hooks, Push};
+use livestore_sync_worker::hooks::{Committed, Context, HookError, Hooks, Push, Uses};
 use serde::Deserialize;
+use worker::Env;
 
 /// Rules about who may push what, and a trail of what was pushed.
-#[derive(Debug, Default)]
-pub struct AppHooks;
+#[derive(Debug)]
+pub struct AppHooks {
+    env: Env,
+}
+
+impl AppHooks {
+    /// The hooks of a Worker or an object with these bindings.
+    #[must_use]
+    pub fn new(env: Env) -> Self {
+        Self { env }
+    }
+}
 
 /// The part of a token's claims that the rules look at.
 #[derive(Deserialize)]
@@ -15,6 +26,10 @@ struct Claims {
 }
 
 impl Hooks for AppHooks {
+    fn uses(&self) -> Uses {
+        Uses::NONE.on_push().on_committed()
+    }
+
     /// Refuses a batch that deletes something unless its token says `"role": "editor"`.
     async fn on_push(&self, push: &Push<'_>, context: &Context<'_>) -> Result<(), HookError> {
         let is_deletion = |name: &str| name.starts_with("v1.") && name.ends_with("Deleted");
@@ -34,14 +49,18 @@ impl Hooks for AppHooks {
         committed: &Committed<'_>,
         context: &Context<'_>,
     ) -> Result<(), HookError> {
-        write_audit(committed, context)
+        write_audit(&self.env, committed, context)
             .await
             .map_err(|error| HookError::new(error.to_string()))
     }
 }
 
-async fn write_audit(committed: &Committed<'_>, context: &Context<'_>) -> worker::Result<()> {
-    let database = context.env.d1("DB")?;
+async fn write_audit(
+    env: &Env,
+    committed: &Committed<'_>,
+    context: &Context<'_>,
+) -> worker::Result<()> {
+    let database = env.d1("DB")?;
     let rows = committed.events.iter().map(|event| {
         worker::query!(
             &database,
@@ -58,4 +77,4 @@ async fn write_audit(committed: &Committed<'_>, context: &Context<'_>) -> worker
     Ok(())
 }
 
-livestore_sync_worker::export!(AppHooks);
+livestore_sync_worker::export!(AppHooks, AppHooks::new);

@@ -8,6 +8,7 @@ import { createStorePromise } from '@livestore/livestore'
 import { makeHttpSync, makeWsSync } from '@livestore/sync-cf/client'
 import { LogLevel } from '@livestore/utils/effect'
 import { httpUrlOf, pollEveryMs } from '../client.ts'
+import type { Construct } from './sync-client.ts'
 import { events, schema, type Todo, todos } from './todo-schema.ts'
 
 export interface TodoStore {
@@ -23,6 +24,10 @@ export interface TodoStoreOptions {
   readonly url: string
   /** `ws` by default. */
   readonly transport?: 'ws' | 'http'
+  /** The sync client; by default that of `transport` for `url`. */
+  readonly construct?: Construct
+  /** Whether it pulls for as long as it is open; true by default, as for an app. */
+  readonly livePull?: boolean
   readonly storeId: string
   readonly clientId: string
   readonly payload: { readonly authToken: string }
@@ -35,17 +40,18 @@ export const openTodoStore = async (options: TodoStoreOptions): Promise<TodoStor
   const { url, storeId, clientId } = options
   const { transport = 'ws' } = options
   const ping = options.pingEveryMs === undefined ? {} : { ping: { requestInterval: options.pingEveryMs } }
-  const backend =
+  const published =
     transport === 'ws'
       ? makeWsSync({ url, ...ping })
       : makeHttpSync({ url: httpUrlOf(url), livePull: { pollInterval: pollEveryMs }, ...ping })
+  const backend = options.construct ?? published
   const store = await createStorePromise({
     schema,
     storeId,
     adapter: makeAdapter({
       storage: options.folder === undefined ? { type: 'in-memory' } : { type: 'fs', baseDirectory: options.folder },
       clientId,
-      sync: { backend },
+      sync: { backend, livePull: options.livePull ?? true },
     }),
     syncPayload: options.payload,
     disableDevtools: true,

@@ -74,7 +74,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         3 => (0..4_u8, 1..4_u8, any::<bool>())
             .prop_map(|(skip, count, after)| Op::Fail { skip, count, after }),
         2 => (0..8_000_u16).prop_map(|ms| Op::Wait { ms }),
-        1 => any::<u32>().prop_map(|ms| Op::SetClock { ms }),
+        1 => (-60_000..600_000).prop_map(|ms| Op::MoveClock { ms }),
     ]
 }
 

@@ -152,7 +152,7 @@ fn a_listener_that_acknowledges_slowly_gets_fewer_and_fuller_pages() {
     for op in listening.into_iter().chain(pushes) {
         world.run(op);
     }
-    let pages = |world: &World| world.seen.pages + world.seen.broadcasts;
+    let pages = |world: &World| (world.seen.pages + world.seen.broadcasts) as usize;
     assert_eq!(pages(&world), 2 * WINDOW_PAGES);
     world.settle();
     assert!(pages(&world) < 3 * WINDOW_PAGES, "{:?}", world.seen);
@@ -229,8 +229,8 @@ fn a_socket_that_sync_cf_left_behind_is_served() {
     ];
     for (kept, tongue, pulls) in kept {
         let mut world = start(&[tongue, V04], 5, 0);
-        let connection = world.backend.reconnect(kept).unwrap();
-        let mut out = Vec::new();
+        let connection = world.backend.reconnect(kept, 0).unwrap();
+        let mut turn = Turn::at(0);
         let speaker = Speaker {
             generation: Generation::V04,
             store_id: STORE,
@@ -239,9 +239,10 @@ fn a_socket_that_sync_cf_left_behind_is_served() {
         let frame = speaker.push("\"1\"", None, &batch_json(&[Sample::new(6)]));
         world
             .backend
-            .on_frame(pusher, Frame::Text(&frame), 0, &mut out);
+            .on_frame(pusher, Frame::Text(&frame), &mut turn);
         let family = tongue.generation(false).family();
-        let heard: Vec<Heard> = out
+        let heard: Vec<Heard> = turn
+            .out
             .iter()
             .filter_map(|output| match output {
                 Output::Send { to, frame, .. } if *to == connection => {
@@ -274,8 +275,10 @@ fn an_attachment_of_something_else_is_none() {
         r#"{"storeId":"model-store","pullRequestIds":7}"#,
         r#"{"storeId":"another-store","pullRequestIds":[]}"#,
         r#"{"storeId":"","pullRequestIds":[]}"#,
+        r#"{"format":3,"storeId":"model-store","pullRequestIds":[]}"#,
+        r#"{"format":2,"storeId":"model-store","backendId":"of-another-lifetime--","pullRequestIds":[]}"#,
     ] {
-        assert!(world.backend.reconnect(kept).is_none(), "{kept}");
+        assert!(world.backend.reconnect(kept, 0).is_none(), "{kept}");
     }
     assert_eq!(world.backend.sockets().count(), 0);
 }

@@ -27,7 +27,7 @@ impl World {
             same_id && is_number == (generation == Generation::V05)
         });
         let id = reused.unwrap_or_else(|| self.new_id(index, generation));
-        self.socket(index).pulls.retain(|pull| pull.id != id);
+        let is_abandoning = self.socket(index).abandon(&id);
         let (store_id, backend_id) = match claim {
             Claim::Right | Claim::NoBackend => (STORE, BACKEND),
             Claim::WrongBackend => (STORE, "of-another-life"),
@@ -41,9 +41,10 @@ impl World {
         let is_refused = generation != Generation::V03
             && (claim == Claim::ForeignStore || (claim == Claim::WrongBackend && cursor.is_some()));
         if is_refused {
+            self.socket(index).awaiting_pull_since_ms = None;
             // The id was used again for a request that fails; the one before it goes on as it was or
             // ends, so ask for it with a new connection.
-            let turn = self.send(index, &frame);
+            let effects = self.send(index, &frame);
             let [
                 (
                     to,
@@ -52,9 +53,9 @@ impl World {
                         error,
                     },
                 ),
-            ] = &turn.frames[..]
+            ] = &effects.frames[..]
             else {
-                panic!("{:?}", turn.frames)
+                panic!("{:?}", effects.frames)
             };
             assert_eq!((*to, answered), (index, &id));
             let expected = if claim == Claim::ForeignStore {
@@ -68,6 +69,15 @@ impl World {
             }
             return;
         }
+        if generation == Generation::V03 && cursor.is_some_and(|after| after > head) {
+            // It names no lifetime, but has events that this one has not.
+            let effects = self.send(index, &frame);
+            let [(to, Heard::Failed { id: answered, .. })] = &effects.frames[..] else {
+                panic!("{:?}", effects.frames)
+            };
+            assert_eq!((*to, answered), (index, &id));
+            return;
+        }
         self.socket(index).awaiting_pull_since_ms = None;
         let last = cursor.unwrap_or(0).clamp(0, (1 << 53) - 1);
         self.socket(index).pulls.push(Pull {
@@ -76,28 +86,40 @@ impl World {
             last,
             state: State::Paging,
             unacked: 0,
-            window: 0,
+            in_flight: VecDeque::new(),
             is_ahead: last > head,
             chunks: 0,
             has_slept: false,
         });
-        let turn = self.send(index, &frame);
+        let socket = self.socket(index);
+        let has_room = socket.has_room(socket.in_flight(), 1);
+        let effects = self.send(index, &frame);
+        if is_abandoning {
+            assert!(effects.frames.is_empty() && effects.closed.contains(&index));
+            self.clients[index].socket = None;
+            self.seen.abandoning += 1;
+            return;
+        }
         assert!(
-            turn.frames
+            effects
+                .frames
                 .iter()
-                .all(|(to, heard)| *to == index && heard.id() == Some(&id))
+                .all(|(to, heard)| *to != index || heard.id() == Some(&id))
         );
+        // Whether a client of 0.3 has taken what it was sent shows with its pings.
+        let is_asked = generation == Generation::V03 && self.alarm_at_ms.is_some();
         assert!(
-            !turn.frames.is_empty() || turn.closed.contains(&index),
+            !effects.frames.is_empty() || effects.closed.contains(&index) || !has_room || is_asked,
             "a pull has an answer"
         );
-        self.receive(&turn, None);
+        self.seen.crowded += u32::from(!has_room);
+        self.receive(&effects, None);
     }
 
     /// Takes in what a turn sent, in order. `pushed` is the push of this turn with what it added.
-    pub(super) fn receive(&mut self, turn: &Turn, pushed: Option<(&str, &[Sample])>) {
+    pub(super) fn receive(&mut self, effects: &Effects, pushed: Option<(&str, &[Sample])>) {
         let mut ended: Vec<(usize, String)> = Vec::new();
-        for (index, heard) in &turn.frames {
+        for (index, heard) in &effects.frames {
             match heard {
                 Heard::Page {
                     is_broadcast: true,
@@ -128,6 +150,12 @@ impl World {
                     let at = ended.iter().position(|end| *end == (*index, id.clone()));
                     ended.remove(at.expect("only a pull that has everything is done"));
                 }
+                Heard::Failed { id, .. } if self.is_plain_pull(*index, id) => {
+                    // Its socket stays: its client would never miss what is published before it is back.
+                    let has_reason = effects.has_failed || effects.has_stalled;
+                    assert!(has_reason, "only storage and silence end a pull");
+                    self.socket(*index).pulls.retain(|pull| pull.id != *id);
+                }
                 Heard::PushDone { id } | Heard::Failed { id, .. } => {
                     assert_eq!(
                         pushed.map(|(push_id, _)| push_id),
@@ -138,25 +166,41 @@ impl World {
                 other => panic!("nobody asked for {other:?}"),
             }
         }
-        ended.retain(|(index, _)| !turn.closed.contains(index));
+        ended.retain(|(index, _)| !effects.closed.contains(index));
         assert!(
             ended.is_empty(),
             "pulls that are not live are told that they are done"
         );
-        let overdue = std::mem::take(&mut self.overdue);
-        self.seen.overdue += u32::try_from(overdue.len()).unwrap();
-        self.seen.closed += u32::try_from(turn.closed.difference(&overdue).count()).unwrap();
+        for (index, probe) in &effects.probes {
+            self.receive_probe(*index, probe);
+        }
+        self.seen.closed += u32::try_from(effects.closed.len()).unwrap();
         assert!(
-            overdue.is_subset(&turn.closed),
-            "{overdue:?} are not closed"
-        );
-        assert!(
-            overdue == turn.closed || turn.has_failed,
+            effects.closed.is_empty() || effects.has_failed || effects.has_stalled,
             "closed without a reason"
         );
-        for index in &turn.closed {
+        for index in &effects.closed {
             self.clients[*index].socket = None;
         }
+    }
+
+    fn is_plain_pull(&mut self, index: usize, id: &str) -> bool {
+        self.is_plain(index) && self.socket(index).pulls.iter().any(|pull| pull.id == id)
+    }
+
+    /// A socket on which nobody has pulled for too long gets empty pages of the live pulls of others, one of
+    /// each.
+    fn receive_probe(&mut self, index: usize, probe: &Heard) {
+        let Heard::Page { id, remaining, .. } = probe else {
+            panic!("{probe:?}")
+        };
+        assert_eq!(*remaining, 0);
+        let now_ms = self.now_ms;
+        let socket = self.socket(index);
+        let since_ms = socket.awaiting_pull_since_ms.expect("nobody has pulled");
+        assert!(now_ms.saturating_sub(since_ms) > PULL_PATIENCE_MS);
+        assert!(socket.probed.insert(id.clone()), "asked twice about {id}");
+        self.seen.probes += 1;
     }
 
     pub(super) fn receive_page(
@@ -189,13 +233,14 @@ impl World {
         };
         let expected = self.after(last);
         assert!(events.len() <= expected.len(), "events beyond the log");
-        check_events(events, created_at, &expected[..events.len()]);
-        let pull = self
-            .socket(index)
-            .pulls
-            .iter_mut()
-            .find(|pull| pull.id == *id)
-            .unwrap();
+        let expected = &expected[..events.len()];
+        check_events(events, created_at, expected);
+        let items_bytes: usize = expected.iter().map(|stored| stored.item_bytes).sum();
+        let socket = self.socket(index);
+        socket.sent += 1;
+        let number = socket.sent;
+        let mut pulls = socket.pulls.iter_mut();
+        let pull = pulls.find(|pull| pull.id == *id).unwrap();
         let mut seen = Seen::default();
         assert_ne!(pull.state, State::Done, "a page after the end");
         assert!(
@@ -215,8 +260,13 @@ impl World {
         pull.chunks += 1;
         // 0.3 acknowledges nothing.
         pull.unacked += u32::from(family == Family::Rpc);
-        pull.window += u32::from(family == Family::Rpc);
-        assert!(pull.window <= WINDOW_PAGES, "{pull:?}");
+        if family == Family::Rpc {
+            // Between the items of a broadcast stand commas; one from the log counts one after each.
+            let commas = events.len() - usize::from(pull.state == State::Live);
+            let bytes = items_bytes + commas;
+            pull.in_flight.push_back(Piece { number, bytes });
+        }
+        assert!(pull.in_flight.len() <= WINDOW_PAGES, "{pull:?}");
         match pull.state {
             State::Live => {
                 assert!(!events.is_empty() && *remaining == 0, "no broadcast");
@@ -231,6 +281,9 @@ impl World {
                 if *remaining == 0 {
                     pull.state = if pull.live { State::Live } else { State::Done };
                     if !pull.live {
+                        if pull.in_flight_bytes() == 0 {
+                            pull.in_flight.clear();
+                        }
                         ended.push((index, id.clone()));
                     }
                 }
@@ -258,15 +311,16 @@ impl World {
                 return;
             }
             pull.unacked -= 1;
-            pull.window = pull.window.saturating_sub(1);
-            let id = pull.id.clone();
-            let turn = self.send(index, &ack(&id));
-            assert!(
-                turn.frames
-                    .iter()
-                    .all(|(to, heard)| *to == index && heard.id() == Some(&id))
-            );
-            self.receive(&turn, None);
+            let taken = pull.in_flight.pop_front();
+            let last_abandoned = socket.last_abandoned;
+            if taken.is_some_and(|piece| piece.number > last_abandoned) {
+                socket.abandoned_bytes = 0;
+            }
+            let id = socket.pulls[at].id.clone();
+            let effects = self.send(index, &ack(&id));
+            // Other pulls of the connection may have waited for the same room.
+            assert!(effects.frames.iter().all(|(to, _)| *to == index));
+            self.receive(&effects, None);
         }
     }
 
@@ -290,9 +344,9 @@ impl World {
             store_id: STORE,
         }
         .id(counter);
-        let turn = self.send(index, &ack(&id));
-        assert!(turn.frames.is_empty());
-        assert_eq!(turn.closed.into_iter().collect::<Vec<_>>(), [index]);
+        let effects = self.send(index, &ack(&id));
+        assert!(effects.frames.is_empty());
+        assert_eq!(effects.closed.into_iter().collect::<Vec<_>>(), [index]);
         self.clients[index].socket = None;
     }
 
@@ -308,7 +362,14 @@ impl World {
             return;
         }
         let at = usize::from(pull) % socket.pulls.len();
-        let id = socket.pulls.remove(at).id;
+        let id = socket.pulls[at].id.clone();
+        if socket.abandon(&id) {
+            let effects = self.send(index, &interrupt(&id));
+            assert!(effects.frames.is_empty() && effects.closed.contains(&index));
+            self.clients[index].socket = None;
+            self.seen.abandoning += 1;
+            return;
+        }
         self.expect_interrupted(index, &id);
     }
 
@@ -326,18 +387,18 @@ impl World {
     }
 
     pub(super) fn expect_interrupted(&mut self, index: usize, id: &str) {
-        let turn = self.send(index, &interrupt(id));
-        assert_eq!(
-            turn.frames,
-            [(index, Heard::Interrupted { id: id.to_owned() })]
-        );
-        assert!(turn.closed.is_empty());
+        let mut effects = self.send(index, &interrupt(id));
+        let answer = effects.frames.remove(0);
+        assert_eq!(answer, (index, Heard::Interrupted { id: id.to_owned() }));
+        // Other pulls of the connection may have waited for its room.
+        assert!(effects.frames.iter().all(|(to, _)| *to == index));
+        self.receive(&effects, None);
     }
 
     pub(super) fn ping(&mut self, client: u8) {
         let index = self.connected(client);
         let generation = self.clients[index].tongue.generation(false);
-        let turn = self.send(
+        let effects = self.send(
             index,
             Speaker {
                 generation,
@@ -345,6 +406,6 @@ impl World {
             }
             .ping(),
         );
-        assert_eq!(turn.frames, [(index, Heard::Pong)]);
+        assert_eq!(effects.frames, [(index, Heard::Pong)]);
     }
 }

@@ -42,6 +42,18 @@ impl Expected {
     }
 }
 
+/// How a client is told that it may try again later: an RPC socket is closed, 0.3 has no better than words, which
+/// say nothing of the reason.
+fn check_temporary(generation: Generation, answered: Option<&Heard>) {
+    match (generation, answered) {
+        (Generation::V03, Some(Heard::Failed { error, .. })) => {
+            assert!(!error.to_string().contains("injected"), "{error}");
+        }
+        (Generation::V04 | Generation::V05, None) => {}
+        (_, other) => panic!("{other:?}"),
+    }
+}
+
 impl World {
     pub(super) fn push(&mut self, client: u8, second: bool, kind: &PushKind, claim: Claim) {
         let index = self.connected(client);
@@ -76,9 +88,9 @@ impl World {
             claim
         };
         let expected = self.expect_push(events, claim, frame.len());
-        self.expect_overdue(index, claim, frame.len());
-        let turn = self.send(index, &frame);
-        self.finish_push(index, &id, generation, expected, &turn);
+        self.expect_no_pull(index, claim, frame.len());
+        let effects = self.send(index, &frame);
+        self.finish_push(index, &id, generation, expected, &effects);
         id
     }
 
@@ -185,24 +197,10 @@ impl World {
         }
     }
 
-    /// Foresees whom the next push finds without a pull for too long.
-    pub(super) fn expect_overdue(&mut self, index: usize, claim: Claim, frame_bytes: usize) {
-        if claim == Claim::ForeignStore || frame_bytes > LIMITS.frame_bytes_max {
-            return;
-        }
-        if claim == Claim::NoBackend {
-            // One that has pulled before would know the backend id.
+    /// A client that has pulled before would know the backend id.
+    fn expect_no_pull(&mut self, index: usize, claim: Claim, frame_bytes: usize) {
+        if claim == Claim::NoBackend && frame_bytes <= LIMITS.frame_bytes_max {
             self.socket(index).awaiting_pull_since_ms = None;
-        }
-        let now_ms = self.now_ms;
-        for (index, client) in self.clients.iter().enumerate() {
-            let since = client
-                .socket
-                .as_ref()
-                .and_then(|socket| socket.awaiting_pull_since_ms);
-            if since.is_some_and(|since| now_ms.saturating_sub(since) > PULL_PATIENCE_MS) {
-                self.overdue.insert(index);
-            }
         }
     }
 
@@ -281,16 +279,16 @@ impl World {
         id: &str,
         generation: Generation,
         expected: Expected,
-        turn: &Turn,
+        effects: &Effects,
     ) {
         let before = self.log.len();
-        let answer = turn.frames.iter().position(|(to, heard)| {
+        let answer = effects.frames.iter().position(|(to, heard)| {
             *to == index
                 && heard.id() == Some(id)
                 && matches!(heard, Heard::PushDone { .. } | Heard::Failed { .. })
         });
-        let answered = answer.map(|at| turn.frames[at].1.clone());
-        let is_closed = turn.closed.contains(&index);
+        let answered = answer.map(|at| effects.frames[at].1.clone());
+        let is_closed = effects.closed.contains(&index);
         assert!(answer.is_some() || is_closed, "no answer to a push");
         let is_done = matches!(answered, Some(Heard::PushDone { .. }))
             || (answered.is_none() && self.stored_rows() > before);
@@ -301,25 +299,33 @@ impl World {
                 new
             }
             Expected::Stored(_) => {
-                // Only storage may refuse it, and says no more than that.
-                assert!(turn.has_failed, "refused: {answered:?}");
-                if let Some(Heard::Failed { error, .. }) = &answered {
-                    assert!(!error.to_string().contains("injected"), "{error}");
-                }
+                // Only storage may keep it from being done, and then its client is to try again later.
+                assert!(effects.has_failed, "refused: {answered:?}");
+                check_temporary(generation, answered.as_ref());
                 Vec::new()
             }
             refused => {
                 self.seen.refused += 1;
                 assert!(!is_done, "accepted instead of {refused:?}");
-                let error = match &answered {
-                    Some(Heard::Failed { error, .. }) => error.clone(),
-                    other => panic!("{other:?}"),
-                };
-                // Where storage fails while it decides, it cannot say more.
-                if !(turn.has_failed && error["_tag"] != "ServerAheadError") {
-                    refused.check(generation, &error);
+                match &answered {
+                    Some(Heard::Failed { error, .. }) if !effects.has_failed => {
+                        refused.check(generation, error);
+                    }
+                    // Storage may have failed before that showed.
+                    Some(Heard::Failed { error, .. }) if generation != Generation::V03 => {
+                        refused.check(generation, error);
+                    }
+                    answered => {
+                        assert!(effects.has_failed);
+                        check_temporary(generation, answered.as_ref());
+                    }
                 }
-                assert_eq!(turn.frames.len(), 1, "a refused push concerns nobody else");
+                let own = usize::from(answered.is_some());
+                assert_eq!(
+                    effects.frames.len(),
+                    own,
+                    "a refused push concerns nobody else"
+                );
                 Vec::new()
             }
         };
@@ -328,21 +334,15 @@ impl World {
                 .unwrap()
                 .format("%Y-%m-%dT%H:%M:%S%.3fZ")
                 .to_string();
-        for event in &new {
-            let (delivered, created_at) = (event.delivered(), created_at.clone());
-            self.log.push(Stored {
-                event: event.clone(),
-                delivered,
-                created_at,
-            });
-        }
+        let stored = new.iter().map(|event| Stored::new(event, &created_at));
+        self.log.extend(stored);
         let plain: Vec<usize> = self.plain_listeners();
         self.seen.pushes_while_paging += u32::from(!new.is_empty() && self.is_paging());
         self.send_back_to_paging(&new);
-        self.receive(turn, Some((id, &new)));
+        self.receive(effects, Some((id, &new)));
         if !new.is_empty() {
             for listener in plain {
-                let count = turn.frames.iter().filter(|(to, heard)| {
+                let count = effects.frames.iter().filter(|(to, heard)| {
                     *to == listener
                         && matches!(
                             heard,
@@ -352,11 +352,11 @@ impl World {
                             }
                         )
                 });
-                assert!(count.count() == 1 || turn.closed.contains(&listener));
+                assert!(count.count() == 1 || effects.closed.contains(&listener));
             }
             if let Some(answer) = answer {
-                let own: Vec<usize> = (0..turn.frames.len())
-                    .filter(|at| turn.frames[*at].0 == index && *at != answer)
+                let own: Vec<usize> = (0..effects.frames.len())
+                    .filter(|at| effects.frames[*at].0 == index && *at != answer)
                     .collect();
                 let is_right = match generation {
                     Generation::V03 => own.iter().all(|at| *at > answer),
@@ -387,19 +387,34 @@ impl World {
         };
         let json = batch_json(new);
         let events = livestore_sync_worker::json::read(&json, Event::read_all).unwrap();
-        let pages =
-            u32::try_from(split(Family::Rpc, &events, "2026-11-22T10:19:11.954Z").count()).unwrap();
+        let pages: Vec<usize> = split(Family::Rpc, &events, "2026-11-22T10:19:11.954Z")
+            .map(|page| page.len())
+            .collect();
+        let bytes: usize = pages.iter().sum();
+        let sockets = self
+            .clients
+            .iter()
+            .filter_map(|client| client.socket.as_ref());
+        assert!(sockets.map(Socket::in_flight).sum::<usize>() + bytes < OBJECT_BYTES_MAX);
         for index in 0..self.clients.len() {
             if self.is_plain(index) {
                 continue;
             }
-            let sockets = self.clients[index].socket.iter_mut();
-            for pull in sockets.flat_map(|socket| &mut socket.pulls) {
+            let Some(socket) = &mut self.clients[index].socket else {
+                continue;
+            };
+            let mut on_its_way = socket.in_flight();
+            let abandoned = socket.abandoned_bytes;
+            for pull in &mut socket.pulls {
                 let is_due = pull.state == State::Live && pull.last < last.seq_num;
                 let is_inside = pull.last > first.parent_seq_num;
-                if is_due && (is_inside || pull.window + pages > WINDOW_PAGES) {
+                let has_room = pull.in_flight.len() + pages.len() <= WINDOW_PAGES
+                    && (on_its_way == 0 || on_its_way + abandoned + bytes <= CONNECTION_BYTES_MAX);
+                if is_due && (is_inside || !has_room) {
                     pull.state = State::Paging;
                     self.seen.slow_listeners += u32::from(!is_inside);
+                } else if is_due {
+                    on_its_way += bytes;
                 }
             }
         }

@@ -18,14 +18,18 @@ pub(super) struct Seen {
     pub(super) storage_failures: u32,
     /// Connections closed because storage failed.
     pub(super) closed: u32,
-    /// Connections closed because they never pulled.
-    pub(super) overdue: u32,
+    /// Clients that were asked whether they wait for a pull of another connection.
+    pub(super) probes: u32,
     /// Pulls from beyond the head that were overtaken by it.
     pub(super) overtaken: u32,
+    /// Pulls that had to wait for others of their connection.
+    pub(super) crowded: u32,
+    /// Sockets closed because their client ended pull after pull without taking anything.
+    pub(super) abandoning: u32,
 }
 
 impl Seen {
-    pub(super) fn counts(&mut self) -> [&mut u32; 13] {
+    pub(super) fn counts(&mut self) -> [&mut u32; 15] {
         [
             &mut self.appended,
             &mut self.repeated,
@@ -38,8 +42,10 @@ impl Seen {
             &mut self.pushes_while_paging,
             &mut self.storage_failures,
             &mut self.closed,
-            &mut self.overdue,
+            &mut self.probes,
             &mut self.overtaken,
+            &mut self.crowded,
+            &mut self.abandoning,
         ]
     }
 

@@ -6,6 +6,7 @@ const ADMIN: &str = "there is no administration over the socket";
 const ANSWERED: &str = "what is not understood leaves the connection usable";
 const ANY_ID: &str = "an id is echoed as it came, whatever it is";
 const ARRAYS: &str = "an array of messages is read in every generation";
+const BEYOND: &str = "a client of 0.3 that has events beyond the head has them of another lifetime";
 const BINARY: &str = "a binary frame is read as the text it holds";
 const CHAINED: &str = "a batch follows on from the head without gaps, or is refused as a whole";
 const ID_AGAIN: &str = "an id used again belongs to the newer request, and the older one is over";
@@ -66,6 +67,13 @@ pub(super) const V03: &[Scenario] = &[
         Compare::Frames,
         &[],
         &[
+            instead(
+                "w3",
+                BEYOND,
+                &[
+                    r#"Error "r1" "the store was emptied since this client pulled from it: clear its data and start again""#,
+                ],
+            ),
             instead("w11", PING, &[]),
             instead("w16", BINARY, &[r#"PullRes "pull" "r6": 1-2 +0"#]),
             instead("w18", ADMIN, &[r#"Error "a2" "Invalid admin secret""#]),

@@ -1,0 +1,218 @@
+//! Whether a connection may ask for this at all: what is looked at before hooks and before the log.
+
+use std::rc::Rc;
+
+use super::connection::Connection;
+use super::refusal::{Reason, Refusal};
+use super::report::{About, Report};
+use super::{ConnectionId, EXPIRED, Output, SyncBackend, TRY_LATER, Turn};
+use crate::auth::Access;
+use crate::store::sql::Sql;
+use crate::wire::{self, Generation, Inbound, Malformed, Requester, Transport};
+
+/// Whether a message may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// It may.
+    Yes,
+    /// It has been refused.
+    No,
+    /// It may at this time, in milliseconds since the epoch.
+    Later(u64),
+}
+
+impl<S: Sql> SyncBackend<S> {
+    /// Whether a connection may send this message; refuses it if not.
+    pub(super) fn check(
+        &mut self,
+        from: ConnectionId,
+        inbound: &Inbound<'_>,
+        frame_bytes: usize,
+        turn: &mut Turn<S::Text>,
+    ) -> Checked {
+        let (Inbound::Push {
+            requester,
+            store_id,
+            ..
+        }
+        | Inbound::Pull {
+            requester,
+            store_id,
+            ..
+        }
+        | Inbound::PingRequest {
+            requester,
+            store_id,
+        }
+        | Inbound::Unsubscribe {
+            requester,
+            store_id,
+            ..
+        }) = inbound
+        else {
+            return Checked::Yes;
+        };
+        let Some(connection) = self.connections.get_mut(from) else {
+            return Checked::No;
+        };
+        connection.note_request(requester);
+        if matches!(inbound, Inbound::Pull { .. }) {
+            // Also one that is refused, or waits for a hook: its client does not wait for an older one.
+            connection.expect_no_pull();
+        }
+        if !self.check_expiry(from, requester, turn) {
+            return Checked::No;
+        }
+        let own = self.store.store_id().as_str();
+        if store_id.as_deref().is_some_and(|store_id| store_id != own) {
+            self.refuse(from, requester, Refusal::OtherStore, turn);
+            return Checked::No;
+        }
+        let bytes_max = self.limits.frame_bytes_max;
+        if frame_bytes > bytes_max {
+            let bytes = frame_bytes;
+            let refusal = Refusal::FrameTooLarge { bytes, bytes_max };
+            self.refuse(from, requester, refusal, turn);
+            return Checked::No;
+        }
+        match inbound {
+            Inbound::Push { events, .. } => {
+                self.check_push(from, requester, !events.is_empty(), turn)
+            }
+            _ => Checked::Yes,
+        }
+    }
+
+    /// A push of no events stores nothing, so it takes nothing from an allowance.
+    fn check_push(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        has_events: bool,
+        turn: &mut Turn<S::Text>,
+    ) -> Checked {
+        let Some(connection) = self.connections.get(from) else {
+            return Checked::No;
+        };
+        let grant = Rc::clone(connection.grant());
+        let refusal = if grant.access == Access::ReadOnly {
+            Refusal::ReadOnly
+        } else if connection.is_over() {
+            Refusal::OtherLifetime
+        } else if let Some(rate) = self.limits.push_rate.filter(|_| has_events) {
+            match self.allowances.take(&grant, rate, turn.now_ms) {
+                Some(0) => return Checked::Yes,
+                Some(wait_ms) => return Checked::Later(turn.now_ms + wait_ms),
+                None => Refusal::PushRate { rate },
+            }
+        } else {
+            return Checked::Yes;
+        };
+        self.refuse(from, requester, refusal, turn);
+        Checked::No
+    }
+
+    /// Whether the token of a connection is still good; closes the connection or refuses the request if
+    /// not. The part of [`SyncBackend::check`] that can change while a hook waits.
+    pub(super) fn check_expiry(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        turn: &mut Turn<S::Text>,
+    ) -> bool {
+        let Some(connection) = self.connections.get(from) else {
+            return false;
+        };
+        if !connection.grant().is_expired(turn.now_ms) {
+            return true;
+        }
+        if connection.is_socket() {
+            self.close_expired(from, turn);
+        } else {
+            self.refuse(from, requester, Refusal::Expired, turn);
+        }
+        false
+    }
+
+    pub(super) fn close_expired(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
+        self.stats.refuse(&Refusal::Expired, turn.now_ms);
+        turn.out.push(Output::Report(Report::Expired));
+        let reason = "the token has expired: connect again with a new one";
+        self.close(id, EXPIRED, reason, turn);
+    }
+
+    /// Tells a client that its request is not done. What may be done later is told in the way that has its client
+    /// ask again; see ARCHITECTURE.md.
+    pub(super) fn refuse(
+        &mut self,
+        to: ConnectionId,
+        requester: &Requester,
+        refusal: Refusal,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let about = self.about(to, requester);
+        let is_to_close = match (about.transport, about.generation) {
+            // The first would lose what is published before it is back; the second would wait for somebody else's
+            // event.
+            (Transport::WebSocket, Generation::V03) | (Transport::DoRpc, Generation::V04) => false,
+            (Transport::WebSocket | Transport::Http | Transport::DoRpc, _) => true,
+        };
+        if refusal.is_temporary() && is_to_close {
+            let reason = short_reason(refusal.reason());
+            self.close(to, TRY_LATER, reason, turn);
+        } else {
+            self.send(to, &wire::failed(requester, &refusal.failure()), turn);
+        }
+        self.report_refusal(about, refusal, turn);
+    }
+
+    /// Counts a refusal, and reports it.
+    pub(super) fn report_refusal(
+        &mut self,
+        about: About,
+        refusal: Refusal,
+        turn: &mut Turn<S::Text>,
+    ) {
+        self.stats.refuse(&refusal, turn.now_ms);
+        if let Refusal::Storage { what, error } = &refusal {
+            turn.out.push(Output::Report(Report::StoreFailed {
+                during: what,
+                message: error.message.clone(),
+            }));
+        }
+        let about = Some(about);
+        turn.out
+            .push(Output::Report(Report::Refused { about, refusal }));
+    }
+
+    /// Answers a message that was not understood.
+    pub(super) fn refuse_message(
+        &mut self,
+        to: ConnectionId,
+        malformed: &Malformed,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let family = self.connections.get(to).map(Connection::family);
+        if let Some(answer) = family.and_then(|family| wire::malformed(family, malformed)) {
+            self.send(to, &answer, turn);
+        }
+        self.stats
+            .refuse(&Refusal::of_message(malformed), turn.now_ms);
+    }
+
+    pub(super) fn about(&self, from: ConnectionId, requester: &Requester) -> About {
+        let connection = self.connections.get(from);
+        let transport = connection.map_or(Transport::WebSocket, Connection::transport);
+        About::new(requester, transport)
+    }
+}
+
+/// What a socket is closed with whose request may be done later.
+fn short_reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::PushRate => "too many pushes (PUSH_RATE): try again later",
+        Reason::StoreFull => "the store is full (MAX_STORE_BYTES): try again later",
+        Reason::Storage => "storage failed: try again later",
+        _ => "too much at once: try again later",
+    }
+}

@@ -1,0 +1,566 @@
+//! Those who are told what was committed: in order, each event at least once, whatever happens in between.
+//!
+//! Owns how far each follower has been told, which is kept in the object's storage with the lifetime of the log
+//! it belongs to; that one delivery to each is under way at a time; when a failed or unanswered one is
+//! repeated; and the alarm. Whenever something is owed, [`SyncBackend::end_turn`] has the alarm set in
+//! that very turn, so that an object whose memory is lost at any point goes on by itself. What is told, and for
+//! how long an absent follower is waited for, is each kind's own: see [`client_objects`] and [`committed`].
+
+mod client_objects;
+mod committed;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::Report;
+use super::stats::Duration;
+use super::{ConnectionId, Output, SyncBackend, Turn};
+use crate::event::{BackendId, SeqNum};
+use crate::limits::{BURST_DELIVERIES_MAX, HELD_CHECK_MS, STORE_RETRY_MS};
+use crate::store::EventStore;
+use crate::store::sql::{Sql, StoreError};
+use crate::wire::RequestId;
+
+pub use client_objects::ClientObject;
+pub use committed::{CommittedPage, read_events};
+
+/// Names one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(u64);
+
+/// Something to tell a follower. How it went goes back by [`SyncBackend::on_delivered`].
+#[derive(Clone, Debug)]
+pub struct Delivery<T> {
+    /// Goes back with the outcome.
+    pub id: DeliveryId,
+    /// Who, and what.
+    pub message: Message<T>,
+}
+
+/// What is told, and to whom.
+#[derive(Clone, Debug)]
+pub enum Message<T> {
+    /// A call of a client object.
+    Call {
+        /// The object.
+        object: ClientObject,
+        /// The message, as JSON.
+        frame: T,
+    },
+    /// A call of the app's `on_committed`.
+    Committed(CommittedPage<T>),
+}
+
+/// The next message to a follower, and how far it tells; `None` when there is nothing to tell.
+type Next<T> = Result<Option<(Told, Message<T>)>, StoreError>;
+
+/// How far a delivery tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Up to this event of the log.
+    UpTo(SeqNum),
+    /// So far through the events that resets removed before they were told of.
+    Removed(i64),
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was taken.
+    Taken,
+    /// It failed; another time it may not.
+    Failed(String),
+    /// There is nobody to tell, or no way to them.
+    Gone(String),
+}
+
+/// Who follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A Durable Object that pulls live.
+    ClientObject(ClientObject),
+    /// The app's `on_committed`.
+    Committed,
+}
+
+/// How an absent follower is waited for.
+struct Patience {
+    /// Milliseconds before the first repetition; doubled at each one.
+    retry_ms: u64,
+    /// Milliseconds between two tries at most.
+    retry_ms_max: u64,
+    /// Milliseconds after which a delivery without an outcome is taken for failed.
+    deadline_ms: u64,
+    /// Tries in a row before a follower is dropped; `None`: it never is.
+    attempts_max: Option<u32>,
+}
+
+/// How far a follower has been told.
+///
+/// *Shape*: kept as JSON under [`Kind::key`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Position {
+    /// The lifetime of the log that `after` belongs to.
+    backend_id: String,
+    /// The last event it was told.
+    after: u64,
+    /// Failures since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    failures: u32,
+    /// When it is told again after a failure. *Units*: milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "is_zero_ms")]
+    not_before_ms: u64,
+    /// The pull by which a client object knows its calls, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    /// Whether a client object is to be told that this lifetime is over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    has_ended: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero_ms(number: &u64) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing is under way.
+    Idle,
+    /// The answer to its pull is still being read on this connection.
+    Held(ConnectionId),
+    /// The answer has left, and the client is taking note of it until then.
+    Settling { until_ms: u64 },
+    /// A delivery is under way.
+    Delivering {
+        id: DeliveryId,
+        told: Told,
+        since_ms: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Follower {
+    kind: Kind,
+    /// The lifetime it is being told of; another than the store's when `has_ended`.
+    backend_id: BackendId,
+    after: SeqNum,
+    failures: u32,
+    not_before_ms: u64,
+    has_ended: bool,
+    state: State,
+    /// Whether storage knows where to begin after an eviction.
+    is_kept: bool,
+    /// Under which key an earlier version kept it.
+    old_key: Option<String>,
+    /// Deliveries that were taken at `burst_at_ms`, while the clock stood still.
+    burst: u32,
+    burst_at_ms: u64,
+}
+
+/// All who follow.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    list: Vec<Follower>,
+    deliveries: u64,
+}
+
+impl Follower {
+    fn new(kind: Kind, backend_id: BackendId, after: SeqNum) -> Self {
+        Self {
+            kind,
+            backend_id,
+            after,
+            failures: 0,
+            not_before_ms: 0,
+            has_ended: false,
+            state: State::Idle,
+            is_kept: false,
+            old_key: None,
+            burst: 0,
+            burst_at_ms: 0,
+        }
+    }
+
+    /// The follower that an earlier life of the object kept under `key`.
+    fn restore(key: &str, value: &str, store_backend_id: &BackendId) -> Option<Self> {
+        if let Some(old) = Self::restore_old(key, value, store_backend_id) {
+            return Some(old);
+        }
+        let position: Position = serde_json::from_str(value).ok()?;
+        let kind = Kind::of_key(key, position.request.as_deref())?;
+        let after = SeqNum::clamped(i64::try_from(position.after).ok()?);
+        let backend_id = BackendId::stored(position.backend_id);
+        let is_current = backend_id == *store_backend_id;
+        let mut follower = Self {
+            failures: position.failures,
+            not_before_ms: position.not_before_ms,
+            has_ended: position.has_ended,
+            is_kept: true,
+            ..Self::new(kind, backend_id, after)
+        };
+        if !is_current && !follower.has_ended {
+            follower.begin_again(store_backend_id);
+        }
+        Some(follower)
+    }
+
+    /// The same from what earlier versions kept: no lifetime stands there, so it is that of the store.
+    fn restore_old(key: &str, value: &str, backend_id: &BackendId) -> Option<Self> {
+        let (kind, after) = if key == "committed" {
+            (Kind::Committed, value.split(' ').next()?)
+        } else {
+            let (binding, object_id) = key.strip_prefix("caller:")?.rsplit_once(':')?;
+            let (after, request) = value.split_once(' ')?;
+            let object = ClientObject {
+                binding: binding.to_owned(),
+                object_id: object_id.to_owned(),
+                request: RequestId::from_json(request)?,
+            };
+            (Kind::ClientObject(object), after)
+        };
+        let after = SeqNum::clamped(after.parse().ok()?);
+        Some(Self {
+            is_kept: true,
+            old_key: Some(key.to_owned()),
+            ..Self::new(kind, backend_id.clone(), after)
+        })
+    }
+
+    /// The log it followed is gone, and another lifetime begins.
+    fn begin_again(&mut self, backend_id: &BackendId) {
+        match self.kind {
+            // It has to hear of it: what it knows is of no use.
+            Kind::ClientObject(_) => self.has_ended = true,
+            Kind::Committed => {
+                self.backend_id = backend_id.clone();
+                self.after = SeqNum::ROOT;
+            }
+        }
+        (self.failures, self.not_before_ms) = (0, 0);
+        self.is_kept = false;
+        if !matches!(self.state, State::Held(_)) {
+            self.state = State::Idle;
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position {
+            backend_id: self.backend_id.as_str().to_owned(),
+            after: self.after.get(),
+            failures: self.failures,
+            not_before_ms: self.not_before_ms,
+            request: self.kind.request().map(|id| id.json().to_owned()),
+            has_ended: self.has_ended,
+        }
+    }
+
+    /// Whether there is something to tell it.
+    fn is_owed<S: Sql>(&self, store: &EventStore<S>) -> bool {
+        self.has_ended
+            || self.after < store.last_stored()
+            || self.kind == Kind::Committed && store.has_untold()
+    }
+
+    /// When it has to be looked at again, if nothing happens before.
+    fn next_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
+        match self.state {
+            State::Delivering { since_ms, .. } => Some(since_ms + self.kind.patience().deadline_ms),
+            _ if !self.is_owed(store) => None,
+            State::Idle => Some(self.not_before_ms.max(now_ms)),
+            State::Settling { until_ms } => Some(until_ms),
+            State::Held(_) => Some(now_ms + HELD_CHECK_MS),
+        }
+    }
+
+    fn fail(&mut self, now_ms: u64) {
+        let patience = self.kind.patience();
+        let wait_ms = patience.retry_ms << self.failures.min(16);
+        self.not_before_ms = now_ms + wait_ms.min(patience.retry_ms_max);
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Idle;
+        self.is_kept = false;
+    }
+
+    /// Whether it has been waited for long enough.
+    fn is_given_up(&self) -> bool {
+        let attempts_max = self.kind.patience().attempts_max;
+        attempts_max.is_some_and(|max| self.failures >= max)
+    }
+}
+
+impl Kind {
+    /// Its key in the store's state.
+    fn key(&self) -> String {
+        match self {
+            Self::ClientObject(object) => object.key(),
+            Self::Committed => committed::KEY.to_owned(),
+        }
+    }
+
+    fn of_key(key: &str, request: Option<&str>) -> Option<Self> {
+        if key == committed::KEY {
+            return Some(Self::Committed);
+        }
+        ClientObject::of_key(key, request?).map(Self::ClientObject)
+    }
+
+    fn request(&self) -> Option<&RequestId> {
+        match self {
+            Self::ClientObject(object) => Some(&object.request),
+            Self::Committed => None,
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        match self {
+            Self::ClientObject(_) => client_objects::PATIENCE,
+            Self::Committed => committed::PATIENCE,
+        }
+    }
+}
+
+impl Followers {
+    /// Reads them from the store's state.
+    pub(super) fn restore<S: Sql>(store: &EventStore<S>, has_on_committed: bool) -> Self {
+        let state = store.state().iter();
+        let followers =
+            state.filter_map(|(key, value)| Follower::restore(key, value, store.backend_id()));
+        let mut list: Vec<Follower> = followers.collect();
+        if has_on_committed {
+            if !list.iter().any(|follower| follower.kind == Kind::Committed) {
+                // A store that meets the hook for the first time begins at the head that it has then.
+                let (backend_id, head) = (store.backend_id().clone(), store.last_stored());
+                list.push(Follower::new(Kind::Committed, backend_id, head));
+            }
+        } else {
+            list.retain(|follower| follower.kind != Kind::Committed);
+        }
+        Self {
+            list,
+            deliveries: 0,
+        }
+    }
+
+    fn is_under_way(&self, id: DeliveryId) -> Option<usize> {
+        self.list.iter().position(
+            |follower| matches!(follower.state, State::Delivering { id: under_way, .. } if under_way == id),
+        )
+    }
+
+    /// When somebody has to be looked at again.
+    pub(super) fn next_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
+        let followers = self.list.iter();
+        let times = followers.filter_map(|follower| follower.next_ms(store, now_ms));
+        times.min()
+    }
+}
+
+impl<S: Sql> SyncBackend<S> {
+    /// Tells everyone what is owed to them and may be told now.
+    pub(super) fn deliver_due(&mut self, turn: &mut Turn<S::Text>) {
+        for index in (0..self.followers.list.len()).rev() {
+            self.look_after(index, turn);
+        }
+    }
+
+    fn look_after(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        let Some(follower) = self.followers.list.get_mut(index) else {
+            return;
+        };
+        match follower.state {
+            State::Settling { until_ms } if until_ms <= turn.now_ms => {
+                follower.state = State::Idle;
+            }
+            State::Delivering { since_ms, .. }
+                if turn.now_ms >= since_ms + follower.kind.patience().deadline_ms =>
+            {
+                // Its outcome, should it come, is nobody's any more.
+                let message = "it has not answered for too long".to_owned();
+                return self.on_outcome(index, Outcome::Failed(message), turn);
+            }
+            _ => {}
+        }
+        self.deliver(index, turn);
+    }
+
+    /// Begins the next delivery to a follower, if there is something to tell and nothing is under way.
+    fn deliver(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        let Some(follower) = self.followers.list.get_mut(index) else {
+            return;
+        };
+        if follower.state != State::Idle
+            || !follower.is_owed(&self.store)
+            || follower.not_before_ms > turn.now_ms
+        {
+            return;
+        }
+        let next = match &follower.kind {
+            Kind::ClientObject(object) => {
+                client_objects::next(&self.store, object, follower.after, follower.has_ended)
+            }
+            Kind::Committed => committed::next(&self.store, follower.after),
+        };
+        let (told, message) = match next {
+            Ok(Some(next)) => next,
+            Ok(None) => return,
+            Err(error) => {
+                follower.not_before_ms = turn.now_ms + STORE_RETRY_MS;
+                return Self::report_storage("telling a follower", error, turn);
+            }
+        };
+        self.followers.deliveries += 1;
+        let id = DeliveryId(self.followers.deliveries);
+        follower.state = State::Delivering {
+            id,
+            told,
+            since_ms: turn.now_ms,
+        };
+        if !follower.is_kept {
+            self.keep_follower(index, turn);
+        }
+        turn.out.push(Output::Deliver(Delivery { id, message }));
+    }
+
+    /// Takes note of how a delivery ended.
+    pub fn on_delivered(&mut self, id: DeliveryId, outcome: Outcome, turn: &mut Turn<S::Text>) {
+        // Otherwise it was given up, or its follower is gone.
+        if let Some(index) = self.followers.is_under_way(id) {
+            self.on_outcome(index, outcome, turn);
+        }
+        self.end_turn(turn);
+    }
+
+    fn on_outcome(&mut self, index: usize, outcome: Outcome, turn: &mut Turn<S::Text>) {
+        let Some(follower) = self.followers.list.get_mut(index) else {
+            return;
+        };
+        let State::Delivering { told, since_ms, .. } = follower.state else {
+            return;
+        };
+        let is_call = matches!(follower.kind, Kind::ClientObject(_));
+        if is_call {
+            let ms = turn.now_ms.saturating_sub(since_ms);
+            self.stats.observe(Duration::Call, ms);
+            match outcome {
+                Outcome::Taken => self.stats.deliveries += 1,
+                Outcome::Failed(_) | Outcome::Gone(_) => self.stats.calls_failed += 1,
+            }
+        }
+        match outcome {
+            // Today's clients refuse that call, and log it: it is the only way to tell them.
+            _ if follower.has_ended => self.drop_follower(index, turn),
+            Outcome::Taken => {
+                (follower.failures, follower.not_before_ms) = (0, 0);
+                follower.state = State::Idle;
+                let forgotten = match told {
+                    Told::UpTo(last) => {
+                        follower.after = last;
+                        Ok(())
+                    }
+                    Told::Removed(last) => self.store.forget_untold(last),
+                };
+                // A follower that never waits must not keep a turn from ending.
+                if follower.burst_at_ms != turn.now_ms {
+                    (follower.burst, follower.burst_at_ms) = (0, turn.now_ms);
+                }
+                follower.burst += 1;
+                let may_go_on = follower.burst < BURST_DELIVERIES_MAX;
+                if let Err(error) = forgotten {
+                    Self::report_storage("telling a follower", error, turn);
+                }
+                self.keep_follower(index, turn);
+                if may_go_on {
+                    self.deliver(index, turn);
+                }
+            }
+            Outcome::Failed(message) => {
+                follower.fail(turn.now_ms);
+                let is_given_up = follower.is_given_up();
+                if !is_call {
+                    self.fail_committed(message, turn);
+                    self.keep_follower(index, turn);
+                } else if is_given_up {
+                    self.give_up(index, message, turn);
+                } else {
+                    self.keep_follower(index, turn);
+                }
+            }
+            Outcome::Gone(message) => self.give_up(index, message, turn),
+        }
+    }
+
+    fn give_up(&mut self, index: usize, message: String, turn: &mut Turn<S::Text>) {
+        if let Some(follower) = self.followers.list.get(index)
+            && let Kind::ClientObject(object) = &follower.kind
+        {
+            let object_id = object.object_id.clone();
+            turn.out.push(Output::Report(Report::ClientObjectDropped {
+                object_id,
+                message,
+            }));
+        }
+        self.drop_follower(index, turn);
+    }
+
+    fn drop_follower(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        let follower = self.followers.list.swap_remove(index);
+        let keys = [Some(follower.kind.key()), follower.old_key];
+        for key in keys.into_iter().flatten() {
+            if let Err(error) = self.store.remove_state(&key) {
+                Self::report_storage("dropping a follower", error, turn);
+            }
+        }
+    }
+
+    fn keep_follower(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        let Some(follower) = self.followers.list.get_mut(index) else {
+            return;
+        };
+        let value = serde_json::to_string(&follower.position()).unwrap_or_default();
+        let kept = self.store.set_state(&follower.kind.key(), &value);
+        let kept = kept.and_then(|()| match follower.old_key.take() {
+            Some(old_key) => self.store.remove_state(&old_key),
+            None => Ok(()),
+        });
+        match kept {
+            Ok(()) => follower.is_kept = true,
+            // Something will be told again, as it may be.
+            Err(error) => Self::report_storage("keeping a follower", error, turn),
+        }
+    }
+
+    fn report_storage(during: &'static str, error: StoreError, turn: &mut Turn<S::Text>) {
+        let message = error.message;
+        turn.out
+            .push(Output::Report(Report::StoreFailed { during, message }));
+    }
+
+    /// How far `on_committed` has been told, if there is one: what a reset removes beyond that is kept for it.
+    pub(super) fn told_committed(&self) -> Option<SeqNum> {
+        let mut followers = self.followers.list.iter();
+        let committed = followers.find(|follower| follower.kind == Kind::Committed)?;
+        Some(committed.after)
+    }
+
+    /// The log has been emptied: each follower hears of it, or begins again with the lifetime that follows.
+    pub(super) fn reset_followers(&mut self, turn: &mut Turn<S::Text>) {
+        let backend_id = self.store.backend_id().clone();
+        for index in 0..self.followers.list.len() {
+            if let Some(follower) = self.followers.list.get_mut(index) {
+                follower.begin_again(&backend_id);
+            }
+            self.keep_follower(index, turn);
+        }
+    }
+}

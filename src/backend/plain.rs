@@ -1,0 +1,116 @@
+//! The sockets of 0.3 clients, which differ from all others: they acknowledge nothing, pull once in their life, get
+//! what is pushed without asking for it, know no lifetimes of the log, and lose for good what is published between
+//! two of their sockets. An error that names its pull has such a client take nothing more until it restarts,
+//! and then it pulls from where it really is.
+
+use super::connection::Connection;
+use super::refusal::Refusal;
+use super::{ConnectionId, Output, SyncBackend, Turn};
+use crate::limits::PROBE_MS;
+use crate::store::sql::Sql;
+use crate::wire::{self, Failure, Family, Generation, Requester};
+
+impl<S: Sql> SyncBackend<S> {
+    /// Goes on with pulls that have more to send than one turn should.
+    pub(super) fn resume_plain(&mut self, turn: &mut Turn<S::Text>) {
+        if self.plain_at_ms.is_none_or(|at_ms| turn.now_ms < at_ms) {
+            return;
+        }
+        self.plain_at_ms = None;
+        let is_paging = |connection: &Connection<S::Text>| {
+            connection.family() == Family::Plain && !connection.subscriptions().is_empty()
+        };
+        for id in self.connections.ids(is_paging) {
+            let has_room = |connection: &Connection<S::Text>| connection.room().has_room();
+            if self.connections.get(id).is_some_and(has_room) {
+                self.send_pages(id, None, turn);
+                self.remember(id, turn);
+            } else {
+                self.wake_for_plain(turn.now_ms + PROBE_MS);
+                turn.out.push(Output::Probe { connection: id });
+            }
+        }
+    }
+
+    /// Has the pulls go on at `at_ms`, or earlier.
+    pub(super) fn wake_for_plain(&mut self, at_ms: u64) {
+        let known = self.plain_at_ms.unwrap_or(at_ms);
+        self.plain_at_ms = Some(known.min(at_ms));
+    }
+
+    /// The runtime last answered a ping of this client at `at_ms`, `None` if never. *Shape*: the answer to
+    /// [`Output::Probe`].
+    pub fn on_ping(&mut self, id: ConnectionId, at_ms: Option<u64>, turn: &mut Turn<S::Text>) {
+        if let (Some(at_ms), Some(connection)) = (at_ms, self.connections.get_mut(id)) {
+            connection.pinged(at_ms);
+        }
+        self.settle_held(id, turn);
+        self.end_turn(turn);
+    }
+
+    /// A ping that was not answered by the runtime.
+    pub(super) fn on_plain_ping(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.pinged(turn.now_ms);
+        }
+        self.settle_held(id, turn);
+    }
+
+    /// Sends what was held back, if there is room for it now; else its client does not read.
+    fn settle_held(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let has_room = connection.room().has_room();
+        if let Some(frame) = connection.take_held() {
+            if has_room {
+                turn.out.push(Output::Send { to: id, frame });
+            } else {
+                self.close_stalled(id, turn);
+            }
+        }
+        self.resume_paused(turn);
+    }
+
+    /// Ends the pull of a 0.3 socket with an error: its client would otherwise take what comes on its next socket,
+    /// and never miss what was published in between.
+    pub(super) fn end_plain_pull(
+        &mut self,
+        id: ConnectionId,
+        message: &str,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let pull = self.connections.get(id).and_then(Connection::plain_pull);
+        let Some(pull) = pull.cloned() else {
+            return;
+        };
+        let requester = Requester {
+            id: pull,
+            generation: Generation::V03,
+            trace_id: None,
+        };
+        let message = message.to_owned();
+        let failed = wire::failed(&requester, &Failure::Unknown { message });
+        self.send(id, &failed, turn);
+    }
+
+    /// The log has been emptied: 0.3 clients are told, and their sockets get nothing of the next lifetime. They stay
+    /// open, since another one of the same client could not be told from that of a new one.
+    pub(super) fn end_plain_lifetimes(&mut self, turn: &mut Turn<S::Text>) {
+        let message = Refusal::OtherLifetime.to_string();
+        for id in self.connections.ids(|one| one.family() == Family::Plain) {
+            self.end_plain_pull(id, &message, turn);
+            let Some(connection) = self.connections.get_mut(id) else {
+                continue;
+            };
+            let pulls = connection.subscriptions().iter();
+            let pulls: Vec<_> = pulls.map(|pull| pull.requester().id.clone()).collect();
+            for pull in pulls {
+                connection.remove(&pull);
+            }
+            connection.take_held();
+            connection.set_over(true);
+            self.remember(id, turn);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One pull under way on a connection: how far it has got, and what of it is still on its way.
+
+use std::rc::Rc;
+
+use super::followers::ClientObject;
+use super::in_flight::{InFlight, Room};
+use crate::event::SeqNum;
+use crate::limits::{STUCK_LAG_EVENTS, STUCK_PULL_MS, WINDOW_PAGES};
+use crate::wire::{Generation, RequestId, Requester};
+
+/// How far a pull is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// There are more pages to send from the log.
+    Paging,
+    /// The last page has been sent, and pushes follow as they come.
+    Live,
+    /// The last page has been sent, and that is all.
+    Finished,
+}
+
+/// What a pull wants after its last page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Follow {
+    /// Nothing.
+    Nothing,
+    /// Frames on the same connection.
+    Frames,
+    /// Calls to an object.
+    Calls(ClientObject),
+}
+
+/// One pull under way.
+#[derive(Debug)]
+pub(super) struct Subscription<T> {
+    requester: Rc<Requester>,
+    follow: Follow,
+    after: SeqNum,
+    delivery: Delivery,
+    /// Pages and broadcasts that are on their way.
+    in_flight: InFlight,
+    /// Whether it has been sent a page.
+    has_paged: bool,
+    /// Whether the attachment kept with the socket knows it.
+    kept: bool,
+    page_head: T,
+    /// Since when its window has been full, in milliseconds since the epoch, as far as it was looked at.
+    full_since_ms: Option<u64>,
+    is_stuck: bool,
+}
+
+impl<T> Subscription<T> {
+    /// A pull that has got nothing after `after` yet.
+    pub(super) fn new(
+        requester: Requester,
+        follow: Follow,
+        after: SeqNum,
+        page_head: T,
+        room: Room,
+    ) -> Self {
+        Self {
+            requester: Rc::new(requester),
+            follow,
+            after,
+            delivery: Delivery::Paging,
+            in_flight: InFlight::new(room),
+            has_paged: false,
+            kept: false,
+            page_head,
+            full_since_ms: None,
+            is_stuck: false,
+        }
+    }
+
+    /// A live pull that has everything up to `after`.
+    pub(super) fn caught_up(requester: Requester, after: SeqNum, page_head: T, room: Room) -> Self {
+        let delivery = Delivery::Live;
+        Self {
+            delivery,
+            ..Self::new(requester, Follow::Frames, after, page_head, room)
+        }
+    }
+
+    pub(super) fn requester(&self) -> &Rc<Requester> {
+        &self.requester
+    }
+
+    pub(super) fn page_head(&self) -> &T {
+        &self.page_head
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.follow == Follow::Frames
+    }
+
+    /// The last event it has been sent.
+    pub(super) fn after(&self) -> SeqNum {
+        self.after
+    }
+
+    pub(super) fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.delivery == Delivery::Live
+    }
+
+    pub(super) fn is_paging(&self) -> bool {
+        self.delivery == Delivery::Paging
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Takes note that the attachment knows it.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// Whom to call from now on, once the last page has been sent.
+    pub(super) fn take_client_object(&mut self) -> Option<ClientObject> {
+        if self.delivery != Delivery::Finished {
+            return None;
+        }
+        match std::mem::replace(&mut self.follow, Follow::Nothing) {
+            Follow::Calls(object) => Some(object),
+            Follow::Nothing | Follow::Frames => None,
+        }
+    }
+
+    /// Whom to call with what follows the last page.
+    pub(super) fn into_client_object(self) -> Option<ClientObject> {
+        match self.follow {
+            Follow::Calls(object) => Some(object),
+            Follow::Nothing | Follow::Frames => None,
+        }
+    }
+
+    /// A page of `bytes` up to `last` is on its way.
+    pub(super) fn sent(&mut self, last: SeqNum, bytes: usize) {
+        self.after = last;
+        self.has_paged = true;
+        self.in_flight.sent(bytes);
+    }
+
+    pub(super) fn has_paged(&self) -> bool {
+        self.has_paged
+    }
+
+    /// How many more pages may be on their way. 0.3 clients acknowledge none, so theirs are not counted.
+    fn window_left(&self) -> usize {
+        match self.requester.generation {
+            Generation::V03 => WINDOW_PAGES,
+            Generation::V04 | Generation::V05 => {
+                WINDOW_PAGES.saturating_sub(self.in_flight.count())
+            }
+        }
+    }
+
+    /// Whether the object holds as much as it may.
+    pub(super) fn is_object_full(&self) -> bool {
+        self.in_flight.room().is_object_full()
+    }
+
+    /// Whether pages of these sizes may be on their way, too.
+    pub(super) fn has_room_for(&self, pages: &[usize]) -> bool {
+        pages.len() <= self.window_left() && self.in_flight.room().has_room_for(pages.iter().sum())
+    }
+
+    /// Whether there is more of the log to send, and time to do it. Waiting for half a window keeps the
+    /// line busy with few turns.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_paging()
+            && self.window_left() >= WINDOW_PAGES / 2
+            && self.in_flight.room().has_room()
+    }
+
+    /// Whether the next page has to wait for others to be taken.
+    pub(super) fn has_to_wait(&self) -> bool {
+        self.window_left() == 0 || !self.in_flight.room().has_room()
+    }
+
+    /// The last page is on its way; whether the pull goes on with what is pushed.
+    pub(super) fn finish_paging(&mut self) -> bool {
+        let goes_on = self.is_live();
+        self.delivery = if goes_on {
+            Delivery::Live
+        } else {
+            Delivery::Finished
+        };
+        goes_on
+    }
+
+    /// Reads on from the log instead of following what is pushed.
+    pub(super) fn page_again(&mut self) {
+        self.delivery = Delivery::Paging;
+    }
+
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.in_flight.count()
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
+    /// Looks whether its client has stopped taking what it is sent; true when that shows just now.
+    pub(super) fn watch(&mut self, head: SeqNum, now_ms: u64) -> bool {
+        if !self.has_to_wait() {
+            (self.full_since_ms, self.is_stuck) = (None, false);
+            return false;
+        }
+        let since_ms = *self.full_since_ms.get_or_insert(now_ms);
+        let is_stuck = head.since(self.after) >= STUCK_LAG_EVENTS
+            && now_ms.saturating_sub(since_ms) >= STUCK_PULL_MS;
+        !std::mem::replace(&mut self.is_stuck, is_stuck) && is_stuck
+    }
+
+    /// Hands what is on its way over to the account of its connection.
+    pub(super) fn hand_over(&mut self, account: &mut InFlight) {
+        account.absorb(&mut self.in_flight);
+    }
+
+    /// Everything that was sent has arrived.
+    pub(super) fn acknowledge_all(&mut self) {
+        self.in_flight.all_taken();
+    }
+
+    /// A page or broadcast has arrived; which one of the connection.
+    pub(super) fn acknowledge(&mut self) -> Option<u64> {
+        (self.full_since_ms, self.is_stuck) = (None, false);
+        self.in_flight.taken()
+    }
+
+    /// What is on its way of it, now that it is over.
+    pub(super) fn into_in_flight(self) -> (RequestId, InFlight) {
+        (self.requester.id.clone(), self.in_flight)
+    }
+}

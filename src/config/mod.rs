@@ -1,0 +1,306 @@
+//! The deployment's variables. What does not parse is an error that names the variable.
+//!
+//! Owns what a variable may say. What a request is answered for it is the affair of `route`, and what
+//! a token needs that of `auth`.
+
+mod jwt;
+mod variable;
+
+use crate::auth::{AdminSecret, Policy, Tokens};
+use crate::event::EventNames;
+use crate::limits::{
+    CONNECTIONS_CEILING, EVENT_BYTES_CEILING, FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING,
+};
+
+pub use variable::ConfigError;
+use variable::Variables;
+
+/// Everything that a deployment can set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may connect: `AUTH_TOKEN`, `JWT_*`, `ALLOW_ANONYMOUS`.
+    pub policy: Policy,
+    /// `ADMIN_SECRET`: opens the administration, which without it does not exist.
+    pub admin: Option<AdminSecret>,
+    /// `EVENT_NAMES`: the events that may be pushed.
+    pub event_names: EventNames,
+    /// `ALLOWED_ORIGINS`.
+    pub origins: Origins,
+    /// `SYNC_BINDING`: the Durable Object binding to use, `None` for the usual names.
+    pub binding: Option<String>,
+    /// `MAX_EVENT_BYTES`, `MAX_BATCH_EVENTS`, `MAX_FRAME_BYTES`, `MAX_STORE_BYTES`, `MAX_CONNECTIONS`,
+    /// `PUSH_RATE`.
+    pub limits: Limits,
+    /// `LOG_LEVEL`.
+    pub log_level: LogLevel,
+}
+
+/// Names of the Durable Object binding that are looked for, in this order, without `SYNC_BINDING`.
+pub const USUAL_BINDINGS: [&str; 2] = ["SYNC_BACKEND_DO", "WEBSOCKET_SERVER"];
+
+/// How much is logged; each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Failures of the platform.
+    Error,
+    /// Things an operator should look at.
+    Warn,
+    /// Requests that were refused.
+    Info,
+    /// Every wake and every connection.
+    Debug,
+}
+
+impl LogLevel {
+    const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// The name in a log line and in `LOG_LEVEL`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// `ALLOWED_ORIGINS`: which pages may use this backend from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Pages of the same origin, and whatever is not a browser.
+    SameOrigin,
+    /// Every page.
+    Any,
+    /// Pages of these origins too.
+    Listed(Vec<OriginPattern>),
+}
+
+/// One entry of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginPattern {
+    /// This origin, in lower case.
+    Exact(String),
+    /// Any host below a domain: `https://*.example.com`. In lower case.
+    Below {
+        /// Up to the star: `https://`.
+        scheme: String,
+        /// After the star: `.example.com`, with the port if there is one.
+        domain: String,
+    },
+}
+
+impl Config {
+    /// Parses the variables that `lookup` finds; an empty one counts as absent.
+    ///
+    /// # Errors
+    /// The first variable that does not parse.
+    #[cold]
+    #[inline(never)]
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let variables = Variables::new(&lookup);
+        let tokens = variables.get("AUTH_TOKEN");
+        let secret = variables.get("ADMIN_SECRET");
+        Ok(Self {
+            policy: Policy {
+                tokens: tokens.map_or_else(Tokens::default, |list| Tokens::parse(&list)),
+                jwt: jwt::parse(variables)?,
+                allow_anonymous: variables.flag("ALLOW_ANONYMOUS")?,
+            },
+            admin: secret.map(|secret| AdminSecret::new(&secret)),
+            event_names: event_names(variables)?,
+            origins: origins(variables)?,
+            binding: variables.trimmed("SYNC_BINDING"),
+            limits: limits(variables)?,
+            log_level: log_level(variables)?,
+        })
+    }
+}
+
+/// The pages that may read why a deployment of which a variable does not parse refuses everybody; none when that
+/// one is `ALLOWED_ORIGINS`.
+#[cold]
+pub fn origins_of(lookup: impl Fn(&str) -> Option<String>) -> Origins {
+    origins(Variables::new(&lookup)).unwrap_or(Origins::SameOrigin)
+}
+
+fn limits(variables: Variables<'_>) -> Result<Limits, ConfigError> {
+    let default = Limits::default();
+    let bytes = |name, max: usize, default| variables.number(name, max, default);
+    Ok(Limits {
+        event_bytes_max: bytes(
+            "MAX_EVENT_BYTES",
+            EVENT_BYTES_CEILING,
+            default.event_bytes_max,
+        )?,
+        batch_events_max: bytes("MAX_BATCH_EVENTS", 1_000_000, default.batch_events_max)?,
+        frame_bytes_max: bytes(
+            "MAX_FRAME_BYTES",
+            FRAME_BYTES_CEILING,
+            default.frame_bytes_max,
+        )?,
+        store_bytes_max: variables.number(
+            "MAX_STORE_BYTES",
+            STORE_BYTES_CEILING,
+            default.store_bytes_max,
+        )?,
+        connections_max: bytes(
+            "MAX_CONNECTIONS",
+            CONNECTIONS_CEILING,
+            default.connections_max,
+        )?,
+        push_rate: variables.parsed(
+            "PUSH_RATE",
+            "an integer from 1 to 1000000: pushes per second",
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|rate| (1..=1_000_000).contains(rate))
+            },
+        )?,
+    })
+}
+
+fn event_names(variables: Variables<'_>) -> Result<EventNames, ConfigError> {
+    let names = variables.parsed(
+        "EVENT_NAMES",
+        "a comma-separated list of event names, in which '*' stands for any text, such as 'v1.*,v2.*'",
+        EventNames::parse,
+    )?;
+    Ok(names.unwrap_or_default())
+}
+
+fn origins(variables: Variables<'_>) -> Result<Origins, ConfigError> {
+    let origins = variables.parsed(
+        "ALLOWED_ORIGINS",
+        "'*' or a comma-separated list of origins such as 'https://app.example.com' or 'https://*.example.com'",
+        Origins::parse,
+    )?;
+    Ok(origins.unwrap_or(Origins::SameOrigin))
+}
+
+fn log_level(variables: Variables<'_>) -> Result<LogLevel, ConfigError> {
+    let level = variables.parsed("LOG_LEVEL", "'error', 'warn', 'info' or 'debug'", |text| {
+        LogLevel::ALL.into_iter().find(|level| level.name() == text)
+    })?;
+    Ok(level.unwrap_or(LogLevel::Info))
+}
+
+impl Origins {
+    /// Parses `*` or a comma-separated list; `None` when an entry is no origin.
+    #[must_use]
+    #[inline(never)]
+    pub fn parse(list: &str) -> Option<Self> {
+        if list.trim() == "*" {
+            return Some(Self::Any);
+        }
+        let pattern = |entry: &str| {
+            let (scheme, host) = entry
+                .split_once("://")
+                .filter(|(scheme, _)| !scheme.is_empty())?;
+            let is_host =
+                |host: &str| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#', '@']);
+            match host.strip_prefix('*') {
+                Some(domain) if domain.starts_with('.') && is_host(&domain[1..]) => {
+                    Some(OriginPattern::Below {
+                        scheme: format!("{scheme}://").to_ascii_lowercase(),
+                        domain: domain.to_ascii_lowercase(),
+                    })
+                }
+                Some(_) => None,
+                None => is_host(host).then(|| OriginPattern::Exact(entry.to_ascii_lowercase())),
+            }
+        };
+        let entries = list
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        entries
+            .map(pattern)
+            .collect::<Option<Vec<_>>>()
+            .map(Self::Listed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::parse(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_set_is_the_defaults() {
+        let config = parse(&[("LOG_LEVEL", " ")]).unwrap();
+        assert_eq!(
+            (config.limits, config.log_level),
+            (Limits::default(), LogLevel::Info)
+        );
+        assert!(!config.policy.is_configured());
+    }
+
+    #[test]
+    fn each_variable_that_does_not_parse_is_named() {
+        let bad = [
+            ("ALLOW_ANONYMOUS", "yes"),
+            ("ALLOWED_ORIGINS", "example.com"),
+            ("MAX_EVENT_BYTES", "0"),
+            ("MAX_EVENT_BYTES", "2000000"),
+            ("MAX_BATCH_EVENTS", "-1"),
+            ("MAX_FRAME_BYTES", "1e6"),
+            ("MAX_CONNECTIONS", "many"),
+            ("MAX_STORE_BYTES", "10GB"),
+            ("MAX_STORE_BYTES", "100000000000000"),
+            ("PUSH_RATE", "0"),
+            ("PUSH_RATE", "1.5"),
+            ("EVENT_NAMES", ","),
+            ("LOG_LEVEL", "loud"),
+        ];
+        for (name, value) in bad {
+            let error = parse(&[(name, value)]).unwrap_err();
+            assert_eq!((error.name, error.value.as_str()), (name, value));
+            assert!(error.to_string().starts_with(name));
+        }
+    }
+
+    #[test]
+    fn origins_are_known_though_another_variable_does_not_parse() {
+        let of = |list: &'static str| {
+            origins_of(move |name| match name {
+                "ALLOWED_ORIGINS" => Some(list.to_owned()),
+                _ => Some("perhaps".to_owned()),
+            })
+        };
+        assert_eq!(of("*"), Origins::Any);
+        assert_eq!(of("example.com"), Origins::SameOrigin);
+        assert_eq!(of(""), Origins::SameOrigin);
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let config = parse(&[("MAX_EVENT_BYTES", "1000"), ("MAX_CONNECTIONS", "3")]).unwrap();
+        assert_eq!(
+            (config.limits.event_bytes_max, config.limits.connections_max),
+            (1000, 3)
+        );
+    }
+
+    #[test]
+    fn a_list_with_something_that_is_no_origin_does_not_parse() {
+        for list in [
+            "example.com",
+            "https://",
+            "https://*",
+            "https://*example.com",
+            "https://a/b",
+            "https://a*.b",
+        ] {
+            assert_eq!(Origins::parse(list), None, "{list}");
+        }
+    }
+}
