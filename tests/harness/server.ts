@@ -181,7 +181,6 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     bindings: Object.fromEntries(
       Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),
-    unsafeInspectDurableObjects: options.inspect ?? false,
     ...(options.direct === true ? { unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }] } : {}),
   }
   const miniflare = new Miniflare(
@@ -191,6 +190,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ message }) => logs.push(message),
       resourcePersistencePath: storage,
+      unsafeInspectDurableObjects: options.inspect ?? false,
       ...(beside
         ? {
             workers: [
