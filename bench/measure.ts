@@ -3,7 +3,7 @@
  *
  * Knows nothing of the protocol. Needs Linux (`/proc`).
  */
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Cost {
@@ -14,7 +14,7 @@ export interface Cost {
 }
 
 /** CPU time of all threads of `pid` so far; the scheduler counts nanoseconds, clock ticks would be too coarse. */
-const cpuUsOf = (pid: number): number => {
+export const cpuUsOf = (pid: number): number => {
   let ns = 0
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
@@ -55,11 +55,20 @@ export const measure = async (pid: number, body: () => Promise<void>): Promise<C
   return { wallMs, cpuUs, generatorLoad: (generator.user + generator.system) / 1000 / wallMs }
 }
 
-/** Resident memory of `pid` in MiB. */
-export const residentMib = (pid: number): number => {
+/** A line of `/proc/PID/status`, from kB to MiB. */
+const statusMib = (pid: number, name: string): number => {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) / 1024
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)![1]) / 1024
 }
+
+/** Resident memory of `pid` in MiB. */
+export const residentMib = (pid: number): number => statusMib(pid, 'VmRSS')
+
+/** The highest that the resident memory of `pid` has come to since the last `forgetPeak`, in MiB. */
+export const peakMib = (pid: number): number => statusMib(pid, 'VmHWM')
+
+/** Begins a new peak of `pid`'s resident memory, from what it is now. */
+export const forgetPeak = (pid: number): void => writeFileSync(`/proc/${pid}/clear_refs`, '5')
 
 /** The value below which the share `quantile` of `values` lies. */
 export const percentile = (values: readonly number[], quantile: number): number => {

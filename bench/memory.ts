@@ -1,73 +1,85 @@
 /**
- * How much the runtime's memory grows while one client pulls a log of a million events.
+ * How much one object's memory grows by what its clients do: a table of what they do, and of how many MiB that takes.
  *
- *     node bench/memory.ts [events]
+ *     node bench/memory.ts [--only frame,live.unread] [--collect]
  *
- * First with a client that acknowledges each page as it comes, then with one that reads nothing for a while: what has not
- * been acknowledged must not pile up.
+ * With --collect garbage is collected all the time: what grows then is not garbage. Exits with 1 if a row grows by more
+ * than it may, or if a client that does its part does not get what it should. A whole run writes
+ * `bench/results/memory.json`.
  */
-import { existsSync } from 'node:fs'
-import { setTimeout as pause } from 'node:timers/promises'
-import { startServer } from '../tests/harness/server.ts'
-import { Connection } from './connection.ts'
-import { batches } from './events.ts'
-import { residentMib } from './measure.ts'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { root } from '../tests/harness/server.ts'
+import { gcFlag } from './memory/isolate.ts'
+import { removeLogs } from './memory/logs.ts'
+import { rows } from './memory/rows.ts'
+import { type Result, run } from './memory/run.ts'
+import type { Row } from './memory/scene.ts'
 
 const memory = '/dev/shm'
 if (existsSync(memory)) process.env['TMPDIR'] = memory
+process.env['MINIFLARE_WORKERD_V8_FLAGS'] = `${process.env['MINIFLARE_WORKERD_V8_FLAGS'] ?? ''} ${gcFlag}`.trim()
 
-const events = Number(process.argv[2] ?? 1_000_000)
-const batchEvents = 100
-const stalledMs = 5_000
-
-const server = await startServer({})
-
-const fill = async (): Promise<void> => {
-  const connection = await Connection.open(server.wsUrl, 'long')
-  const [chunk] = await connection.pull(0)
-  const { backendId } = (JSON.parse(chunk!) as { values: [{ backendId: string }] }).values[0]
-  let id = 1
-  for (let from = 0; from < events; from += 10_000) {
-    for (const batch of batches(from, Math.min(events, from + 10_000), batchEvents)) {
-      await connection.push(id, connection.pushFrame(id, batch, backendId))
-      id += 1
-    }
+/** The rows whose names are given, or whose names begin with what is given before a dot. */
+const choose = (only: string | undefined): readonly Row[] => {
+  if (only === undefined) return rows
+  const names = only.split(',')
+  const isMeant = (row: Row, name: string): boolean => row.name === name || row.name.startsWith(`${name}.`)
+  const unknown = names.find((name) => !rows.some((row) => isMeant(row, name)))
+  if (unknown !== undefined) {
+    throw new Error(`unknown row "${unknown}": there are ${rows.map((row) => row.name).join(', ')}`)
   }
-  connection.close()
+  return rows.filter((row) => names.some((name) => isMeant(row, name)))
 }
 
-/** Growth of workerd's resident memory, in MiB, from before `work` to its highest point during it. */
-const growthDuring = async (work: () => Promise<void>): Promise<number> => {
-  const before = residentMib(server.pid)
-  let highest = before
-  const sampling = setInterval(() => (highest = Math.max(highest, residentMib(server.pid))), 10)
-  await work()
-  clearInterval(sampling)
-  return highest - before
+const isOver = ({ memory, limit }: Result): boolean => memory !== undefined && memory.growth > limit
+
+const outcomeOf = (result: Result): string => {
+  const outcome = [...(isOver(result) ? ['OVER'] : []), ...result.failures.map((failure) => `FAILED: ${failure}`)]
+  return [...(outcome.length === 0 ? ['ok'] : outcome), ...(result.note === '' ? [] : [result.note])].join('; ')
 }
 
-const pullAll = async (stallMs: number): Promise<void> => {
-  const connection = await Connection.open(server.wsUrl, 'long')
-  let seen = 0
-  const done = connection.pull(0)
-  connection.onChunk = (chunk) => {
-    seen += chunk.split('"eventEncoded"').length - 1
-  }
-  if (stallMs > 0) {
-    connection.stall()
-    await pause(stallMs)
-    connection.goOn()
-  }
-  await done
-  connection.close()
-  if (seen !== events) throw new Error(`${seen} of ${events} events came`)
+const table = (results: readonly Result[]): string => {
+  const number = (value: number | undefined): string => value?.toFixed(0) ?? '–'
+  const head = ['row', 'growth', 'limit', 'held', 'by V8', 'after', 'other store ms', 'closed']
+  const cells = results.map(({ name, memory, limit, neighbour, closed }) => [
+    name,
+    ...[memory?.growth, limit, memory?.held, memory?.heldByV8, memory?.after, neighbour?.worstMs, closed].map(number),
+  ])
+  const widths = head.map((_, column) => Math.max(...[head, ...cells].map((line) => line[column]!.length)))
+  const text = (line: readonly string[]): string =>
+    line
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+  return [text(head), ...cells.map((line, index) => `${text(line)}  ${outcomeOf(results[index]!)}`)].join('\n')
 }
 
-await fill()
-await pullAll(0) // warm
-console.log(`${events} events, workerd at ${residentMib(server.pid).toFixed(0)} MiB`)
-console.log(`growth during a pull: ${(await growthDuring(() => pullAll(0))).toFixed(1)} MiB`)
-console.log(
-  `growth during a pull that is not read for ${stalledMs / 1000} s: ${(await growthDuring(() => pullAll(stalledMs))).toFixed(1)} MiB`,
-)
-await server.stop()
+const { only, collect } = parseArgs({
+  options: { only: { type: 'string' }, collect: { type: 'boolean', default: false } },
+}).values
+const chosen = choose(only)
+const start = performance.now()
+const results: Result[] = []
+try {
+  for (const row of chosen) {
+    const started = performance.now()
+    results.push(await run(row, collect ? 'always' : 'as usual'))
+    console.error(`${row.name}: ${row.title}: ${((performance.now() - started) / 1000).toFixed(1)} s`)
+  }
+} finally {
+  await removeLogs()
+}
+console.log(`${table(results)}\n\nMiB of resident memory.`)
+if (chosen.length === rows.length && !collect) {
+  const report = {
+    date: new Date().toISOString(),
+    machine: { cpu: cpus()[0]!.model, cores: cpus().length },
+    seconds: Math.round((performance.now() - start) / 1000),
+    rows: results,
+  }
+  mkdirSync(join(root, 'bench/results'), { recursive: true })
+  writeFileSync(join(root, 'bench/results/memory.json'), `${JSON.stringify(report, null, 2)}\n`)
+}
+if (results.some((result) => isOver(result) || result.failures.length > 0)) process.exitCode = 1

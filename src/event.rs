@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::json::{JsonError, Reader};
@@ -14,7 +15,8 @@ use crate::limits::{EVENT_NAME_BYTES_MAX, Limits, ORIGIN_ID_BYTES_MAX, SEQ_NUM_M
 /// Global sequence number of an event; root, the head of an empty log, is 0.
 ///
 /// *Units*: a counter from 1, at most 2^53 - 1, so that JavaScript holds it exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "i64", into = "u64")]
 pub struct SeqNum(u64);
 
 impl SeqNum {
@@ -55,6 +57,18 @@ impl SeqNum {
     }
 }
 
+impl From<i64> for SeqNum {
+    fn from(value: i64) -> Self {
+        Self::clamped(value)
+    }
+}
+
+impl From<SeqNum> for u64 {
+    fn from(number: SeqNum) -> Self {
+        number.0
+    }
+}
+
 impl fmt::Display for SeqNum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -62,7 +76,8 @@ impl fmt::Display for SeqNum {
 }
 
 /// Names one event log: the raw `storeId` of the URL, any string, the empty one included.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct StoreId(String);
 
 impl StoreId {

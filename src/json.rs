@@ -2,11 +2,12 @@
 //!
 //! Owns the grammar, and errors that say what was wrong and at which byte. It is the first thing that
 //! happens to every frame: written for the few shapes that are read here, it takes a fraction of a
-//! general reader's time and a tenth of its bytes. Nothing in it recurses, so depth is no limit. Refuses
-//! to know any message.
+//! general reader's time and a tenth of its bytes. Nothing in it recurses, so depth is no limit. What is no
+//! frame is read and written by `serde`. Refuses to know any message.
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use thiserror::Error;
 
 /// Why a text could not be read.
@@ -586,6 +587,40 @@ fn whole(number: &str, places: usize) -> Whole {
         (Err(_), false) => i64::MAX,
     };
     Whole { integer, is_exact }
+}
+
+/// What the JSON object in `text` says, in a type of `serde`. An array is none, though `serde` would take its
+/// items for members.
+#[must_use]
+pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    let is_object = text.trim_ascii_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(text).ok())?
+}
+
+/// The same JSON in printable ASCII, as it may stand in a header.
+#[must_use]
+pub fn to_ascii(json: String) -> String {
+    if json.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return json;
+    }
+    let mut ascii = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            ' '..='~' => ascii.push(letter),
+            // Outside of strings JSON has white space, and within them no control characters.
+            '\0'..' ' => ascii.push(' '),
+            _ => {
+                for unit in letter.encode_utf16(&mut [0; 2]) {
+                    ascii.push_str("\\u");
+                    for shift in [12, 8, 4, 0] {
+                        let digit = u32::from(*unit >> shift & 15);
+                        ascii.push(char::from_digit(digit, 16).unwrap_or('0'));
+                    }
+                }
+            }
+        }
+    }
+    ascii
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ macro_rules! export {
             impl SyncObject {
                 #[wasm_bindgen(constructor)]
                 pub fn new(state: JsValue, env: JsValue) -> Result<SyncObject, JsValue> {
-let owner = $crate::edge::Owner::new(state.clone());
+                    let owner = $crate::edge::Owner::new(state.clone());
                     let object = owner.run(|| $crate::edge::Object::new(state, env, NEW))?;
                     Ok(Self { object, owner })
                 }

@@ -197,6 +197,10 @@ pub const JWKS_AGE_MAX_MS: u64 = 600_000;
 /// Milliseconds between two tries to fetch the key set. Enforced by `auth`.
 pub const JWKS_RETRY_MS: u64 = 60_000;
 
+/// Milliseconds between two log lines about requests that the Worker refused for one reason. *Source*: ours, so
+/// that those who are not let in do not fill the log. Enforced by `route`.
+pub const REFUSAL_TOLD_MS: u64 = 60_000;
+
 /// Key sets that are kept, each by its address. *Source*: ours; a deployment has one, and an isolate may run
 /// a few. Enforced by `edge`.
 pub const KEY_SETS_KEPT: usize = 16;

@@ -4,29 +4,37 @@
 //! there is none of is absent, `access` is `write` or `read`. It travels from the
 //! Worker to the object in a header and is kept with the socket. Refuses to know the token.
 
-use crate::json::{self, JsonError, Kind, Reader, push_quoted};
+use serde::{Deserialize, Serialize};
+
+use crate::json;
 
 /// What a connection may do, and until when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Grant {
-    /// The verified claims as the text of a JSON object, never the token; `None` without a JWT.
-    pub claims: Option<String>,
     /// What it may do.
     pub access: Access,
+    /// The verified claims as the text of a JSON object, never the token; `None` without a JWT.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "claims")]
+    pub claims: Option<String>,
     /// When it ends: the token's `exp` plus `JWT_GRACE_SECONDS`. *Units*: milliseconds since the epoch,
     /// at most 2^53 - 1. `None` when it does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
     /// Request headers that hooks asked for: names in lower case, and values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "headers")]
     pub headers: Vec<(String, String)>,
 }
 
 /// What a connection may do with the events of its store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// Pull and push.
     #[default]
+    #[serde(rename = "write")]
     ReadWrite,
     /// Pull only.
+    #[serde(rename = "read")]
     ReadOnly,
 }
 
@@ -37,104 +45,92 @@ impl Grant {
         self.expires_at_ms.is_some_and(|end| now_ms >= end)
     }
 
-    /// The grant as JSON.
+    /// The grant as JSON; nothing when its claims are none.
     #[must_use]
     #[inline(never)]
     pub fn json(&self) -> String {
-        let access = match self.access {
-            Access::ReadWrite => "write",
-            Access::ReadOnly => "read",
-        };
-        let mut json = format!(r#"{{"access":"{access}""#);
-        if let Some(claims) = &self.claims {
-            json.push_str(r#","claims":"#);
-            json.push_str(claims);
-        }
-        if let Some(expires_at_ms) = self.expires_at_ms {
-            json.push_str(r#","expiresAtMs":"#);
-            json.push_str(&expires_at_ms.to_string());
-        }
-        let mut before = r#","headers":{"#;
-        for (name, value) in &self.headers {
-            json.push_str(before);
-            push_quoted(name, &mut json);
-            json.push(':');
-            push_quoted(value, &mut json);
-            before = ",";
-        }
-        json.push_str(if self.headers.is_empty() { "}" } else { "}}" });
-        json
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads what [`Grant::json`] wrote.
-    ///
-    /// # Errors
-    /// When it is something else.
+    /// Bytes of it as a connection keeps it: in ASCII.
+    #[must_use]
+    pub fn ascii_bytes(&self) -> usize {
+        json::to_ascii(self.json()).len()
+    }
+
+    /// What [`Grant::json`] wrote.
+    #[must_use]
     #[inline(never)]
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
-        let (mut grant, mut access) = (Self::default(), None);
-        let start = reader.clone();
-        reader.object(|reader, key| {
-            match key {
-                "access" => access = Some(reader.string()?),
-                "claims" => {
-                    if reader.kind()? != Kind::Object {
-                        return Err(reader.shape("claims are an object"));
-                    }
-                    grant.claims = Some(reader.raw()?.to_owned());
-                }
-                "expiresAtMs" => {
-                    let Ok(expires_at_ms) = u64::try_from(reader.integer()?) else {
-                        return Err(reader.shape("a time was expected"));
-                    };
-                    grant.expires_at_ms = Some(expires_at_ms);
-                }
-                "headers" => reader.object(|reader, name| {
-                    let value = reader.string()?.into_owned();
-                    grant.headers.push((name.to_owned(), value));
-                    Ok(())
-                })?,
-                _ => reader.skip()?,
-            }
-            Ok(())
-        })?;
-        grant.access = match access.as_deref() {
-            Some("write") => Access::ReadWrite,
-            Some("read") => Access::ReadOnly,
-            _ => return Err(start.shape("access is 'write' or 'read'")),
-        };
-        Ok(grant)
+    pub fn from_json(text: &str) -> Option<Self> {
+        json::object(text)
+    }
+}
+
+/// Claims stand in JSON as they were signed.
+mod claims {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, ser};
+    use serde_json::value::RawValue;
+
+    #[allow(clippy::ref_option)] // `serde` gives it so.
+    pub(super) fn serialize<S: Serializer>(
+        claims: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let claims = claims.as_deref().map(serde_json::from_str::<&RawValue>);
+        let claims = claims.transpose().map_err(ser::Error::custom)?;
+        claims.serialize(serializer)
     }
 
-    /// The grant as JSON that may stand in a header: printable ASCII, everything else escaped.
-    #[must_use]
-    pub fn to_header(&self) -> String {
-        let json = self.json();
-        let mut header = String::with_capacity(json.len());
-        for letter in json.chars() {
-            match letter {
-                ' '..='~' => header.push(letter),
-                // Outside of strings JSON has white space, and within them no control characters.
-                '\0'..' ' => header.push(' '),
-                _ => {
-                    for unit in letter.encode_utf16(&mut [0; 2]) {
-                        header.push_str("\\u");
-                        for shift in [12, 8, 4, 0] {
-                            let digit = u32::from(*unit >> shift & 15);
-                            header.push(char::from_digit(digit, 16).unwrap_or('0'));
-                        }
-                    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let claims = <&RawValue>::deserialize(deserializer)?.get();
+        if !claims.starts_with('{') {
+            return Err(D::Error::custom("claims are an object"));
+        }
+        Ok(Some(claims.to_owned()))
+    }
+}
+
+/// Headers stand in JSON as the members of an object.
+mod headers {
+    use std::fmt;
+
+    use serde::de::{MapAccess, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) type Headers = Vec<(String, String)>;
+
+    pub(super) fn serialize<S: Serializer>(
+        headers: &Headers,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(headers.iter().map(|(name, value)| (name, value)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Headers, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Headers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("names and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut headers = Vec::new();
+                while let Some(header) = map.next_entry()? {
+                    headers.push(header);
                 }
+                Ok(headers)
             }
         }
-        header
-    }
 
-    /// The grant in a header that [`Grant::to_header`] wrote. Claims that were not ASCII come back
-    /// escaped, which means the same.
-    #[must_use]
-    pub fn from_header(header: &str) -> Option<Self> {
-        json::read(header, Self::read).ok()
+        deserializer.deserialize_map(Members)
     }
 }
 
@@ -154,17 +150,13 @@ mod tests {
         }
     }
 
-    fn is_header_safe(header: &str) -> bool {
-        header.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-    }
-
     #[test]
     fn the_default_may_everything_forever() {
         let grant = Grant::default();
         assert_eq!(grant.access, Access::ReadWrite);
         assert!(!grant.is_expired(u64::MAX));
-        assert_eq!(grant.to_header(), r#"{"access":"write"}"#);
-        assert_eq!(Grant::from_header(r#"{"access":"write"}"#), Some(grant));
+        assert_eq!(grant.json(), r#"{"access":"write"}"#);
+        assert_eq!(Grant::from_json(r#"{"access":"write"}"#), Some(grant));
     }
 
     #[test]
@@ -183,41 +175,33 @@ mod tests {
     #[test]
     fn claims_are_embedded_as_they_are() {
         let grant = grant(r#"{"sub":"a", "n":1.50}"#);
-        let header = grant.to_header();
+        let json = grant.json();
         assert_eq!(
-            header,
+            json,
             r#"{"access":"read","claims":{"sub":"a", "n":1.50},"expiresAtMs":1700000000000}"#
         );
-        assert_eq!(Grant::from_header(&header), Some(grant.clone()));
-        assert_eq!(grant.json(), header);
+        assert_eq!(Grant::from_json(&json), Some(grant));
     }
 
     #[test]
-    fn a_header_is_ascii_on_one_line() {
-        let grant = grant("{\r\n\t\"name\":\"Zoë 日本 🎉\u{7f}\\n\",\"é\":1}");
-        let header = grant.to_header();
-        assert!(is_header_safe(&header), "{header}");
-        let escaped = r#"{   "name":"Zo\u00eb \u65e5\u672c \ud83c\udf89\u007f\n","\u00e9":1}"#;
-        assert!(header.contains(escaped), "{header}");
-        let back = Grant::from_header(&header).unwrap();
-        let value = |claims: Option<String>| -> serde_json::Value {
-            serde_json::from_str(&claims.unwrap()).unwrap()
-        };
-        assert_eq!(value(back.claims.clone()), value(grant.claims.clone()));
-        assert_eq!(back.to_header(), header);
-    }
-
-    #[test]
-    fn claims_that_are_no_json_make_a_header_that_nobody_reads() {
-        for claims in ["", "{", "{} {}", "\n"] {
-            assert_eq!(
-                Grant::from_header(&grant(claims).to_header()),
-                None,
-                "{claims}"
-            );
+    fn forwarded_headers_are_members_in_their_order() {
+        let mut grant = Grant::default();
+        for name in ["x-b", "x-a"] {
+            grant.headers.push((name.to_owned(), "\"".to_owned()));
         }
-        assert_eq!(Grant::from_header(&grant("[]").to_header()), None);
-        assert_eq!(Grant::from_header(""), None);
+        let json = grant.json();
+        assert_eq!(
+            json,
+            r#"{"access":"write","headers":{"x-b":"\"","x-a":"\""}}"#
+        );
+        assert_eq!(Grant::from_json(&json), Some(grant));
+    }
+
+    #[test]
+    fn claims_that_are_no_object_make_a_grant_that_nobody_reads() {
+        for claims in ["", "{", "{} {}", "\n", "[]", "null"] {
+            assert_eq!(Grant::from_json(&grant(claims).json()), None, "{claims}");
+        }
     }
 
     #[test]
@@ -236,21 +220,22 @@ mod tests {
             r#"{"access":"write","expiresAtMs":1.5}"#,
             r#"{"access":"write","expiresAtMs":"1"}"#,
             r#"{"access":"write"} {}"#,
+            r#"{"access":"write","access":"read"}"#,
+            r#"{"access":"write","claims":null}"#,
+            r#"{"access":"write","headers":[["a","b"]]}"#,
             r#"[{"a":1},"write",null]"#,
         ] {
-            assert_eq!(Grant::from_header(header), None, "{header}");
+            assert_eq!(Grant::from_json(header), None, "{header}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_claims_come_back_from_a_header(name in any::<String>(), value in any::<String>(), end in 0..=TIME_MS_MAX) {
+        fn any_claims_come_back(name in any::<String>(), value in any::<String>(), end in 0..=TIME_MS_MAX) {
             let claims = serde_json::json!({ name.clone(): value.clone() });
             let headers = vec![(name, value)];
             let grant = Grant { expires_at_ms: Some(end), headers, ..grant(&claims.to_string()) };
-            let header = grant.to_header();
-            prop_assert!(is_header_safe(&header));
-            let back = Grant::from_header(&header).unwrap();
+            let back = Grant::from_json(&grant.json()).unwrap();
             let read: serde_json::Value = serde_json::from_str(&back.claims.clone().unwrap()).unwrap();
             prop_assert_eq!(read, claims);
             prop_assert_eq!((back.access, back.expires_at_ms), (grant.access, grant.expires_at_ms));
@@ -258,8 +243,8 @@ mod tests {
         }
 
         #[test]
-        fn no_header_does_harm(header in any::<String>()) {
-            let _ = Grant::from_header(&header);
+        fn no_text_does_harm(text in any::<String>()) {
+            let _ = Grant::from_json(&text);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use super::base64::decode_url;
 use super::grant::{Access, Grant};
 use super::keys::{Algorithm, Key};
-use super::members::{Members, strings, thousandths};
+use super::members::Members;
 use crate::event::StoreId;
 use crate::limits::{JWT_BYTES_MAX, TIME_MS_MAX};
 
@@ -155,12 +155,12 @@ impl<'a> Token<'a> {
 
         let header = decode_text(header, NO_HEADER)?;
         let header = Members::parse(&header).ok_or(NO_HEADER)?;
-        if header.get("crit").is_some() {
+        if header.has("crit") {
             return Err(CRITICAL);
         }
-        let algorithm = header.string("alg").ok_or(NO_ALGORITHM)?;
-        let kid = header.string("kid");
-        if kid.is_none() && header.get("kid").is_some() {
+        let algorithm = header.get::<String>("alg").ok_or(NO_ALGORITHM)?;
+        let kid = header.get("kid");
+        if kid.is_none() && header.has("kid") {
             return Err(NO_KID);
         }
 
@@ -254,7 +254,7 @@ impl JwtPolicy {
         now_ms: u64,
     ) -> Result<Grant, JwtError> {
         let claims = Members::parse(&token.claims).ok_or(NO_CLAIMS)?;
-        let end_ms = time_ms(claims.get("exp"), NO_EXP)?;
+        let end_ms = time_ms(&claims, "exp", NO_EXP)?;
         let mut grant = Grant {
             expires_at_ms: end_ms.map(|end| {
                 end.saturating_add(self.grace_s.saturating_mul(1_000))
@@ -265,16 +265,16 @@ impl JwtPolicy {
         if grant.is_expired(now_ms) {
             return Err(JwtError::Expired);
         }
-        if time_ms(claims.get("nbf"), NO_NBF)?.is_some_and(|start| now_ms < start) {
+        if time_ms(&claims, "nbf", NO_NBF)?.is_some_and(|start| now_ms < start) {
             return Err(JwtError::NotYetValid);
         }
-        if self.issuer.is_some() && claims.string("iss") != self.issuer {
+        if self.issuer.is_some() && claims.get("iss") != self.issuer {
             return Err(JwtError::Issuer);
         }
-        // Whether a claim, a string or an array of strings, holds one that is right.
+        // Whether a claim names one that is right.
         let names = |claim: &str, is_right: &dyn Fn(&String) -> bool| {
-            let texts = claims.get(claim).and_then(strings).unwrap_or_default();
-            texts.iter().any(is_right)
+            let texts = claims.texts(claim);
+            texts.is_some_and(|texts| texts.iter().any(is_right))
         };
         let is_ours = |audience: &String| self.audiences.contains(audience);
         if !self.audiences.is_empty() && !names("aud", &is_ours) {
@@ -287,7 +287,7 @@ impl JwtPolicy {
             return Err(JwtError::Store);
         }
         if let Some(claim) = &self.access_claim {
-            grant.access = match claims.string(claim).as_deref() {
+            grant.access = match claims.get::<String>(claim).as_deref() {
                 Some("read") => Access::ReadOnly,
                 Some("write" | "read-write") => Access::ReadWrite,
                 _ => return Err(JwtError::Access),
@@ -299,11 +299,15 @@ impl JwtPolicy {
 }
 
 /// A claim that is a moment, in milliseconds since the epoch from 0 to 2^53 - 1.
-fn time_ms(claim: Option<&str>, not_a_number: JwtError) -> Result<Option<u64>, JwtError> {
-    let Some(json) = claim else {
+fn time_ms(
+    claims: &Members<'_>,
+    name: &str,
+    not_a_number: JwtError,
+) -> Result<Option<u64>, JwtError> {
+    let Some(ms) = claims.thousandths(name) else {
         return Ok(None);
     };
-    let ms = thousandths(json).ok_or(not_a_number)?;
+    let ms = ms.map_err(|_| not_a_number)?;
     Ok(Some(u64::try_from(ms).unwrap_or(0).min(TIME_MS_MAX)))
 }
 
@@ -418,9 +422,9 @@ mod tests {
             policy.check(&token, &store, 1_300_819_380_000),
             Err(JwtError::Expired)
         );
-        let header = grant.to_header();
-        assert!(header.contains(r#""http://example.com/is_root":true"#));
-        assert!(Grant::from_header(&header).is_some());
+        let json = grant.json();
+        assert!(json.contains(r#""http://example.com/is_root":true"#));
+        assert_eq!(Grant::from_json(&json), Some(grant));
     }
 
     #[test]
@@ -865,7 +869,7 @@ mod tests {
         let grant = check(&[], claims).unwrap();
         assert_eq!(grant.claims.as_deref(), Some(claims.trim()));
         assert_eq!(grant.expires_at_ms, Some(NOW_MS + 1_000));
-        assert_eq!(Grant::from_header(&grant.to_header()), {
+        assert_eq!(Grant::from_json(&grant.json()), {
             let claims = Some(claims.trim().to_owned());
             Some(Grant { claims, ..grant })
         });

@@ -6,10 +6,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::base64::{decode_pem, decode_url};
-use super::members::{Members, elements, string, strings};
+use super::members::Members;
 use crate::limits::{JWKS_BYTES_MAX, JWT_SECRET_BYTES_MIN, RSA_BYTES_MIN};
 
 /// How a token can be signed.
@@ -152,9 +154,9 @@ impl Key {
             return Err(JwksError::TooLong);
         }
         let set = Members::parse(text).ok_or(JwksError::Malformed)?;
-        let keys = set.get("keys").and_then(elements);
+        let keys = set.get::<Vec<&RawValue>>("keys");
         let keys = keys.ok_or(JwksError::Malformed)?;
-        let keys = keys.into_iter().filter_map(|key| Self::jwk(key).ok());
+        let keys = keys.into_iter().filter_map(|key| Self::jwk(key.get()).ok());
         let keys: Vec<Self> = keys.collect();
         if keys.is_empty() {
             return Err(JwksError::NoUsableKey);
@@ -217,64 +219,78 @@ impl Key {
     /// The public key in a JWK, or what the JWK is instead.
     fn jwk(text: &str) -> Result<Self, &'static str> {
         let jwk = Members::parse(text).ok_or("a text that is no JSON object")?;
-        if jwk.get("keys").is_some() {
+        if jwk.has("keys") {
             return Err(
                 "a set of keys (give it one of them, or the set's address to JWT_JWKS_URL)",
             );
         }
-        let kty = jwk.string("kty").unwrap_or_default();
-        if kty == "oct" || jwk.get("k").is_some() {
+        let kty = jwk.get::<String>("kty").unwrap_or_default();
+        if kty == "oct" || jwk.has("k") {
             return Err("a symmetric key (JWT_SECRET is for those)");
         }
-        if jwk.get("d").is_some() {
+        if jwk.has("d") {
             return Err(PRIVATE);
         }
         // The text of a member, which holds so many bytes.
         let number = |name, is_right: fn(&[u8]) -> bool| {
-            let text = jwk.string(name)?;
+            let text = jwk.get::<String>(name)?;
             is_right(&decode_url(&text)?).then_some(text)
         };
-        let curve = jwk.string("crv").unwrap_or_default();
         let is_32 = |bytes: &[u8]| bytes.len() == 32;
-        let key = match (kty.as_str(), curve.as_str()) {
+        let curve = jwk.get::<String>("crv").unwrap_or_default();
+        let public = match (kty.as_str(), curve.as_str()) {
             ("RSA", _) => number("n", is_large)
                 .zip(number("e", |bytes| !bytes.is_empty()))
-                .map(|(n, e)| {
-                    (
-                        Algorithm::Rs256,
-                        format!(r#"{{"kty":"RSA","n":"{n}","e":"{e}"}}"#),
-                    )
-                }),
-            ("EC", "P-256") => number("x", is_32).zip(number("y", is_32)).map(|(x, y)| {
-                let text = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
-                (Algorithm::Es256, text)
-            }),
-            ("OKP", "Ed25519") => number("x", is_32).map(|x| {
-                let text = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
-                (Algorithm::EdDsa, text)
-            }),
+                .map(|(n, e)| PublicJwk::Rsa { n, e }),
+            ("EC", "P-256") => number("x", is_32)
+                .zip(number("y", is_32))
+                .map(|(x, y)| PublicJwk::Ec { crv: "P-256", x, y }),
+            ("OKP", "Ed25519") => number("x", is_32).map(|x| PublicJwk::Okp { crv: "Ed25519", x }),
             _ => None,
         };
-        let (algorithm, material) = key.ok_or(OTHER)?;
+        let public = public.ok_or(OTHER)?;
+        let algorithm = match public {
+            PublicJwk::Rsa { .. } => Algorithm::Rs256,
+            PublicJwk::Ec { .. } => Algorithm::Es256,
+            PublicJwk::Okp { .. } => Algorithm::EdDsa,
+        };
         // What the key is for, as far as it says so.
-        let says = |name, is_right: &dyn Fn(&str) -> bool| jwk.get(name).is_none_or(is_right);
-        let is_usable = says("alg", &|alg| {
-            string(alg).and_then(|alg| Algorithm::named(&alg)) == Some(algorithm)
-        }) && says("use", &|own| string(own).as_deref() == Some("sig"))
-            && says("key_ops", &|ops| {
-                let ops = strings(ops).unwrap_or_default();
-                ops.iter().any(|op| op == "verify")
-            })
-            && says("kid", &|kid| string(kid).is_some());
+        let says = |name, is_right: &dyn Fn(&str) -> bool| {
+            !jwk.has(name) || jwk.get::<String>(name).is_some_and(|text| is_right(&text))
+        };
+        let is_usable = says("alg", &|alg| Algorithm::named(alg) == Some(algorithm))
+            && says("use", &|own| own == "sig")
+            && says("kid", &|_| true)
+            && (!jwk.has("key_ops")
+                || jwk
+                    .texts("key_ops")
+                    .is_some_and(|ops| ops.iter().any(|op| op == "verify")));
         if !is_usable {
             return Err("a key for something else, as its `alg`, `use`, `key_ops` or `kid` says");
         }
+        let text = serde_json::to_string(&public).map_err(|_| OTHER)?;
         Ok(Self {
             algorithm,
-            kid: jwk.string("kid"),
-            material: Material::Jwk(material),
+            kid: jwk.get("kid"),
+            material: Material::Jwk(text),
         })
     }
+}
+
+/// What makes a JWK the public key it is.
+#[derive(Serialize)]
+#[serde(tag = "kty")]
+enum PublicJwk {
+    #[serde(rename = "RSA")]
+    Rsa { n: String, e: String },
+    #[serde(rename = "EC")]
+    Ec {
+        crv: &'static str,
+        x: String,
+        y: String,
+    },
+    #[serde(rename = "OKP")]
+    Okp { crv: &'static str, x: String },
 }
 
 const PRIVATE: &str = "a private key (only the public one belongs here)";

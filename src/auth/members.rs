@@ -3,68 +3,78 @@
 //! Values stay text until someone asks for them. An object in which a name stands twice is refused,
 //! because two readers could take it for two things. *Source*: RFC 7515 section 4, RFC 7519 section 4.
 
-use std::borrow::Cow;
+use std::fmt;
 
-use crate::json::{self, Reader};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::json::{self, JsonError};
 use crate::limits::JSON_MEMBERS_MAX;
 
-/// The names of an object and the JSON text of their values.
-pub(super) struct Members<'a>(Vec<(String, &'a str)>);
+/// The names of an object and the JSON of their values.
+pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Distinct;
+
+        impl<'de> Visitor<'de> for Distinct {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members(Vec::new());
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    if members.0.len() == JSON_MEMBERS_MAX || members.raw(&name).is_some() {
+                        return Err(A::Error::custom("a name twice, or too many"));
+                    }
+                    members.0.push((name, value));
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Distinct)
+    }
+}
 
 impl<'a> Members<'a> {
     /// The object in `text`, or `None` if it is none, has a name twice or too many of them.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
-        let mut members = Self(Vec::new());
-        let read = json::read(text, |reader| {
-            reader.object(|reader, name| {
-                if members.0.len() == JSON_MEMBERS_MAX || members.get(name).is_some() {
-                    return Err(reader.shape("a name twice, or too many"));
-                }
-                members.0.push((name.to_owned(), reader.raw()?));
-                Ok(())
-            })
-        });
-        read.ok().map(|()| members)
+        serde_json::from_str(text).ok()
     }
 
-    /// The JSON text of a member.
-    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| *value)
     }
 
-    /// A member that is a string.
-    pub(super) fn string(&self, name: &str) -> Option<String> {
-        self.get(name).and_then(string)
+    /// Whether there is a member of this name, whatever it is.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.raw(name).is_some()
     }
-}
 
-/// The string in `json`.
-pub(super) fn string(json: &str) -> Option<String> {
-    json::read(json, Reader::string).ok().map(Cow::into_owned)
-}
+    /// A member of a type; `None` when there is none, or it is something else.
+    pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.raw(name)?.get()).ok()
+    }
 
-/// The JSON texts of the elements of the array in `json`.
-pub(super) fn elements(json: &str) -> Option<Vec<&str>> {
-    let mut elements = Vec::new();
-    let read = json::read(json, |reader| {
-        reader.array(|reader| {
-            elements.push(reader.raw()?);
-            Ok(())
-        })
-    });
-    read.ok().map(|()| elements)
-}
+    /// A member that is a text, or a list of nothing else.
+    pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let one = self.get(name).map(|text| vec![text]);
+        one.or_else(|| self.get(name))
+    }
 
-/// A thousand times the number in `json`, without its fraction.
-pub(super) fn thousandths(json: &str) -> Option<i64> {
-    json::read(json, |reader| reader.truncated(3)).ok()
-}
-
-/// The strings in `json`, which is a string or an array of nothing else.
-pub(super) fn strings(json: &str) -> Option<Vec<String>> {
-    let texts = elements(json).unwrap_or_else(|| vec![json]);
-    texts.into_iter().map(string).collect()
+    /// A thousand times a member that is a number, without its fraction. Read digit by digit, for a moment is
+    /// not to be a little early or late, nor beyond what there is.
+    pub(super) fn thousandths(&self, name: &str) -> Option<Result<i64, JsonError>> {
+        let json = self.raw(name)?.get();
+        Some(json::read(json, |reader| reader.truncated(3)))
+    }
 }
 
 #[cfg(test)]
@@ -74,11 +84,12 @@ mod tests {
     #[test]
     fn members_are_found_by_their_name_however_it_is_written() {
         let members = Members::parse(r#" {"a":1, "\u0062" : "x", "c":[ 2 ]} "#).unwrap();
-        assert_eq!(members.get("a"), Some("1"));
-        assert_eq!(members.string("b").as_deref(), Some("x"));
-        assert_eq!(members.get("c"), Some("[ 2 ]"));
-        assert_eq!(members.get("d"), None);
-        assert_eq!(members.string("a"), None);
+        assert_eq!(members.get::<u8>("a"), Some(1));
+        assert_eq!(members.get::<String>("b").as_deref(), Some("x"));
+        assert_eq!(members.get::<Vec<u8>>("c"), Some(vec![2]));
+        assert_eq!(members.get::<String>("d"), None);
+        assert_eq!(members.get::<String>("a"), None);
+        assert!(members.has("a") && !members.has("d"));
     }
 
     #[test]
@@ -114,23 +125,43 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_one_or_an_array_of_them() {
-        let texts = |json| strings(json).map(|texts| texts.join("|"));
+    fn texts_are_one_or_a_list_of_them() {
+        let texts = |json: &str| {
+            let text = format!(r#"{{"a":{json}}}"#);
+            let texts = Members::parse(&text).unwrap().texts("a");
+            texts.map(|texts| texts.join("|"))
+        };
         assert_eq!(texts(r#""a""#).as_deref(), Some("a"));
         assert_eq!(texts(r#"["a", "b"]"#).as_deref(), Some("a|b"));
         assert_eq!(texts("[]").as_deref(), Some(""));
         for json in ["1", "null", "true", "{}", r#"["a",1]"#, r#"[["a"]]"#] {
             assert_eq!(texts(json), None, "{json}");
         }
+        assert_eq!(Members::parse("{}").unwrap().texts("a"), None);
+    }
+
+    #[test]
+    fn a_moment_is_read_digit_by_digit() {
+        for (json, expected) in [
+            ("1700000000.001", Some(1_700_000_000_001)),
+            ("1699999999.999", Some(1_699_999_999_999)),
+            ("1e400", Some(i64::MAX)),
+            ("-1e400", Some(i64::MIN)),
+            ("\"1\"", None),
+            ("null", None),
+        ] {
+            let text = format!(r#"{{"exp":{json}}}"#);
+            let members = Members::parse(&text).unwrap();
+            assert_eq!(members.thousandths("exp").unwrap().ok(), expected, "{json}");
+        }
+        assert!(Members::parse("{}").unwrap().thousandths("exp").is_none());
     }
 
     #[test]
     fn nesting_without_end_is_read_without_harm() {
         let text = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(Members::parse(&text).is_some_and(|members| {
-            members
-                .get("a")
-                .is_some_and(|value| strings(value).is_none())
-        }));
+        let members = Members::parse(&text).unwrap();
+        assert!(members.has("a"));
+        assert!(members.texts("a").is_none());
     }
 }

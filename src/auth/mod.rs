@@ -10,6 +10,7 @@ mod token;
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::json;
@@ -92,17 +93,12 @@ pub enum Denied {
 
 /// The token in the payload of LiveStore's templates; other keys are the app's own.
 fn token_in(payload: &str) -> Option<String> {
-    let mut token = None;
-    let read = json::read(payload, |reader| {
-        reader.object(|reader, key| {
-            if key == "authToken" {
-                token = Some(reader.string()?.into_owned());
-                return Ok(());
-            }
-            reader.skip()
-        })
-    });
-    read.ok().and(token)
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Payload {
+        auth_token: String,
+    }
+    json::object(payload).map(|Payload { auth_token }| auth_token)
 }
 
 impl Policy {
@@ -194,6 +190,8 @@ mod tests {
             r#"{"authToken":"a,bb"}"#,
             r#"{"authToken":null}"#,
             r#"{"authToken":["a"]}"#,
+            r#"{"authToken":"b","authToken":"a"}"#,
+            r#"["a"]"#,
             "{}",
             "null",
             "\"a\"",

@@ -160,7 +160,7 @@ impl<S: Sql> SyncBackend<S> {
         let is_over = is_over || attachment.is_over;
         let grant = match &attachment.grant {
             None => Grant::default(),
-            Some(grant) => Grant::from_header(grant.get())?,
+            Some(grant) => Grant::from_json(grant.get())?,
         };
         let transport = Transport::WebSocket;
         let connection = Connection::new(family, transport, grant, &self.in_flight, now_ms);

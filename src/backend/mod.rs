@@ -495,9 +495,7 @@ impl<S: Sql> SyncBackend<S> {
     fn end_turn(&mut self, turn: &mut Turn<S::Text>) {
         self.ask_shown(turn);
         self.make_room(turn);
-        let followers = self
-            .followers
-            .next_ms(self.store.last_stored(), turn.now_ms);
+        let followers = self.followers.next_ms(&self.store, turn.now_ms);
         let times = [
             followers,
             self.waiting.next_ms(),

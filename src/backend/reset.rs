@@ -29,7 +29,7 @@ impl<S: Sql> SyncBackend<S> {
         let events = self.store.count()?;
         let ended = self.store.backend_id().clone();
         let fresh = (self.fresh_ids)();
-        self.store.reset(fresh.clone())?;
+        self.store.reset(fresh.clone(), self.told_committed())?;
         self.bytes_at_most = u64::MAX;
         self.stats.forget_races();
         let tail = wire::rpc_page_tail(PageInfo::NoMore, &fresh);

@@ -118,6 +118,13 @@ impl Config {
     }
 }
 
+/// The pages that may read why a deployment of which a variable does not parse refuses everybody; none when that
+/// one is `ALLOWED_ORIGINS`.
+#[cold]
+pub fn origins_of(lookup: impl Fn(&str) -> Option<String>) -> Origins {
+    origins(Variables::new(&lookup)).unwrap_or(Origins::SameOrigin)
+}
+
 fn limits(variables: Variables<'_>) -> Result<Limits, ConfigError> {
     let default = Limits::default();
     let bytes = |name, max: usize, default| variables.number(name, max, default);
@@ -259,6 +266,19 @@ mod tests {
             assert_eq!((error.name, error.value.as_str()), (name, value));
             assert!(error.to_string().starts_with(name));
         }
+    }
+
+    #[test]
+    fn origins_are_known_though_another_variable_does_not_parse() {
+        let of = |list: &'static str| {
+            origins_of(move |name| match name {
+                "ALLOWED_ORIGINS" => Some(list.to_owned()),
+                _ => Some("perhaps".to_owned()),
+            })
+        };
+        assert_eq!(of("*"), Origins::Any);
+        assert_eq!(of("example.com"), Origins::SameOrigin);
+        assert_eq!(of(""), Origins::SameOrigin);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::js;
-use super::object::{Shared, Unavailable};
 use super::poll::step;
+use super::shared::{Shared, Unavailable};
 use crate::backend::SyncBackend;
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
@@ -89,14 +89,14 @@ async fn serve<H: Hooks>(
             respond(state)
         }
         Ask::Metrics => {
-            let metrics =
-                shared.with(None, |awake| awake.backend.metrics(awake.woken_at_ms))??;
+            let metrics = shared.with(None, |awake| awake.backend.metrics(awake.woken_at_ms))??;
             Ok(js::respond_as(200, PROMETHEUS, &metrics)?)
         }
         Ask::Events { after, limit } => {
             let export = Export {
                 shared: shared.clone(),
-                backend_id: shared.with(None, |awake| awake.backend.store().backend_id().clone())?,
+                backend_id: shared
+                    .with(None, |awake| awake.backend.store().backend_id().clone())?,
                 after,
                 left: limit.unwrap_or(u64::MAX),
             };

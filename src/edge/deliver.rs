@@ -6,11 +6,10 @@ use std::task::Poll;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 
-use super::object::Shared;
-use super::one_shot::msgpack;
 use super::poll::{hook, poll_once, spawn};
+use super::shared::Shared;
 use super::sql::JsText;
-use super::{hooks, js};
+use super::{hooks, js, msgpack};
 use crate::backend::{ClientObject, Delivery, DeliveryId, Message, Outcome};
 use crate::hooks::{HookError, Hooks};
 use crate::store::sql::Text as _;
@@ -45,7 +44,7 @@ impl<H: Hooks> Shared<H> {
     ) -> Option<Outcome> {
         let message = match object.generation() {
             Generation::V03 | Generation::V04 => js::parse_json(frame.as_js()),
-            Generation::V05 => msgpack(&frame.read()).map(JsValue::from),
+            Generation::V05 => msgpack::encode(&frame.read()).map(JsValue::from),
         };
         let call = message.and_then(|message| {
             let (binding, object_id) = (&object.binding, &object.object_id);

@@ -1,8 +1,10 @@
 //! The Worker's door: gathers the facts of a request, lets `route` decide, answers or forwards.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use js_sys::Array;
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 use worker::worker_sys::web_sys::Request;
@@ -11,11 +13,12 @@ use super::jwt::{Unverified, verify};
 use super::poll::now_or_later;
 use super::{config, js};
 use crate::auth::{Decision, Grant};
-use crate::config::{Config, ConfigError, USUAL_BINDINGS};
+use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
+use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
-use crate::limits::GRANT_BYTES_MAX;
-use crate::route::{self, Answer, GRANT_HEADER, Route, Visit};
-use crate::wire::Transport;
+use crate::route::{
+    self, Answer, Door, Entrant, Headers, Reason, Refusal, Refusals, Route, VISIT_HEADER, Visit,
+};
 
 /// The Worker that the bindings, variables and secrets of one `env` make, with the hooks of an app. `export!`
 /// makes a class of it.
@@ -24,17 +27,28 @@ pub struct Worker<H: Hooks>(Rc<Inner<H>>);
 
 /// What requests that wait share.
 struct Inner<H> {
-    config: Result<Config, ConfigError>,
+    config: Result<Config, Misconfigured>,
     /// The binding that holds the stores' objects; undefined when there is none.
     objects: JsValue,
     hooks: Installed<H>,
+    refusals: RefCell<Refusals>,
+}
+
+/// A deployment of which a variable does not parse.
+struct Misconfigured {
+    error: ConfigError,
+    /// The pages that may read it.
+    origins: Origins,
 }
 
 impl<H: Hooks> Worker<H> {
     /// Reads the variables of `env`. `hooks` makes the app's hooks.
     pub fn new(env: JsValue, hooks: fn(Env) -> H) -> Self {
         let env: Env = env.unchecked_into();
-        let config = config(&env);
+        let config = config(&env).map_err(|error| Misconfigured {
+            error,
+            origins: origins(&env),
+        });
         let objects = config
             .as_ref()
             .ok()
@@ -43,6 +57,7 @@ impl<H: Hooks> Worker<H> {
             config,
             objects: objects.unwrap_or_default(),
             hooks: Installed::new(hooks(env)),
+            refusals: RefCell::default(),
         }))
     }
 
@@ -57,50 +72,48 @@ impl<H: Hooks> Worker<H> {
         let worker = &self.0;
         let config = match &worker.config {
             Ok(config) => config,
-            Err(error) => {
-                return js::respond(500, &format!("Configuration: {error}"), &Array::new());
+            Err(Misconfigured { error, origins }) => {
+                let misconfigured =
+                    |facts: &route::Request<'_>| route::misconfigured(error, origins, facts);
+                return worker.answer(&with_facts(&request, misconfigured)?);
             }
         };
-        match decide(config, &request, !worker.objects.is_undefined())? {
-            Route::Answer(answer) => respond(&answer),
-            Route::Administer { store_id } => js::forward(
-                &worker.objects,
-                store_id.as_str(),
-                &request,
-                GRANT_HEADER,
-                None,
-            ),
-            Route::Forward(visit) => {
-                if worker.hooks.uses().is_empty() && visit.decision == Decision::Granted {
-                    return worker.forward(&request, &visit, None);
+        let has_binding = !worker.objects.is_undefined();
+        let decide = |facts: &route::Request<'_>| route::decide(config, facts, has_binding);
+        match with_facts(&request, decide)? {
+            Route::Answer(answer) => worker.answer(&answer),
+            Route::Forward(visit) => worker.forward(&request, &visit),
+            Route::Enter(entrant) => {
+                if worker.hooks.uses().is_empty() && entrant.decision == Decision::Granted {
+                    return worker.enter(&request, &entrant, Grant::default());
                 }
-                now_or_later(admit(worker.clone(), request, visit))
+                now_or_later(admit(worker.clone(), request, entrant))
             }
         }
     }
 }
 
-/// Checks what remains to be checked of a visit, and forwards it with what was found.
+/// Checks what remains to be checked of an entrant, and lets it in with what was found.
 async fn admit<H: Hooks>(
     worker: Rc<Inner<H>>,
     request: Request,
-    visit: Visit,
+    entrant: Entrant,
 ) -> Result<JsValue, JsValue> {
-    let policy = worker
-        .config
-        .as_ref()
-        .ok()
-        .and_then(|config| config.policy.jwt.as_ref());
-    let mut grant = match (&visit.decision, policy) {
+    let config = worker.config.as_ref().ok();
+    let policy = config.and_then(|config| config.policy.jwt.as_ref());
+    let mut grant = match (&entrant.decision, policy) {
         (Decision::Granted, _) => Grant::default(),
-        (Decision::Verify(_), None) => return respond(&visit.refusal("Invalid auth token")),
+        (Decision::Verify(_), None) => {
+            return worker.answer(&entrant.refusal(Reason::Token, "Invalid auth token"));
+        }
         (Decision::Verify(token), Some(policy)) => {
-            match verify(policy, token, &visit.store_id).await {
+            match verify(policy, token, &entrant.store_id).await {
                 Ok(verified) => verified,
-                Err(Unverified::Refused(error)) => return respond(&visit.refusal(error.text())),
+                Err(Unverified::Refused(error)) => {
+                    return worker.answer(&entrant.refusal(Reason::Token, error.text()));
+                }
                 Err(Unverified::NoKeys(message)) => {
-                    let body = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
-                    return respond(&visit.answer(503, body));
+                    return worker.answer(&entrant.no_keys(&message));
                 }
             }
         }
@@ -113,69 +126,148 @@ async fn admit<H: Hooks>(
             }
         }
     }
-    let context = Context {
-        store_id: visit.store_id.as_str(),
-        claims: grant.claims.as_deref(),
-        headers: &grant.headers,
-        transport: Some(visit.transport),
-        generation: None,
-    };
-    if hooks.uses().has_validate_payload()
-        && let Err(error) = hooks
-            .validate_payload(visit.payload.as_deref(), &context)
-            .await
-    {
-        return respond(&visit.refusal(&error.to_string()));
+    if hooks.uses().has_validate_payload() {
+        let context = Context {
+            store_id: entrant.store_id.as_str(),
+            claims: grant.claims.as_deref(),
+            headers: &grant.headers,
+            transport: Some(entrant.door.transport()),
+            generation: None,
+        };
+        let payload = entrant.payload.as_deref();
+        if let Err(error) = hooks.validate_payload(payload, &context).await {
+            return worker.answer(&entrant.refusal(Reason::Hook, &error.to_string()));
+        }
     }
-    let header = (grant != Grant::default()).then(|| grant.to_header());
-    let bytes = header.as_deref().map_or(0, str::len);
-    if bytes > GRANT_BYTES_MAX {
-        let body = format!(
-            "The claims and forwarded headers of this connection have {bytes} bytes, but at most {GRANT_BYTES_MAX} can \
-             be kept with it"
-        );
-        return respond(&visit.answer(400, body));
-    }
-    worker.forward(&request, &visit, header.as_deref())
+    worker.enter(&request, &entrant, grant)
 }
 
 impl<H> Inner<H> {
-    /// Hands a visit to its store's object. Over HTTP, where the object fails, the answer still has a body and
-    /// the headers that let a page read it.
-    fn forward(
+    /// Lets a client in with what it may do.
+    fn enter(
         &self,
         request: &Request,
-        visit: &Visit,
-        grant: Option<&str>,
+        entrant: &Entrant,
+        grant: Grant,
     ) -> Result<JsValue, JsValue> {
-        let store_id = visit.store_id.as_str();
-        let answer = js::forward(&self.objects, store_id, request, GRANT_HEADER, grant)?;
-        Ok(match visit.transport {
-            Transport::Http => js::or_unavailable(&answer, &header_list(&visit.headers)),
-            Transport::WebSocket | Transport::DoRpc => answer,
+        let visit = match entrant.visit(grant) {
+            Ok(visit) => visit,
+            Err(answer) => return self.answer(&answer),
+        };
+        let answer = self.forward(request, &visit)?;
+        // Where the object fails, an answer over HTTP still has a body and the headers that let a page read it.
+        Ok(match entrant.door {
+            Door::Http => js::or_unavailable(&answer, &header_list(&visit.headers)),
+            Door::Socket(_) => answer,
         })
+    }
+
+    /// Answers a request here, and tells the log if somebody is refused with it.
+    fn answer(&self, answer: &Answer) -> Result<JsValue, JsValue> {
+        let level = self
+            .config
+            .as_ref()
+            .map_or(LogLevel::Info, |config| config.log_level);
+        if let Some(refusal) = &answer.refusal
+            && level >= LogLevel::Info
+        {
+            let told = self
+                .refusals
+                .borrow_mut()
+                .tell(refusal.reason, js::now_ms());
+            if let Some(suppressed) = told {
+                log(refusal, suppressed);
+            }
+        }
+        respond(answer)
+    }
+
+    /// Hands a request to its store's object.
+    fn forward(&self, request: &Request, visit: &Visit) -> Result<JsValue, JsValue> {
+        let id = js::id_of_name(&self.objects, visit.store_id.as_str())?;
+        let header = visit.to_header(&js::text_of(&id));
+        js::forward(&self.objects, &id, request, VISIT_HEADER, &header)
     }
 }
 
-fn decide(config: &Config, request: &Request, has_binding: bool) -> Result<Route, JsValue> {
-    let url = js::Url::parse(&request.url())?;
-    let headers = request.headers();
-    let (origin, upgrade) = (headers.get("Origin")?, headers.get("Upgrade")?);
-    let requested_headers = headers.get("Access-Control-Request-Headers")?;
-    let (authorization, cookie) = (headers.get("Authorization")?, headers.get("Cookie")?);
-    let request = route::Request {
-        method: &request.method(),
-        origin: &url.origin(),
-        host: &url.hostname(),
-        path: &url.pathname(),
-        query: &js::query_of(&url),
-        origin_header: origin.as_deref(),
-        upgrade: upgrade.as_deref(),
-        requested_headers: requested_headers.as_deref(),
-        authorization: authorization.as_deref(),
-        cookie: cookie.as_deref(),
+/// Writes a log line about a refusal, beside which so many for its reason were not told.
+fn log(refusal: &Refusal, suppressed: u64) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line<'a> {
+        level: &'static str,
+        event: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        store_id: Option<&'a StoreId>,
+        reason: &'static str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "is_none")]
+        suppressed: u64,
+    }
+    #[allow(clippy::trivially_copy_pass_by_ref)] // `serde` gives it so.
+    fn is_none(suppressed: &u64) -> bool {
+        *suppressed == 0
+    }
+    let level = LogLevel::Info.name();
+    let line = Line {
+        level,
+        event: "refused",
+        store_id: refusal.store_id.as_ref(),
+        reason: refusal.reason.name(),
+        message: &refusal.message,
+        suppressed,
     };
-    Ok(route::route(config, &request, has_binding))
+    if let Ok(line) = serde_json::to_string(&line) {
+        js::log(level, &line);
+    }
+}
+
+/// What a request is about that has reached the object with these `state` and `env`.
+pub(super) fn visit(
+    state: &JsValue,
+    env: &Env,
+    request: &Request,
+) -> Result<Result<Visit, Answer>, JsValue> {
+    if let Some(header) = request.headers().get(VISIT_HEADER)? {
+        let visit = Visit::from_header(&header, &js::id_of(state));
+        return Ok(visit.ok_or_else(route::forged));
+    }
+    match config(env) {
+        Ok(config) => with_facts(request, |facts| route::unannounced(&config, facts)),
+        Err(error) => with_facts(request, |facts| {
+            Err(route::misconfigured(&error, &origins(env), facts))
+        }),
+    }
+}
+
+/// The pages that may read why nothing works.
+fn origins(env: &Env) -> Origins {
+    origins_of(|name| js::variable(env, name))
+}
+
+/// Runs `work` on what is known of a request.
+fn with_facts<R>(
+    request: &Request,
+    work: impl FnOnce(&route::Request<'_>) -> R,
+) -> Result<R, JsValue> {
+    let facts = js::facts_of(request)?;
+    let mut lines = facts.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let [method, origin, host, path, query] = [next(), next(), next(), next(), next()];
+    let mut header = || Some(next()).filter(|value| !value.is_empty());
+    Ok(work(&route::Request {
+        method,
+        origin,
+        host,
+        path,
+        query,
+        host_header: header(),
+        origin_header: header(),
+        upgrade: header(),
+        requested_headers: header(),
+        authorization: header(),
+        cookie: header(),
+    }))
 }
 
 /// The binding that the deployment names, or the first of the usual ones that exists.
@@ -201,7 +293,7 @@ pub(super) fn respond(answer: &Answer) -> Result<JsValue, JsValue> {
 }
 
 /// Headers as the platform takes them.
-pub(super) fn header_list(headers: &[(&str, String)]) -> Array {
+pub(super) fn header_list(headers: &Headers) -> Array {
     let pairs = headers
         .iter()
         .map(|(name, value)| Array::of2(&JsValue::from_str(name), &JsValue::from_str(value)));

@@ -270,21 +270,37 @@ export const callBack = (env, binding, objectId, message, storeId) => {
   return (async () => objects.get(objects.idFromString(objectId)).syncUpdateRpc(message, storeId))()
 }
 
+/** @param {Request} request */
+export const factsOf = (request) => {
+  const { origin, hostname, pathname, search } = new URL(request.url)
+  const { method, headers } = request
+  /** @param {string} name */
+  const header = (name) => headers.get(name) ?? ''
+  return [
+    ...[method, origin, hostname, pathname, search.slice(1)],
+    ...[header('Host'), header('Origin'), header('Upgrade'), header('Access-Control-Request-Headers')],
+    ...[header('Authorization'), header('Cookie')],
+  ].join('\n')
+}
+
+/** @param {unknown} id */
+export const textOf = (id) => String(id)
+
+/** @param {any} objects @param {string} name */
+export const idOfName = (objects, name) => objects.idFromName(name)
+
 /**
  * @param {any} objects
- * @param {string} name
+ * @param {unknown} id
  * @param {Request} request
  * @param {string} header
- * @param {string | undefined} grant
+ * @param {string} value
  */
-export const forward = (objects, name, request, header, grant) => {
-  if (grant !== undefined || request.headers.has(header)) {
-    const headers = new Headers(request.headers)
-    if (grant === undefined) headers.delete(header)
-    else headers.set(header, grant)
-    request = new Request(request, { headers })
-  }
-  return objects.get(objects.idFromName(name)).fetch(request)
+export const forward = (objects, id, request, header, value) => {
+  const [url = ''] = request.url.split('?', 1)
+  const forwarded = new Request(url, request)
+  forwarded.headers.set(header, value)
+  return objects.get(id).fetch(forwarded)
 }
 
 /** @param {Promise<Response>} answer @param {Array<[string, string]>} headers */

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::object::Shared;
 use super::poll::{hook, poll_once, spawn};
+use super::shared::Shared;
 use super::sql::JsText;
 use crate::backend::{Ask, CommittedPage, Hook, read_events};
 use crate::hooks::{Committed, Context, HookError, Hooks, Page, Pull, Push};

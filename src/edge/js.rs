@@ -10,29 +10,6 @@ use worker::Env;
 
 use crate::event::BackendId;
 
-#[wasm_bindgen]
-extern "C" {
-    /// The platform's URL parser: a Rust one would bring the tables of international domain names.
-    #[wasm_bindgen(js_name = URL)]
-    pub(super) type Url;
-
-    #[wasm_bindgen(catch, constructor, js_class = "URL")]
-    pub(super) fn parse(url: &str) -> Result<Url, JsValue>;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn origin(this: &Url) -> String;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn hostname(this: &Url) -> String;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn pathname(this: &Url) -> String;
-
-    /// The query with its `?`.
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn search(this: &Url) -> String;
-}
-
 #[wasm_bindgen(module = "/src/edge/glue.js")]
 extern "C" {
     /// All rows of a statement, each an array.
@@ -162,15 +139,25 @@ extern "C" {
         store_id: &str,
     ) -> Result<Promise, JsValue>;
 
-    /// Hands a request to the object of this name, with what was verified of it in `header` and nothing
-    /// of its own there: a promise of its answer.
+    /// What is to be known of a request, a line for each fact: its method; origin, host name, path and query of
+    /// its URL; and the headers `Host`, `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization` and
+    /// `Cookie`. One call, and the platform's URL parser: a Rust one would bring the tables of international
+    /// domain names.
+    #[wasm_bindgen(catch, js_name = factsOf)]
+    pub(super) fn facts_of(request: &JsValue) -> Result<String, JsValue>;
+
+    /// The id of the object of a name.
+    #[wasm_bindgen(catch, js_name = idOfName)]
+    pub(super) fn id_of_name(objects: &JsValue, name: &str) -> Result<JsValue, JsValue>;
+
+    /// Hands a request to the object with this id, without its query and with a header: a promise of its answer.
     #[wasm_bindgen(catch)]
     pub(super) fn forward(
         objects: &JsValue,
-        name: &str,
+        id: &JsValue,
         request: &JsValue,
         header: &str,
-        grant: Option<&str>,
+        value: &str,
     ) -> Result<JsValue, JsValue>;
 
     /// The same promise of an answer, or a 503 where it fails.
@@ -231,6 +218,10 @@ extern "C" {
     #[wasm_bindgen(js_name = idOf)]
     pub(super) fn id_of(state: &JsValue) -> String;
 
+    /// An id as text.
+    #[wasm_bindgen(js_name = textOf)]
+    pub(super) fn text_of(id: &JsValue) -> String;
+
     /// A binding that holds Durable Objects.
     #[wasm_bindgen(js_name = objectBinding)]
     pub(super) fn object_binding(env: &Env, name: &str) -> Option<JsValue>;
@@ -278,10 +269,4 @@ pub(super) fn fresh_backend_id() -> BackendId {
     let mut random = [0; 21];
     randomize(&mut random);
     BackendId::from_random(random)
-}
-
-/// The query of a URL without its `?`.
-pub(super) fn query_of(url: &Url) -> String {
-    let search = url.search();
-    search.strip_prefix('?').unwrap_or(&search).to_owned()
 }

@@ -103,7 +103,6 @@ impl Log {
             message,
         }
     }
-
 }
 
 fn write_line(level: LogLevel, line: &Line<'_>) {

@@ -14,12 +14,13 @@ mod instance;
 mod js;
 mod jwt;
 mod log;
+mod msgpack;
 mod object;
 mod one_shot;
 mod poll;
+mod shared;
 mod sql;
 mod turn;
-mod visited;
 
 use worker::Env;
 

@@ -14,46 +14,37 @@ use worker::worker_sys::web_sys::Request;
 
 use super::awake::Answer;
 use super::fetch::header_list;
-use super::js;
-use super::object::{Shared, Unavailable};
 use super::poll::{now_or_later, step};
+use super::shared::{Shared, Unavailable};
 use super::sql::JsText;
-use super::visited::Visit;
+use super::{js, msgpack};
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Duration, Frame, Progress};
 use crate::event::StoreId;
 use crate::hooks::Hooks;
 use crate::limits::{FRAME_BYTES_CEILING, WHOLE_ANSWER_BYTES_MAX};
-use crate::route;
+use crate::route::{self, Headers};
 use crate::store::sql::Text as _;
-use crate::wire::{Transport, msgpack as codec};
-
-/// JavaScript's own numbers.
-const NUMBERS: codec::Numbers = codec::Numbers {
-    print: js::print_number,
-    parse: js::parse_number,
-};
+use crate::wire::Transport;
 
 /// A request over HTTP: its answer is a JSON array of what would be frames on a socket.
 pub(super) async fn http<H: Hooks>(
     shared: Rc<Shared<H>>,
     request: Request,
-    visit: Visit,
+    asked: Asked,
+    headers: Headers,
 ) -> Result<JsValue, JsValue> {
-    let headers = header_list(&visit.headers);
-    if let Err(refusal) = shared.check_grant(&visit.store_id, &visit.grant) {
-        let answer = shared.turn_away(&visit.store_id, refusal)?;
+    let headers = header_list(&headers);
+    if let Some(store_id) = &asked.store_id
+        && let Err(refusal) = shared.check_grant(store_id, &asked.grant)
+    {
+        let answer = shared.turn_away(store_id, refusal)?;
         return js::with_headers(&answer, &headers);
     }
     let body = JsFuture::from(js::read_body(&request, FRAME_BYTES_CEILING)?).await?;
     let Ok(body) = body.dyn_into::<Uint8Array>() else {
         let body = format!("The body has more than {FRAME_BYTES_CEILING} bytes");
         return js::respond(413, &body, &headers);
-    };
-    let asked = Asked {
-        transport: Transport::Http,
-        store_id: Some(visit.store_id),
-        grant: visit.grant,
     };
     let answering = match ask(shared, asked, Frame::Binary(&body.to_vec())).await {
         Ok(answering) => answering,
@@ -82,7 +73,7 @@ pub(super) async fn rpc<H: Hooks>(
     payload: Vec<u8>,
 ) -> Result<JsValue, JsValue> {
     // What is no request has no answer, in the words of the reference: an empty list.
-    let Some(request) = codec::decode(&payload, NUMBERS).ok().and_then(unwrapped) else {
+    let Some(request) = msgpack::decode(&payload).and_then(unwrapped) else {
         return Ok(Uint8Array::from([0x90].as_slice()).into());
     };
     let asked = Asked {
@@ -101,16 +92,7 @@ pub(super) async fn rpc<H: Hooks>(
     let frames = answering.answer.take();
     answering.leave();
     let frames: Vec<String> = frames.iter().map(JsText::read).collect();
-    Ok(msgpack(&format!("[{}]", frames.join(",")))?.into())
-}
-
-/// `text` in the encoding of calls.
-pub(super) fn msgpack(text: &str) -> Result<Uint8Array, JsValue> {
-    let mut bytes = Vec::with_capacity(text.len());
-    match codec::encode(text, NUMBERS, &mut bytes) {
-        Ok(()) => Ok(Uint8Array::from(bytes.as_slice())),
-        Err(error) => Err(js_sys::Error::new(&error.to_string()).into()),
-    }
+    Ok(msgpack::encode(&format!("[{}]", frames.join(",")))?.into())
 }
 
 /// A request as its client wraps it: in a list, which the runtime may have put into another.
@@ -122,10 +104,21 @@ fn unwrapped(mut json: String) -> Option<String> {
     json.starts_with("[{").then_some(json)
 }
 
-struct Asked {
+/// Who asks, and of which store.
+pub(super) struct Asked {
     transport: Transport,
     store_id: Option<StoreId>,
     grant: Grant,
+}
+
+impl Asked {
+    pub(super) fn over_http(store_id: StoreId, grant: Grant) -> Self {
+        Self {
+            transport: Transport::Http,
+            store_id: Some(store_id),
+            grant,
+        }
+    }
 }
 
 /// Hands a request to the backend, and waits until its answer has begun.
@@ -251,7 +244,9 @@ impl<H: Hooks> Answering<H> {
     fn leave(&self) {
         let connection = self.connection;
         // Without the object there is nothing to give back to.
-        let _ = self.shared.with(None, |awake| awake.take_outlet(connection));
+        let _ = self
+            .shared
+            .with(None, |awake| awake.take_outlet(connection));
         let _ = self
             .shared
             .turn(|backend, turn| backend.disconnect(connection, turn));
@@ -271,5 +266,5 @@ impl<H: Hooks> Answering<H> {
 }
 
 fn message(frame: &JsText) -> Result<JsValue, JsValue> {
-    msgpack(&format!("[{}]", frame.read())).map(JsValue::from)
+    msgpack::encode(&format!("[{}]", frame.read())).map(JsValue::from)
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::awake::{Awake, Outlet};
 use super::js;
-use super::object::{Shared, Unavailable};
+use super::shared::{Shared, Unavailable};
 use super::sql::{JsText, ObjectSql};
 use crate::backend::{ConnectionId, Output, SyncBackend, Turn};
 use crate::config::LogLevel;
@@ -69,7 +69,10 @@ impl<H: Hooks> Shared<H> {
     /// then.
     fn apply_plain(self: &Rc<Self>, awake: &mut Awake, outputs: &mut Vec<Output<JsText>>) {
         let is_plain = |output: &Output<JsText>| {
-            !matches!(output, Output::Ask(_) | Output::Deliver(_) | Output::Probe { .. })
+            !matches!(
+                output,
+                Output::Ask(_) | Output::Deliver(_) | Output::Probe { .. }
+            )
         };
         let plain = outputs.iter().position(|output| !is_plain(output));
         for output in outputs.drain(..plain.unwrap_or(outputs.len())) {
@@ -90,33 +93,30 @@ impl<H: Hooks> Shared<H> {
                 break;
             };
             let mut turn = Turn::at(js::now_ms());
-            let done = match output {
-                Output::Ask(ask) => {
-                    let id = ask.id;
-                    match self.ask(ask) {
-                        None => Ok(()),
-                        Some(verdict) => {
-                            self.borrow(|awake| awake.backend.on_verdict(id, verdict, &mut turn))
+            let done =
+                match output {
+                    Output::Ask(ask) => {
+                        let id = ask.id;
+                        match self.ask(ask) {
+                            None => Ok(()),
+                            Some(verdict) => self
+                                .borrow(|awake| awake.backend.on_verdict(id, verdict, &mut turn)),
                         }
                     }
-                }
-                Output::Deliver(delivery) => {
-                    let id = delivery.id;
-                    match self.deliver(delivery) {
-                        None => Ok(()),
-                        Some(outcome) => {
-                            self.borrow(|awake| awake.backend.on_delivered(id, outcome, &mut turn))
+                    Output::Deliver(delivery) => {
+                        let id = delivery.id;
+                        match self.deliver(delivery) {
+                            None => Ok(()),
+                            Some(outcome) => self
+                                .borrow(|awake| awake.backend.on_delivered(id, outcome, &mut turn)),
                         }
                     }
-                }
-                Output::Probe { connection } => self.borrow(|awake| {
-                    let pinged_at_ms = self.pinged_at_ms(awake, connection);
-                    awake
-                        .backend
-                        .on_ping(connection, pinged_at_ms, &mut turn);
-                }),
-                output => self.borrow(|awake| self.apply(awake, output)),
-            };
+                    Output::Probe { connection } => self.borrow(|awake| {
+                        let pinged_at_ms = self.pinged_at_ms(awake, connection);
+                        awake.backend.on_ping(connection, pinged_at_ms, &mut turn);
+                    }),
+                    output => self.borrow(|awake| self.apply(awake, output)),
+                };
             let mut queue = self.queue.borrow_mut();
             if done.is_err() {
                 *queue = VecDeque::new();

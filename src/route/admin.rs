@@ -1,30 +1,21 @@
 //! The routes of the administration, `/admin/v1`: who may ask, for what, of which store.
 //!
-//! Owns reading such a request, in the Worker and again in the object, which answers it. Without
-//! `ADMIN_SECRET` these routes do not exist. Everything is JSON, errors too.
+//! Owns reading such a request, which the object answers. Without `ADMIN_SECRET` these routes do not exist.
+//! Everything is JSON, errors too.
 
+use serde::{Deserialize, Serialize};
+
+use super::Request;
 use crate::auth::{AdminSecret, bearer};
 use crate::event::{SeqNum, StoreId};
-use crate::json::{self, quote};
+use crate::json;
 
 /// What all routes begin with.
 pub const PREFIX: &str = "/admin/v1/";
 
-/// A request to the administration.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Upper-case method.
-    pub method: &'a str,
-    /// Path of the URL.
-    pub path: &'a str,
-    /// Query of the URL without `?`.
-    pub query: &'a str,
-    /// Header `Authorization`.
-    pub authorization: Option<&'a str>,
-}
-
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Ask {
     /// `GET stores/<id>`: the store's state.
     State,
@@ -48,7 +39,9 @@ pub enum Ask {
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
-    /// Body as JSON.
+    /// What is wrong, in words.
+    pub message: String,
+    /// The same as the body of an answer, in JSON.
     pub body: String,
 }
 
@@ -58,9 +51,16 @@ impl Refusal {
     #[cold]
     #[inline(never)]
     pub fn new(status: u16, message: &str) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+        }
+        let mut body = serde_json::to_string(&Body { error: message }).unwrap_or_default();
+        body.push('\n');
         Self {
             status,
-            body: format!("{{\"error\":{}}}\n", quote(message)),
+            message: message.to_owned(),
+            body,
         }
     }
 }
@@ -72,7 +72,7 @@ impl Refusal {
 /// a parameter does not parse (400).
 #[cold]
 #[inline(never)]
-pub fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(StoreId, Ask), Refusal> {
+pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(StoreId, Ask), Refusal> {
     if !request
         .authorization
         .and_then(bearer)
@@ -134,18 +134,13 @@ pub fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(StoreId, Ask
 #[cold]
 #[inline(never)]
 pub fn confirm(body: &str, store_id: &StoreId) -> Result<(), Refusal> {
-    let mut named = None;
-    let read = json::read(body, |reader| {
-        reader.object(|reader, key| {
-            if key == "storeId" {
-                named = Some(reader.string()?);
-                return Ok(());
-            }
-            reader.skip()
-        })
-    });
-    match (read, named) {
-        (Ok(()), Some(named)) if named == store_id.as_str() => Ok(()),
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        store_id: StoreId,
+    }
+    match json::object(body) {
+        Some(Body { store_id: named }) if named == *store_id => Ok(()),
         _ => Err(Refusal::new(
             400,
             "nothing was done: the body must be {\"storeId\":\"<the id of this store>\"}",
@@ -164,6 +159,7 @@ mod tests {
             path,
             query,
             authorization,
+            ..Request::default()
         };
         match read(&request, &AdminSecret::new("secret")) {
             Ok((store_id, ask)) => Ok((store_id.as_str().to_owned(), ask)),
@@ -229,7 +225,14 @@ mod tests {
     fn a_reset_has_to_name_the_store() {
         let store_id = StoreId::new("a");
         assert_eq!(confirm(r#"{"storeId":"a","why":1}"#, &store_id), Ok(()));
-        for body in ["", "{}", r#"{"storeId":"b"}"#, r#"{"storeId":1}"#, r#""a""#] {
+        for body in [
+            "",
+            "{}",
+            r#"{"storeId":"b"}"#,
+            r#"{"storeId":1}"#,
+            r#""a""#,
+            r#"["a"]"#,
+        ] {
             assert!(confirm(body, &store_id).is_err(), "{body}");
         }
     }

@@ -1,25 +1,29 @@
 //! What a request to the Worker is, and what it is answered: pure, so that every door is a table test.
 //!
-//! Owns the statuses and texts that clients of sync-cf know, the sync query, and CORS. A sync request
-//! that passes is forwarded to its store's object.
+//! Owns the statuses and texts that clients of sync-cf know, the sync query, CORS, and what the object of a
+//! store is told of a request: a [`Visit`].
 
 pub mod admin;
 mod origins;
 mod query;
+mod refusals;
+mod visit;
 
 use std::borrow::Cow;
 
-use crate::auth::{AdminSecret, Decision, Denied, Facts};
-use crate::config::{Config, Origins};
+use crate::auth::{AdminSecret, Decision, Denied, Facts, Grant};
+use crate::config::{Config, ConfigError, Origins};
 use crate::event::StoreId;
 use crate::json::quote;
-use crate::limits::STORE_ID_BYTES_MAX;
-use crate::wire::Transport;
+use crate::limits::{GRANT_BYTES_MAX, STORE_ID_BYTES_MAX};
 
-pub use query::{Door, QueryError, SyncQuery, door_of, store_in};
+use query::Query;
+pub use query::{Door, store_in};
+pub use refusals::{Reason, Refusal, Refusals};
+pub use visit::{Errand, VISIT_HEADER, Visit};
 
 /// What is known of a request before its store is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// Upper-case method.
     pub method: &'a str,
@@ -31,6 +35,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Query of the URL without `?`.
     pub query: &'a str,
+    /// Header `Host`: what the client takes for the URL's host and port.
+    pub host_header: Option<&'a str>,
     /// Header `Origin`: present when a browser asks for another site.
     pub origin_header: Option<&'a str>,
     /// Header `Upgrade`.
@@ -43,60 +49,90 @@ pub struct Request<'a> {
     pub cookie: Option<&'a str>,
 }
 
+/// Headers of an answer.
+pub type Headers = Vec<(Cow<'static, str>, String)>;
+
 /// What to do with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Answer it here.
     Answer(Answer),
+    /// A client comes to sync: let it in once what remains has been checked.
+    Enter(Entrant),
     /// Hand it to the object of its store.
     Forward(Visit),
-    /// Hand it to the object of this store, which knows the administration's routes.
-    Administer {
-        /// The store.
-        store_id: StoreId,
-    },
 }
 
-/// A sync request that is let in, or may be.
+/// A client that the policy lets in to sync, or may.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visit {
+pub struct Entrant {
     /// The store.
     pub store_id: StoreId,
+    /// How it comes in.
+    pub door: Door,
     /// What remains to be checked of it.
     pub decision: Decision,
-    /// How it is to go on.
-    pub transport: Transport,
     /// The sync payload as JSON text.
     pub payload: Option<String>,
-    /// Whether its client is one of 0.3, which is answered in other words.
-    pub is_plain: bool,
     /// CORS headers of its answer.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Headers,
 }
 
-impl Visit {
-    /// The answer to a request that is refused after all.
+impl Entrant {
+    /// The answer to a client that is refused after all.
     #[must_use]
-    pub fn refusal(&self, message: &str) -> Answer {
+    pub fn refusal(&self, reason: Reason, message: &str) -> Answer {
+        self.answer(refused(self.door, &self.store_id, reason, message))
+    }
+
+    /// The answer to a client about which nothing can be told, because the keys of tokens cannot be had.
+    #[must_use]
+    pub fn no_keys(&self, message: &str) -> Answer {
+        let text = format!("The keys of JWT_JWKS_URL cannot be had: {message}");
+        self.answer(Answer::text(503, text).because(Reason::NoKeys, Some(&self.store_id)))
+    }
+
+    fn answer(&self, answer: Answer) -> Answer {
         Answer {
             headers: self.headers.clone(),
-            ..refused(message, self.is_plain)
+            ..answer
         }
     }
 
-    /// Another answer to this request.
-    #[must_use]
-    pub fn answer(&self, status: u16, body: String) -> Answer {
-        Answer {
-            headers: self.headers.clone(),
-            ..Answer::text(status, body)
+    /// What the object is told of it.
+    ///
+    /// # Errors
+    /// The grant is too large to be kept with a connection.
+    pub fn visit(&self, grant: Grant) -> Result<Visit, Answer> {
+        let bytes = grant.ascii_bytes();
+        if bytes > GRANT_BYTES_MAX {
+            let body = format!(
+                "The claims and forwarded headers of this connection have {bytes} bytes, but at most {GRANT_BYTES_MAX} \
+                 can be kept with it"
+            );
+            let answer = Answer::text(400, body);
+            return Err(self.answer(answer.because(Reason::LargeGrant, Some(&self.store_id))));
         }
+        // The answer to an upgrade is read by no page.
+        let headers = match self.door {
+            Door::Http => self.headers.clone(),
+            Door::Socket(_) => Headers::new(),
+        };
+        Ok(Visit {
+            store_id: self.store_id.clone(),
+            errand: Errand::Sync {
+                door: self.door,
+                grant,
+            },
+            headers,
+        })
     }
 }
 
+/// A refusal in the words of the client's dialect.
 #[inline(never)]
-fn refused(message: &str, is_plain: bool) -> Answer {
-    let error = if is_plain {
+fn refused(door: Door, store_id: &StoreId, reason: Reason, message: &str) -> Answer {
+    let error = if door.is_v03() {
         "LiveStore.UnexpectedError"
     } else {
         "UnknownError"
@@ -104,7 +140,15 @@ fn refused(message: &str, is_plain: bool) -> Answer {
     let text = format!(
         "{error}: {{ \"cause\": Error: {message}, \"note\": undefined, \"payload\": undefined }}"
     );
-    Answer::text(400, text)
+    let refusal = Refusal {
+        reason,
+        store_id: Some(store_id.clone()),
+        message: message.to_owned(),
+    };
+    Answer {
+        refusal: Some(Box::new(refusal)),
+        ..Answer::text(400, text)
+    }
 }
 
 /// An answer of the Worker itself.
@@ -117,7 +161,9 @@ pub struct Answer {
     /// What the body is.
     pub content_type: &'static str,
     /// Headers beside the content type.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Headers,
+    /// Who is refused with it and why, if somebody is.
+    pub refusal: Option<Box<Refusal>>,
 }
 
 impl Answer {
@@ -126,171 +172,214 @@ impl Answer {
             status,
             body: Some(body.into()),
             content_type: "text/plain",
-            headers: Vec::new(),
+            headers: Headers::new(),
+            refusal: None,
         }
+    }
+
+    fn preflight() -> Self {
+        Self {
+            body: None,
+            ..Self::text(204, "")
+        }
+    }
+
+    /// The same as a refusal.
+    fn because(mut self, reason: Reason, store_id: Option<&StoreId>) -> Self {
+        self.refusal = Some(Box::new(Refusal {
+            reason,
+            store_id: store_id.cloned(),
+            message: self.body.as_deref().unwrap_or_default().to_owned(),
+        }));
+        self
     }
 }
 
-/// The header in which the Worker tells the object what it has verified.
-pub const GRANT_HEADER: &str = "x-livestore-sync-grant";
-
-/// Decides about a request. `has_binding` tells whether the Durable Object binding exists.
+/// Decides about a request to the Worker. `has_binding` tells whether the Durable Object binding exists.
 #[must_use]
 #[inline(never)]
-pub fn route(config: &Config, request: &Request<'_>, has_binding: bool) -> Route {
-    let mut answer = match decide(config, request, has_binding) {
+pub fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Route {
+    let mut answer = match arrive(config, request, has_binding) {
         Ok(route) => return route,
         Err(answer) => answer,
     };
     // The greeting is for people who open the URL, not for pages.
     if answer.status != 200 {
-        answer.headers = config.origins.headers(
-            request.origin_header,
-            request.origin,
-            request.requested_headers,
-        );
+        answer.headers = origins::headers(&config.origins, request);
     }
     Route::Answer(answer)
 }
 
-fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
-    if let Some(secret) = &config.admin
-        && request.path.starts_with(admin::PREFIX)
-    {
-        return administer(config, request, secret, has_binding);
+/// What a request that reached the object without the Worker's word is to do there: an app's own Worker
+/// has handed it on as it came, and has seen to who may connect. To the administration it still has to show
+/// its secret.
+///
+/// # Errors
+/// The answer to what is no request of ours.
+pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answer> {
+    if let Some(secret) = administration(config, request) {
+        return administer(request, secret);
     }
-    if request.method == "OPTIONS" && config.origins != Origins::SameOrigin {
-        return Err(Answer {
-            status: 204,
-            body: None,
-            content_type: "text/plain",
-            headers: Vec::new(),
-        });
+    let query = Query::read(request.query);
+    let (Some(door), Ok((store_id, _))) = (query.door(request.path), query.parse()) else {
+        return Err(Answer::text(400, "Invalid path"));
+    };
+    let entrant = Entrant {
+        store_id,
+        door,
+        decision: Decision::Granted,
+        payload: None,
+        headers: origins::headers(&config.origins, request),
+    };
+    entrant.visit(Grant::default())
+}
+
+/// The answer to a request whose header [`VISIT_HEADER`] is not the Worker's.
+#[must_use]
+pub fn forged() -> Answer {
+    Answer::text(
+        400,
+        format!("The header {VISIT_HEADER} is not for clients to set"),
+    )
+}
+
+/// The answer of a deployment of which a variable does not parse, to a page of `origins` too.
+#[must_use]
+pub fn misconfigured(error: &ConfigError, origins: &Origins, request: &Request<'_>) -> Answer {
+    let answer = if is_preflight(origins, request) {
+        Answer::preflight()
+    } else {
+        let store = Query::read(request.query).parse().ok();
+        let store_id = store.as_ref().map(|(store_id, _)| store_id);
+        Answer::text(500, format!("Configuration: {error}"))
+            .because(Reason::Configuration, store_id)
+    };
+    Answer {
+        headers: origins::headers(origins, request),
+        ..answer
     }
-    let query = SyncQuery::parse(request.query);
-    let transport = query
-        .as_ref()
-        .ok()
-        .and_then(|query| query.transport.clone());
-    let has_transport =
-        form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "transport");
-    let is_plain = request.path.ends_with("/websocket") && !has_transport;
-    let is_rpc = matches!(transport.as_deref(), Some("ws" | "http"));
-    if !is_plain && !is_rpc {
-        if request.method == "GET" && request.path == "/" {
+}
+
+/// Whether a browser asks what a page may ask.
+fn is_preflight(origins: &Origins, request: &Request<'_>) -> bool {
+    request.method == "OPTIONS" && *origins != Origins::SameOrigin
+}
+
+fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
+    if let Some(secret) = administration(config, request) {
+        let visit = administer(request, secret)?;
+        if !has_binding {
+            return Err(no_binding(config, &visit.store_id));
+        }
+        return Ok(Route::Forward(visit));
+    }
+    if is_preflight(&config.origins, request) {
+        return Err(Answer::preflight());
+    }
+    let (door, store_id, payload) = identify(request)?;
+    if let Some(origin) = origins::forbidden(&config.origins, request) {
+        let origin: String = origin.chars().take(200).collect();
+        let text = format!("Origin {origin} may not use this backend: see ALLOWED_ORIGINS");
+        return Err(Answer::text(403, text).because(Reason::Origin, Some(&store_id)));
+    }
+    let facts = Facts {
+        payload: payload.as_deref(),
+        authorization: request.authorization,
+        cookie: request
+            .cookie
+            .filter(|_| origins::may_send_cookies(&config.origins, request)),
+        is_localhost: is_localhost(request.host),
+    };
+    let decision = config.policy.decide(facts).map_err(|denied| match denied {
+        Denied::NotConfigured(sentence) => {
+            Answer::text(503, sentence).because(Reason::NoPolicy, Some(&store_id))
+        }
+        Denied::Refused(message) => refused(door, &store_id, Reason::Token, message),
+    })?;
+    if !has_binding {
+        return Err(no_binding(config, &store_id));
+    }
+    let is_upgrade = request
+        .upgrade
+        .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    if door != Door::Http && !is_upgrade {
+        return Err(Answer::text(
+            426,
+            "Durable Object expected Upgrade: websocket",
+        ));
+    }
+    Ok(Route::Enter(Entrant {
+        store_id,
+        door,
+        decision,
+        payload,
+        headers: origins::headers(&config.origins, request),
+    }))
+}
+
+/// The door, the store and the payload of a sync request.
+fn identify(request: &Request<'_>) -> Result<(Door, StoreId, Option<String>), Answer> {
+    let query = Query::read(request.query);
+    let door = query.door(request.path);
+    let (door, store_id, payload) = match (door, query.parse()) {
+        (Some(door), Ok((store_id, payload))) => (door, store_id, payload),
+        (Some(door), Err(error)) if door.is_v03() => {
+            let text = format!("Invalid search params: {}", error.text());
+            return Err(Answer::text(500, text));
+        }
+        _ if request.method == "GET" && request.path == "/" => {
             return Err(Answer::text(
                 200,
                 "Info: Sync backend endpoint for @livestore/sync-cf.",
             ));
         }
-        return Err(Answer::text(400, "Invalid path"));
-    }
-    let query = query.map_err(|error| {
-        let what = match error {
-            QueryError::StoreId => "storeId must be given once",
-            QueryError::Payload => "payload must be JSON, encoded twice",
-        };
-        Answer::text(500, format!("Invalid search params: {what}"))
-    })?;
-    let store_id_bytes = quote(query.store_id.as_str()).len();
+        _ => return Err(Answer::text(400, "Invalid path")),
+    };
+    let store_id_bytes = quote(store_id.as_str()).len();
     if store_id_bytes > STORE_ID_BYTES_MAX {
         let text = format!(
             "storeId has {store_id_bytes} bytes as JSON, but at most {STORE_ID_BYTES_MAX} are accepted"
         );
         return Err(Answer::text(400, text));
     }
-    check_origin(config, request)?;
-    let decision = authorize(config, request, &query, is_plain)?;
-    if !has_binding {
-        return Err(no_binding(config));
-    }
-    if transport.as_deref() != Some("http")
-        && !request
-            .upgrade
-            .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
-    {
-        return Err(Answer::text(
-            426,
-            "Durable Object expected Upgrade: websocket",
-        ));
-    }
-    let transport = match transport.as_deref() {
-        Some("http") => Transport::Http,
-        _ => Transport::WebSocket,
-    };
-    Ok(Route::Forward(Visit {
-        store_id: query.store_id,
-        decision,
-        transport,
-        payload: query.payload,
-        is_plain,
-        headers: config.origins.headers(
-            request.origin_header,
-            request.origin,
-            request.requested_headers,
-        ),
-    }))
+    Ok((door, store_id, payload))
+}
+
+/// The secret to show, if a request is one to the administration and that exists.
+fn administration<'c>(config: &'c Config, request: &Request<'_>) -> Option<&'c AdminSecret> {
+    let secret = config.admin.as_ref()?;
+    request.path.starts_with(admin::PREFIX).then_some(secret)
 }
 
 #[inline(never)]
-fn administer(
-    config: &Config,
-    request: &Request<'_>,
-    secret: &AdminSecret,
-    has_binding: bool,
-) -> Result<Route, Answer> {
-    let asked = admin::Request {
-        method: request.method,
-        path: request.path,
-        query: request.query,
-        authorization: request.authorization,
-    };
-    match admin::read(&asked, secret) {
-        Ok((store_id, _)) if has_binding => Ok(Route::Administer { store_id }),
-        Ok(_) => Err(no_binding(config)),
-        Err(refusal) => Err(Answer {
-            content_type: "application/json",
-            ..Answer::text(refusal.status, refusal.body)
+fn administer(request: &Request<'_>, secret: &AdminSecret) -> Result<Visit, Answer> {
+    match admin::read(request, secret) {
+        Ok((store_id, ask)) => Ok(Visit {
+            store_id,
+            errand: Errand::Administer(ask),
+            headers: Headers::new(),
         }),
+        Err(refusal) => {
+            let mut answer = Answer {
+                content_type: "application/json",
+                ..Answer::text(refusal.status, refusal.body)
+            };
+            if refusal.status == 401 {
+                answer.refusal = Some(Box::new(Refusal {
+                    reason: Reason::AdminSecret,
+                    store_id: None,
+                    message: refusal.message,
+                }));
+            }
+            Err(answer)
+        }
     }
 }
 
-fn no_binding(config: &Config) -> Answer {
+fn no_binding(config: &Config, store_id: &StoreId) -> Answer {
     let name = config.binding.as_deref().unwrap_or("SYNC_BACKEND_DO");
     let text = format!("Failed dependency: Required Durable Object binding '{name}' not available");
-    Answer::text(424, text)
-}
-
-/// Browsers let any page open a WebSocket anywhere, so it is the backend that has to look.
-fn check_origin(config: &Config, request: &Request<'_>) -> Result<(), Answer> {
-    match request.origin_header {
-        Some(origin) if !config.origins.allow(origin, request.origin) => {
-            let origin: String = origin.chars().take(200).collect();
-            let text = format!("Origin {origin} may not use this backend: see ALLOWED_ORIGINS");
-            Err(Answer::text(403, text))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn authorize(
-    config: &Config,
-    request: &Request<'_>,
-    query: &SyncQuery,
-    is_plain: bool,
-) -> Result<Decision, Answer> {
-    let facts = Facts {
-        payload: query.payload.as_deref(),
-        authorization: request.authorization,
-        cookie: request
-            .cookie
-            .filter(|_| config.origins.may_send_cookies(request)),
-        is_localhost: is_localhost(request.host),
-    };
-    config.policy.decide(facts).map_err(|denied| match denied {
-        Denied::NotConfigured(sentence) => Answer::text(503, sentence),
-        Denied::Refused(message) => refused(message, is_plain),
-    })
+    Answer::text(424, text).because(Reason::NoBinding, Some(store_id))
 }
 
 fn is_localhost(host: &str) -> bool {
@@ -300,6 +389,7 @@ fn is_localhost(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Family;
 
     fn config(variables: &[(&str, &str)]) -> Config {
         Config::parse(|name| {
@@ -319,18 +409,15 @@ mod tests {
             host: "sync.example.com",
             path,
             query,
-            origin_header: None,
             upgrade: Some("websocket"),
-            requested_headers: None,
-            authorization: None,
-            cookie: None,
+            ..Request::default()
         }
     }
 
     fn status(config: &Config, request: &Request<'_>) -> u16 {
-        match route(config, request, true) {
+        match decide(config, request, true) {
             Route::Answer(answer) => answer.status,
-            Route::Forward(_) | Route::Administer { .. } => 101,
+            Route::Enter(_) | Route::Forward(_) => 101,
         }
     }
 
@@ -373,7 +460,7 @@ mod tests {
         };
         assert_eq!(status(&open, &plain), 426);
         let Route::Answer(answer) =
-            route(&open, &request("GET", "/?storeId=a&transport=ws"), false)
+            decide(&open, &request("GET", "/?storeId=a&transport=ws"), false)
         else {
             panic!("forwarded without a binding");
         };
@@ -411,7 +498,7 @@ mod tests {
             ("/?storeId=a&transport=ws", "UnknownError: "),
             ("/websocket?storeId=a", "LiveStore.UnexpectedError: "),
         ] {
-            let Route::Answer(answer) = route(&closed, &request("GET", url), true) else {
+            let Route::Answer(answer) = decide(&closed, &request("GET", url), true) else {
                 panic!("forwarded without a token");
             };
             assert_eq!(answer.status, 400);
@@ -468,9 +555,9 @@ mod tests {
     #[test]
     fn cors_headers_stand_on_every_answer_but_the_greeting() {
         let any = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", "*")]);
-        let answer = |request: &Request<'_>| match route(&any, request, true) {
+        let answer = |request: &Request<'_>| match decide(&any, request, true) {
             Route::Answer(answer) => answer,
-            Route::Forward(_) | Route::Administer { .. } => panic!("forwarded"),
+            Route::Enter(_) | Route::Forward(_) => panic!("forwarded"),
         };
         let preflight = Request {
             requested_headers: Some("b3, x-a"),
@@ -480,11 +567,11 @@ mod tests {
         assert_eq!((answered.status, answered.body), (204, None));
         assert_eq!(
             answered.headers[0],
-            ("Access-Control-Allow-Origin", "*".to_owned())
+            ("Access-Control-Allow-Origin".into(), "*".to_owned())
         );
         assert_eq!(
             answered.headers[2],
-            ("Access-Control-Allow-Headers", "b3, x-a".to_owned())
+            ("Access-Control-Allow-Headers".into(), "b3, x-a".to_owned())
         );
         assert!(!answer(&request("GET", "/nowhere")).headers.is_empty());
         assert!(answer(&request("GET", "/")).headers.is_empty());
@@ -501,17 +588,280 @@ mod tests {
                 origin_header: origin,
                 ..request("GET", "/nowhere")
             };
-            match route(&listed, &request, true) {
+            match decide(&listed, &request, true) {
                 Route::Answer(answer) => answer.headers,
-                Route::Forward(_) | Route::Administer { .. } => panic!("forwarded"),
+                Route::Enter(_) | Route::Forward(_) => panic!("forwarded"),
             }
         };
         assert_eq!(headers(Some("https://a.io"))[0].1, "https://a.io");
         assert!(
             headers(Some("https://b.io"))
                 .iter()
-                .all(|(name, _)| *name == "Vary")
+                .all(|(name, _)| name == "Vary")
         );
         assert!(headers(None).is_empty());
+    }
+
+    #[test]
+    fn a_page_is_of_the_own_origin_by_the_url_or_by_the_host_it_asked_for() {
+        let url = "/?storeId=a&transport=ws";
+        let (lost, own) = ("http://localhost", "http://localhost:5173");
+        for (origin, host_header, page, expected) in [
+            (lost, Some("localhost:5173"), own, 101),
+            (lost, Some("LOCALHOST:5173"), own, 101),
+            (own, Some("127.0.0.1:46521"), own, 101),
+            (own, None, own, 101),
+            (lost, None, own, 403),
+            (lost, Some("localhost:5174"), own, 403),
+            (lost, Some("localhost"), own, 403),
+            (lost, Some("localhost:5173"), "https://localhost:5173", 403),
+            (lost, Some("localhost:5173"), "localhost:5173", 403),
+            (lost, Some("localhost:5173"), "null", 403),
+            (lost, Some(""), "http://", 403),
+        ] {
+            let request = Request {
+                origin,
+                host_header,
+                origin_header: Some(page),
+                ..request("GET", url)
+            };
+            let found = status(&config(OPEN), &request);
+            assert_eq!(found, expected, "{page} at {origin} by {host_header:?}");
+            // A cookie counts for the same pages.
+            let cookies = config(&[("AUTH_TOKEN", "t"), ("ALLOWED_ORIGINS", "*")]);
+            let with_cookie = Request {
+                cookie: Some("authToken=t"),
+                ..request
+            };
+            let expected = if expected == 101 { 101 } else { 400 };
+            assert_eq!(status(&cookies, &with_cookie), expected, "{page}");
+        }
+    }
+
+    /// Who is refused and why.
+    fn refusal(
+        config: &Config,
+        request: &Request<'_>,
+        has_binding: bool,
+    ) -> (Reason, String, String) {
+        let Route::Answer(Answer {
+            refusal: Some(refusal),
+            ..
+        }) = decide(config, request, has_binding)
+        else {
+            panic!("not refused");
+        };
+        let store_id = refusal.store_id.map(|id| id.as_str().to_owned());
+        (
+            refusal.reason,
+            store_id.unwrap_or_default(),
+            refusal.message,
+        )
+    }
+
+    #[test]
+    fn a_refusal_at_a_door_says_for_whom_and_why() {
+        let url = "/?storeId=a%20b&transport=ws&payload=%7B%22authToken%22%3A%22hush%22%7D";
+        let foreign = Request {
+            origin_header: Some("https://app.example.com"),
+            ..request("GET", url)
+        };
+        let token = config(&[("AUTH_TOKEN", "t")]);
+        for (config, request, has_binding, reason, words) in [
+            (
+                &token,
+                &request("GET", url),
+                true,
+                Reason::Token,
+                "Invalid auth token",
+            ),
+            (
+                &token,
+                &foreign,
+                true,
+                Reason::Origin,
+                "https://app.example.com may not use",
+            ),
+            (
+                &config(&[]),
+                &request("GET", url),
+                true,
+                Reason::NoPolicy,
+                "AUTH_TOKEN",
+            ),
+            (
+                &config(OPEN),
+                &request("GET", url),
+                false,
+                Reason::NoBinding,
+                "SYNC_BACKEND_DO",
+            ),
+        ] {
+            let (found, store_id, message) = refusal(config, request, has_binding);
+            assert_eq!((found, store_id.as_str()), (reason, "a b"));
+            assert!(
+                message.contains(words) && !message.contains("hush"),
+                "{message}"
+            );
+            assert!(!message.contains("UnknownError"), "{message}");
+        }
+        let admin = config(SECRET);
+        let (reason, store_id, message) =
+            refusal(&admin, &request("GET", "/admin/v1/stores/a"), true);
+        assert_eq!((reason, store_id.as_str()), (Reason::AdminSecret, ""));
+        assert!(
+            message.contains("ADMIN_SECRET") && !message.contains('{'),
+            "{message}"
+        );
+        // What is no request of ours is nobody's refusal.
+        for url in ["/", "/nowhere", "/websocket"] {
+            let Route::Answer(answer) = decide(&token, &request("GET", url), true) else {
+                panic!("forwarded");
+            };
+            assert_eq!(answer.refusal, None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_page_can_read_that_a_variable_does_not_parse() {
+        let error = ConfigError {
+            name: "PUSH_RATE",
+            value: "fast".to_owned(),
+            expected: "a number".to_owned(),
+        };
+        let page = Request {
+            origin_header: Some("https://app.example.com"),
+            ..request("POST", "/?storeId=a&transport=http")
+        };
+        let preflight = Request {
+            method: "OPTIONS",
+            ..page
+        };
+        let answer = misconfigured(&error, &Origins::Any, &page);
+        assert_eq!(answer.status, 500);
+        assert_eq!(answer.headers[0].0, "Access-Control-Allow-Origin");
+        let refusal = answer.refusal.unwrap();
+        assert_eq!(refusal.reason, Reason::Configuration);
+        assert_eq!(refusal.store_id, Some(StoreId::new("a")));
+        assert!(refusal.message.contains("PUSH_RATE"));
+        let answer = misconfigured(&error, &Origins::Any, &preflight);
+        assert_eq!((answer.status, answer.refusal), (204, None));
+        assert_eq!(answer.headers[0].0, "Access-Control-Allow-Origin");
+        for request in [&page, &preflight] {
+            let answer = misconfigured(&error, &Origins::SameOrigin, request);
+            assert_eq!((answer.status, answer.headers), (500, Headers::new()));
+        }
+    }
+
+    const SECRET: &[(&str, &str)] = &[("ADMIN_SECRET", "secret"), ("ALLOWED_ORIGINS", "*")];
+
+    #[test]
+    fn what_is_let_in_is_told_to_the_object() {
+        let any = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", "*")]);
+        for (url, door, has_headers) in [
+            ("/?storeId=a&transport=http", Door::Http, true),
+            ("/?storeId=a&transport=ws", Door::Socket(Family::Rpc), false),
+            ("/websocket?storeId=a", Door::Socket(Family::Plain), false),
+        ] {
+            let Route::Enter(entrant) = decide(&any, &request("GET", url), true) else {
+                panic!("{url}");
+            };
+            assert!(!entrant.headers.is_empty(), "a refusal can be read");
+            let grant = Grant {
+                expires_at_ms: Some(1),
+                ..Grant::default()
+            };
+            let visit = entrant.visit(grant.clone()).unwrap();
+            assert_eq!(visit.store_id, StoreId::new("a"));
+            assert_eq!(visit.errand, Errand::Sync { door, grant });
+            assert_eq!(!visit.headers.is_empty(), has_headers, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_grant_that_is_too_large_to_keep_is_refused() {
+        let open = config(OPEN);
+        let Route::Enter(entrant) =
+            decide(&open, &request("GET", "/?storeId=a&transport=ws"), true)
+        else {
+            panic!("refused");
+        };
+        let of = |letter: char, letters: usize| Grant {
+            claims: Some(format!(
+                r#"{{"a":"{}"}}"#,
+                letter.to_string().repeat(letters)
+            )),
+            ..Grant::default()
+        };
+        let fixed = of('x', 0).json().len();
+        let room = GRANT_BYTES_MAX - fixed;
+        assert!(entrant.visit(of('x', room)).is_ok());
+        let refusal = entrant.visit(of('x', room + 1)).unwrap_err();
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.body.unwrap().contains("8193 bytes"));
+        // As it is kept, a letter beyond ASCII has six.
+        assert!(entrant.visit(of('é', room / 6)).is_ok());
+        assert!(entrant.visit(of('é', room / 6 + 1)).is_err());
+    }
+
+    #[test]
+    fn the_administration_is_asked_with_its_secret() {
+        let config = config(SECRET);
+        let url = "/admin/v1/stores/a/reset";
+        let right = Request {
+            authorization: Some("Bearer secret"),
+            ..request("POST", url)
+        };
+        let visit = Visit {
+            store_id: StoreId::new("a"),
+            errand: Errand::Administer(admin::Ask::Reset),
+            headers: Headers::new(),
+        };
+        assert_eq!(decide(&config, &right, true), Route::Forward(visit.clone()));
+        assert_eq!(unannounced(&config, &right), Ok(visit));
+        let Route::Answer(answer) = decide(&config, &right, false) else {
+            panic!("forwarded without a binding");
+        };
+        assert_eq!(answer.status, 424);
+        let wrong = request("POST", url);
+        assert_eq!(status(&config, &wrong), 401);
+        let refusal = unannounced(&config, &wrong).unwrap_err();
+        assert_eq!(
+            (refusal.status, refusal.content_type),
+            (401, "application/json")
+        );
+        // Without a secret there is no such route.
+        let none = self::config(OPEN);
+        assert_eq!(status(&none, &right), 400);
+        assert_eq!(unannounced(&none, &right).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn what_comes_without_the_workers_word_may_everything() {
+        let closed = config(&[("AUTH_TOKEN", "t"), ("ALLOWED_ORIGINS", "*")]);
+        for (url, door) in [
+            ("/x?storeId=a&transport=http&payload=1", Door::Http),
+            ("/x?storeId=a&transport=ws", Door::Socket(Family::Rpc)),
+            ("/x/websocket?storeId=a", Door::Socket(Family::Plain)),
+        ] {
+            let visit = unannounced(&closed, &request("GET", url)).unwrap();
+            let grant = Grant::default();
+            assert_eq!(visit.errand, Errand::Sync { door, grant });
+            assert_eq!(visit.store_id, StoreId::new("a"));
+            assert_eq!(!visit.headers.is_empty(), door == Door::Http);
+        }
+        for url in [
+            "/",
+            "/x?storeId=a",
+            "/x?transport=ws",
+            "/websocket",
+            "/x?storeId=a&storeId=b&transport=ws",
+        ] {
+            let answer = unannounced(&closed, &request("GET", url)).unwrap_err();
+            assert_eq!(
+                (answer.status, answer.body.as_deref()),
+                (400, Some("Invalid path"))
+            );
+        }
     }
 }

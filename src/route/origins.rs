@@ -1,64 +1,81 @@
 //! Which pages may use this backend, and the CORS headers that let them read its answers.
 
-use super::Request;
+use std::borrow::Cow;
+
+use super::{Headers, Request};
 use crate::config::{OriginPattern, Origins};
 
-impl Origins {
-    /// Whether a page of `origin` may use a backend at `own`.
-    pub(super) fn allow(&self, origin: &str, own: &str) -> bool {
-        let origin = origin.to_ascii_lowercase();
-        origin == own.to_ascii_lowercase()
-            || match self {
-                Self::SameOrigin => false,
-                Self::Any => true,
-                Self::Listed(patterns) => patterns.iter().any(|pattern| match pattern {
-                    OriginPattern::Exact(exact) => *exact == origin,
-                    OriginPattern::Below { scheme, domain } => origin
-                        .strip_prefix(scheme.as_str())
-                        .and_then(|host| host.strip_suffix(domain.as_str()))
-                        .is_some_and(|label| !label.is_empty() && !label.contains('/')),
-                }),
-            }
-    }
+/// Whether a request comes from a page of the backend's own origin: that of the URL, or of the header `Host`
+/// where the URL has lost its port on the way, as behind a development server.
+fn is_same_origin(request: &Request<'_>, origin: &str) -> bool {
+    let is_of_host = || {
+        let (scheme, _) = request.origin.split_once("://")?;
+        let (own, host) = origin.split_once("://")?;
+        let is_same = own.eq_ignore_ascii_case(scheme)
+            && request
+                .host_header
+                .is_some_and(|header| !host.is_empty() && header.eq_ignore_ascii_case(host));
+        Some(is_same)
+    };
+    origin.eq_ignore_ascii_case(request.origin) || is_of_host() == Some(true)
+}
 
-    /// Whether a request may be known by its cookie, which browsers add to what any page asks for: not
-    /// where all pages are allowed.
-    pub(super) fn may_send_cookies(&self, request: &Request<'_>) -> bool {
-        match (self, request.origin_header) {
-            (_, None) | (Self::Listed(_), _) => true,
-            (_, Some(origin)) => origin.eq_ignore_ascii_case(request.origin),
+/// Whether a page of `origin` may make this request.
+fn may_use(origins: &Origins, request: &Request<'_>, origin: &str) -> bool {
+    is_same_origin(request, origin)
+        || match origins {
+            Origins::SameOrigin => false,
+            Origins::Any => true,
+            Origins::Listed(patterns) => is_listed(patterns, &origin.to_ascii_lowercase()),
         }
-    }
+}
 
-    /// The CORS headers of an answer to a page of `origin`, by a backend at `own`, to whose preflight
-    /// `requested` belongs; none where CORS is off or the page may not read it.
-    #[must_use]
-    pub fn headers(
-        &self,
-        origin: Option<&str>,
-        own: &str,
-        requested: Option<&str>,
-    ) -> Vec<(&'static str, String)> {
-        let allowed = match (self, origin) {
-            (Self::SameOrigin, _) | (Self::Listed(_), None) => return Vec::new(),
-            (Self::Any, _) => "*".to_owned(),
-            (Self::Listed(_), Some(origin)) if self.allow(origin, own) => origin.to_owned(),
-            (Self::Listed(_), Some(_)) => return vec![("Vary", "Origin".to_owned())],
-        };
-        let mut headers = vec![
-            ("Access-Control-Allow-Origin", allowed),
-            (
-                "Access-Control-Allow-Methods",
-                "GET, POST, OPTIONS".to_owned(),
-            ),
-            (
-                "Access-Control-Allow-Headers",
-                requested.unwrap_or("*").to_owned(),
-            ),
-        ];
-        if matches!(self, Self::Listed(_)) {
-            headers.push(("Vary", "Origin".to_owned()));
-        }
-        headers
+fn is_listed(patterns: &[OriginPattern], origin: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern {
+        OriginPattern::Exact(exact) => exact == origin,
+        OriginPattern::Below { scheme, domain } => origin
+            .strip_prefix(scheme.as_str())
+            .and_then(|host| host.strip_suffix(domain.as_str()))
+            .is_some_and(|label| !label.is_empty() && !label.contains('/')),
+    })
+}
+
+/// The origin of the page that may not make this request, if there is one. Browsers let any page open a
+/// WebSocket anywhere, so it is the backend that has to look.
+pub(super) fn forbidden<'a>(origins: &Origins, request: &Request<'a>) -> Option<&'a str> {
+    let origin = request.origin_header?;
+    (!may_use(origins, request, origin)).then_some(origin)
+}
+
+/// Whether a request may be known by its cookie, which browsers add to what any page asks for: not where all
+/// pages are allowed.
+pub(super) fn may_send_cookies(origins: &Origins, request: &Request<'_>) -> bool {
+    match (origins, request.origin_header) {
+        (_, None) | (Origins::Listed(_), _) => true,
+        (_, Some(origin)) => is_same_origin(request, origin),
     }
+}
+
+/// The CORS headers of the answer to a request; none where CORS is off or the page may not read it.
+pub(super) fn headers(origins: &Origins, request: &Request<'_>) -> Headers {
+    let allowed = match (origins, request.origin_header) {
+        (Origins::SameOrigin, _) | (Origins::Listed(_), None) => return Vec::new(),
+        (Origins::Any, _) => "*",
+        (Origins::Listed(_), Some(origin)) if may_use(origins, request, origin) => origin,
+        (Origins::Listed(_), Some(_)) => return vec![header("Vary", "Origin")],
+    };
+    let requested = request.requested_headers.unwrap_or("*");
+    let mut headers = vec![
+        header("Access-Control-Allow-Origin", allowed),
+        header("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+        header("Access-Control-Allow-Headers", requested),
+    ];
+    if matches!(origins, Origins::Listed(_)) {
+        headers.push(header("Vary", "Origin"));
+    }
+    headers
+}
+
+fn header(name: &'static str, value: &str) -> (Cow<'static, str>, String) {
+    (Cow::Borrowed(name), value.to_owned())
 }

@@ -26,6 +26,7 @@ pub struct EventStore<S: Sql> {
     last_stored: SeqNum,
     scratch: Pack,
     state: Vec<(String, String)>,
+    has_untold: bool,
 }
 
 /// What was found when a store was opened.
@@ -65,6 +66,17 @@ pub struct Page<T> {
     pub last: SeqNum,
 }
 
+/// Events of an earlier lifetime of the log that somebody is yet to be told of.
+#[derive(Clone, Debug)]
+pub struct Untold<T> {
+    /// As the items of a page.
+    pub items: T,
+    /// Up to where they go, for [`EventStore::forget_untold`].
+    pub last: i64,
+    /// The lifetime.
+    pub backend_id: BackendId,
+}
+
 impl<S: Sql> EventStore<S> {
     /// Opens the log of `store_id`, creating its tables if they are missing, adopting what is there.
     ///
@@ -81,6 +93,7 @@ impl<S: Sql> EventStore<S> {
             Created::AtMostOne { has_state: false } => Vec::new(),
             Created::AtMostOne { has_state: true } => schema::read_state(&sql)?,
         };
+        let has_untold = !state.is_empty() && schema::has_untold(&sql)?;
         let statements = schema::opening(&sql, &store_id);
         let context = Self::read_context(&sql, &statements, &store_id)?;
         let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
@@ -95,7 +108,14 @@ impl<S: Sql> EventStore<S> {
                 ],
             }])?;
             let store = Self::new(sql, store_id, fresh, log, log);
-            return Ok((Self { state, ..store }, Found::NoContext));
+            return Ok((
+                Self {
+                    state,
+                    has_untold,
+                    ..store
+                },
+                Found::NoContext,
+            ));
         };
         let mut found = Found::InStep;
         if stored < log {
@@ -108,7 +128,14 @@ impl<S: Sql> EventStore<S> {
             found = Found::Ahead { stored, log };
         }
         let store = Self::new(sql, store_id, backend_id, stored.max(log), log);
-        Ok((Self { state, ..store }, found))
+        Ok((
+            Self {
+                state,
+                has_untold,
+                ..store
+            },
+            found,
+        ))
     }
 
     fn new(
@@ -128,6 +155,7 @@ impl<S: Sql> EventStore<S> {
             last_stored,
             scratch: Pack::default(),
             state: Vec::new(),
+            has_untold: false,
         }
     }
 
@@ -190,15 +218,71 @@ impl<S: Sql> EventStore<S> {
         }
     }
 
-    /// Empties the log and begins another lifetime of it. What is kept beside it goes as well.
+    /// Empties the log and begins another lifetime of it. Events after `untold`, if that is given, are kept for
+    /// who is yet to be told of them: see [`EventStore::untold`].
     ///
     /// # Errors
     /// When SQLite fails; then nothing is changed.
-    pub fn reset(&mut self, fresh: BackendId) -> Result<(), StoreError> {
-        schema::reset(&self.sql, &self.store_id, &fresh)?;
+    pub fn reset(&mut self, fresh: BackendId, untold: Option<SeqNum>) -> Result<(), StoreError> {
+        let untold = untold.filter(|after| *after < self.last_stored);
+        schema::reset(&self.sql, &self.store_id, &self.backend_id, &fresh, untold)?;
+        self.has_untold |= untold.is_some();
         self.backend_id = fresh;
         (self.head, self.last_stored) = (SeqNum::ROOT, SeqNum::ROOT);
-        self.state.clear();
+        Ok(())
+    }
+
+    /// Whether there are events of earlier lifetimes that somebody is yet to be told of.
+    #[must_use]
+    pub fn has_untold(&self) -> bool {
+        self.has_untold
+    }
+
+    /// The first of those events, at most 100; `None` when there are none.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn untold(&self) -> Result<Option<Untold<S::Text>>, StoreError> {
+        if !self.has_untold {
+            return Ok(None);
+        }
+        // Many large ones are too much for one string of the platform.
+        let untold = self.read_untold(PAGE_EVENTS_MAX);
+        untold.or_else(|_| self.read_untold(1))
+    }
+
+    fn read_untold(&self, events: u32) -> Result<Option<Untold<S::Text>>, StoreError> {
+        let mut untold = None;
+        let statement = self.sql.prepare(schema::UNTOLD);
+        let params = [Param::Int(i64::from(events))];
+        self.sql.query(&statement, &params, &mut |row| {
+            if let [
+                Value::Text(items),
+                Value::Int(last),
+                Value::Text(backend_id),
+            ] = row
+            {
+                untold = Some(Untold {
+                    items: items.clone(),
+                    last: *last,
+                    backend_id: BackendId::stored(backend_id.read()),
+                });
+            }
+        })?;
+        Ok(untold)
+    }
+
+    /// Those events have been told of, up to `last`.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn forget_untold(&mut self, last: i64) -> Result<(), StoreError> {
+        let forget = self.sql.prepare(schema::FORGET_UNTOLD);
+        self.sql.transact(&[Step {
+            statement: &forget,
+            params: &[Param::Int(last)],
+        }])?;
+        self.has_untold = schema::has_untold(&self.sql)?;
         Ok(())
     }
 

@@ -15,10 +15,11 @@
 //! | | `currentHead` | kept in step with the log for the way back; never trusted over it |
 //! | | `backendId` | 21-character nanoid, kept for the life of the log |
 //! | `livestore_sync_state` | `key`, `value` | ours alone, made when first needed: what is kept beside the log |
+//! | `livestore_sync_untold` | `id`, `backendId`, `item` | ours alone: events that a reset removed before `on_committed` was told of them, as a page has them |
 
 use std::cell::OnceCell;
 
-use crate::event::{BackendId, StoreId};
+use crate::event::{BackendId, SeqNum, StoreId};
 use crate::store::sql::{Param, Sql, Step, StoreError, Text as _, Value};
 use crate::wire::Family;
 
@@ -299,26 +300,74 @@ pub(crate) fn only_store_id<S: Sql>(sql: &S) -> Result<Option<StoreId>, StoreErr
     Ok(only.filter(|_| ids.is_empty()))
 }
 
-/// Empties the log, its context and what is kept beside it, and begins the lifetime `fresh`.
+/// Empties the log and its context, and begins the lifetime `fresh`. The events after `untold`, if that is given, are
+/// kept for who is yet to be told of them.
 ///
 /// # Errors
 /// When SQLite fails; then nothing is changed.
 pub(crate) fn reset<S: Sql>(
     sql: &S,
     store_id: &StoreId,
+    ended: &BackendId,
     fresh: &BackendId,
+    untold: Option<SeqNum>,
 ) -> Result<(), StoreError> {
-    let empty = sql.prepare(&format!("DELETE FROM \"{}\"", log_table(store_id)));
-    let forget = sql.prepare("DROP TABLE IF EXISTS livestore_sync_state");
+    let table = log_table(store_id);
+    let empty = sql.prepare(&format!("DELETE FROM \"{table}\""));
     let insert = sql.prepare(INSERT_CONTEXT);
     let row = [
         Param::Text(store_id.as_str()),
         Param::Int(0),
         Param::Text(fresh.as_str()),
     ];
+    let create = sql.prepare(
+        "CREATE TABLE IF NOT EXISTS livestore_sync_untold \
+         (id integer primary key, backendId text not null, item text not null) strict",
+    );
+    let items = items(&table, Family::Rpc);
+    let keep = sql.prepare(&format!(
+        "INSERT INTO livestore_sync_untold (backendId, item) SELECT ?3, item FROM ({items})"
+    ));
+    let after = untold.unwrap_or(SeqNum::ROOT).to_i64();
+    let range = [
+        Param::Int(after),
+        Param::Int(-1),
+        Param::Text(ended.as_str()),
+    ];
     let step = |statement, params| Step { statement, params };
-    sql.transact(&[step(&empty, &[]), step(&forget, &[]), step(&insert, &row)])
+    let mut steps = Vec::with_capacity(4);
+    if untold.is_some() {
+        steps.push(step(&create, &[]));
+        steps.push(step(&keep, &range));
+    }
+    steps.push(step(&empty, &[]));
+    steps.push(step(&insert, &row));
+    sql.transact(&steps)
 }
+
+/// Whether there are events of an earlier lifetime that somebody is yet to be told of.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn has_untold<S: Sql>(sql: &S) -> Result<bool, StoreError> {
+    let tables = sql.prepare("SELECT 1 FROM sqlite_master WHERE name = 'livestore_sync_untold'");
+    let mut exists = false;
+    sql.query(&tables, &[], &mut |_| exists = true)?;
+    if exists {
+        exists = false;
+        let rows = sql.prepare("SELECT 1 FROM livestore_sync_untold LIMIT 1");
+        sql.query(&rows, &[], &mut |_| exists = true)?;
+    }
+    Ok(exists)
+}
+
+/// Selects the items, the last id and the lifetime of the first `?1` such events, all of one lifetime.
+pub(crate) const UNTOLD: &str = "SELECT group_concat(item, ','), max(id), min(backendId) FROM \
+     (SELECT id, backendId, item FROM livestore_sync_untold WHERE backendId = \
+     (SELECT backendId FROM livestore_sync_untold ORDER BY id LIMIT 1) ORDER BY id LIMIT ?1)";
+
+/// Removes such events up to an id.
+pub(crate) const FORGET_UNTOLD: &str = "DELETE FROM livestore_sync_untold WHERE id <= ?1";
 
 /// Everything that is kept beside the log.
 ///

@@ -37,8 +37,18 @@ export interface ServerOptions {
   readonly port?: number
   /** Whether `url` leads to the Worker itself, past the development router that `wsUrl` goes through. */
   readonly direct?: boolean
-  /** Whether a second Worker runs beside the backend, whose Durable Objects are sync clients of it. */
-  readonly doRpcClients?: boolean
+  /** Whether a second Worker runs beside the backend, whose Durable Objects are sync clients of it; or which one. */
+  readonly doRpcClients?: boolean | ClientWorker
+  /** Whether V8's inspector can be reached, at what `Server.miniflare` names. */
+  readonly inspector?: boolean
+}
+
+/** A Worker whose Durable Objects are sync clients. */
+export interface ClientWorker {
+  /** Folder below the root that holds it, and its main file there. */
+  readonly bundle: { readonly folder: string; readonly main: string }
+  /** Its classes, by the binding under which a sync object reaches them. */
+  readonly classes: Readonly<Record<string, string>>
 }
 
 export interface Server {
@@ -116,19 +126,19 @@ const modulesOf = ({ folder, main }: { folder: string; main: string }) => {
 }
 
 /** The classes of the client Worker, as they are bound here or, with its name, in another Worker. */
-const clientObjects = (where: { scriptName?: string }) =>
+const clientObjects = ({ classes }: ClientWorker, where: { scriptName?: string }) =>
   Object.fromEntries(
-    Object.entries(clientClasses).map(([name, className]) => [name, { className, useSQLite: true, ...where }]),
+    Object.entries(classes).map(([name, className]) => [name, { className, useSQLite: true, ...where }]),
   )
 
 /** The Worker of the sync clients, beside that of `className`. */
-const clientWorker = (scriptName: string, className: string) => {
-  const modules = modulesOf(bundleClientWorker())
+const clientWorker = (clients: ClientWorker, scriptName: string, className: string) => {
+  const modules = modulesOf(clients.bundle)
   return {
     name: clientWorkerName,
     modules,
     modulesRoot: dirname(modules[0]!.path),
-    durableObjects: { ...clientObjects({}), SYNC_BACKEND_DO: { className, useSQLite: true, scriptName } },
+    durableObjects: { ...clientObjects(clients, {}), SYNC_BACKEND_DO: { className, useSQLite: true, scriptName } },
     unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
   }
 }
@@ -165,7 +175,10 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   })
   const [main] = modules
   if (options.edit !== undefined && main !== undefined) main.contents = Buffer.from(options.edit(String(main.contents)))
-  const beside = options.doRpcClients === true
+  const beside =
+    options.doRpcClients === true
+      ? { bundle: bundleClientWorker(), classes: clientClasses }
+      : options.doRpcClients || undefined
   const workerName = beside ? workerNameBeside : workerNameAlone
   const { className } = binding ?? usual
   const runtime = { compatibilityDate, compatibilityFlags: ['nodejs_compat'] }
@@ -175,7 +188,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     modulesRoot: dirname(modules[0]!.path),
     durableObjects: {
       ...(binding === undefined ? {} : { [binding.name]: { className: binding.className, useSQLite: true } }),
-      ...(beside ? clientObjects({ scriptName: clientWorkerName }) : {}),
+      ...(beside ? clientObjects(beside, { scriptName: clientWorkerName }) : {}),
     },
     d1Databases: ['DB'],
     bindings: Object.fromEntries(
@@ -189,13 +202,14 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       port: options.port ?? 0,
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ message }) => logs.push(message),
+      ...(options.inspector === true ? { inspectorPort: 0 } : {}),
       resourcePersistencePath: storage,
       unsafeInspectDurableObjects: options.inspect ?? false,
       ...(beside
         ? {
             workers: [
               { ...syncWorker, name: workerName },
-              { ...runtime, ...clientWorker(workerName, className) },
+              { ...runtime, ...clientWorker(beside, workerName, className) },
             ],
           }
         : syncWorker),

@@ -594,16 +594,39 @@ fn on_committed_is_told_of_the_new_lifetime_from_its_first_event_on() {
     let mut room = Room::hooked();
     room.push(1, 5);
     room.committed();
-    room.push(6, 1);
-    let waiting = room.only();
+    room.alarm_at_ms = None;
     room.reset();
+    assert_eq!(room.alarm_at_ms, None, "nothing is owed");
     room.push(1, 1);
-    // It was of the old lifetime, and says nothing of the new one.
-    room.outcome(waiting.id, Outcome::Taken);
     assert_eq!(room.committed(), (NEW.to_owned(), vec![1]));
     room.evict();
     room.push(2, 1);
     assert_eq!(room.committed(), (NEW.to_owned(), vec![2]));
+}
+
+#[test]
+fn on_committed_is_told_of_what_a_reset_removed_before_anything_later() {
+    let mut room = Room::hooked();
+    room.push(1, 5);
+    room.committed();
+    room.push(6, 120);
+    let waiting = room.only();
+    room.reset();
+    // It was of the old lifetime, and says nothing of the new one.
+    room.outcome(waiting.id, Outcome::Taken);
+    assert!(room.deliveries.is_empty());
+    let at_ms = room.alarm_at_ms.expect("something is owed");
+    assert!(at_ms <= room.now_ms);
+    room.push(1, 1);
+    let old = |range: std::ops::RangeInclusive<i64>| (OLD.to_owned(), range.collect());
+    assert_eq!(room.committed(), old(6..=105));
+    room.lose();
+    room.alarm();
+    assert_eq!(room.committed(), old(106..=125));
+    assert_eq!(room.committed(), (NEW.to_owned(), vec![1]));
+    assert!(room.deliveries.is_empty());
+    room.evict();
+    assert!(room.deliveries.is_empty(), "it is told once");
 }
 
 #[test]

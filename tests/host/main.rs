@@ -4,6 +4,7 @@
 //! | module | proves |
 //! |---|---|
 //! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
+//! | [`layout`] | each module uses those below it alone, and no files use each other in a circle |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
@@ -28,6 +29,7 @@ mod client;
 mod followers;
 mod host_sql;
 mod hostile;
+mod layout;
 mod log_model;
 mod msgpack;
 mod sql_store;

@@ -59,8 +59,12 @@ const serverOf = (vars: NonNullable<ServerOptions['vars']>): (() => Server) => {
 const refusalLine = (generation: Generation, request: number, reason: string): string =>
   `${generation === 'v03' ? 'Error' : 'UnknownError'} ${JSON.stringify(idOf(generation, request))}: ${reason}`
 
-/** The header in which the Worker tells the object what a token grants. */
-const grantHeader = 'x-livestore-sync-grant'
+/** The header in which the Worker tells the object what a client may do. */
+const visitHeader = 'x-livestore-sync-visit'
+
+/** What the Worker would write there of a grant. */
+const visitOf = (grant: object): string =>
+  JSON.stringify({ to: 'object', visit: { storeId: 'store', errand: { sync: { door: 'http', grant } } } })
 
 const lifeMs = 3_000
 
@@ -360,11 +364,11 @@ describe('a header that only the Worker may send to its objects', () => {
   const anonymous = serverOf({ JWT_SECRET: undefined, AUTH_TOKEN: undefined, ALLOW_ANONYMOUS: 'true' })
 
   /** A credential with a grant that its client made up. */
-  const forging = (credential: Credential, grant: object | string, name = grantHeader): Credential =>
-    both(credential, { headers: { [name]: typeof grant === 'string' ? grant : JSON.stringify(grant) } })
+  const forging = (credential: Credential, grant: object | string, name = visitHeader): Credential =>
+    both(credential, { headers: { [name]: typeof grant === 'string' ? grant : visitOf(grant) } })
 
   const all = { access: 'write', claims: { sub: 'admin', access: 'write', stores: '*' } }
-  const names = [grantHeader, grantHeader.toUpperCase(), 'X-LiveStore-Sync-Grant']
+  const names = [visitHeader, visitHeader.toUpperCase(), 'X-LiveStore-Sync-Visit']
 
   it('gives a token that grants reading alone no writing, at any door', async () => {
     const storeId = freshStoreId()
@@ -537,7 +541,7 @@ describe('log lines', () => {
       malformed: 'malformed-hush.malformed-hush.malformed-hush',
       static: 'static-hush-hush',
     }
-    const forged = { headers: { [grantHeader]: '{"access":"write","claims":{"forged-hush":1}}' } }
+    const forged = { headers: { [visitHeader]: visitOf({ access: 'write', claims: { 'forged-hush': 1 } }) } }
     for (const token of Object.values(tokens)) {
       for (const door of doors) await enter(server(), door, storeId, both(inPayload(token), forged))
     }

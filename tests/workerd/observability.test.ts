@@ -194,15 +194,16 @@ describe('the level of the log', () => {
     }
   }
 
-  const refused = ['info', 'refused'] as const
+  /** For the wrong token, for the wrong secret, and for the push. */
+  const refused = Array.from({ length: 3 }, () => ['info', 'refused'] as const)
   const emptied = ['warn', 'reset'] as const
 
   it('is info where nothing else is said: a line for each refusal, and none for routine traffic', async () => {
-    assert.deepEqual(await loggedAt(undefined), [refused, emptied])
+    assert.deepEqual(await loggedAt(undefined), [...refused, emptied])
   })
 
   it('info is the same', async () => {
-    assert.deepEqual(await loggedAt('info'), [refused, emptied])
+    assert.deepEqual(await loggedAt('info'), [...refused, emptied])
   })
 
   it('warn leaves out refusals', async () => {
@@ -477,6 +478,7 @@ describe('neither log lines nor metrics nor the state of a store', () => {
       lines.filter(({ level }) => level === 'info').map(({ event, reason }) => [event, reason]),
       [
         ['refused', 'read-only'],
+        ['refused', 'token'],
         ['expired', undefined],
       ],
     )

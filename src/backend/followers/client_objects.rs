@@ -3,7 +3,7 @@
 //! One subscription per object: the pull of a later life of it takes the place of an earlier one. Each call
 //! carries one page. An object that fails for good is dropped.
 
-use super::{Follower, Kind, Message, Next, Patience, State};
+use super::{Follower, Kind, Message, Next, Patience, State, Told};
 use crate::backend::{ConnectionId, SyncBackend, Turn};
 use crate::event::SeqNum;
 use crate::limits::{
@@ -86,7 +86,7 @@ pub(super) fn next<S: Sql>(
             received: String::new(),
         };
         let frame = store.text(&wire::failed(&requester, &failure));
-        return Ok(Some((after, Message::Call { object, frame })));
+        return Ok(Some((Told::UpTo(after), Message::Call { object, frame })));
     }
     let page = store.page(Family::Rpc, after)?;
     let Some(items) = page.items else {
@@ -96,7 +96,10 @@ pub(super) fn next<S: Sql>(
     // What follows comes in a call of its own, and is news then.
     let tail = wire::rpc_page_tail(PageInfo::NoMore, store.backend_id());
     let frame = S::Text::join(&head, &items, &store.text(&tail));
-    Ok(Some((page.last, Message::Call { object, frame })))
+    Ok(Some((
+        Told::UpTo(page.last),
+        Message::Call { object, frame },
+    )))
 }
 
 impl<S: Sql> SyncBackend<S> {

@@ -1,6 +1,6 @@
 //! The app's `on_committed`: told every stored event, a page at a time, for as long as it takes.
 
-use super::{Message, Next, Patience};
+use super::{Message, Next, Patience, Told};
 use crate::backend::refusal::Refusal;
 use crate::backend::{SyncBackend, Turn};
 use crate::event::{BackendId, Event, SeqNum};
@@ -31,15 +31,20 @@ pub struct CommittedPage<T> {
     pub backend_id: BackendId,
 }
 
-/// The page after `after`, and its last event.
+/// What resets removed before it was told of, else the page after `after`; and how far it tells.
 pub(super) fn next<S: Sql>(store: &EventStore<S>, after: SeqNum) -> Next<S::Text> {
+    if let Some(untold) = store.untold()? {
+        let page = CommittedPage {
+            items: untold.items,
+            backend_id: untold.backend_id,
+        };
+        let told = Told::Removed(untold.last);
+        return Ok(Some((told, Message::Committed(page))));
+    }
     let page = store.page(Family::Rpc, after)?;
-    let Some(items) = page.items else {
-        return Ok(None);
-    };
-    let backend_id = store.backend_id().clone();
-    let page_of_hook = CommittedPage { items, backend_id };
-    Ok(Some((page.last, Message::Committed(page_of_hook))))
+    let (told, backend_id) = (Told::UpTo(page.last), store.backend_id().clone());
+    let page = page.items.map(|items| CommittedPage { items, backend_id });
+    Ok(page.map(|page| (told, Message::Committed(page))))
 }
 
 /// The events of a page, whose items stand in `array` with its brackets.

@@ -50,8 +50,17 @@ pub enum Message<T> {
     Committed(CommittedPage<T>),
 }
 
-/// The next message to a follower, and the event that it tells up to; `None` when there is nothing to tell.
-type Next<T> = Result<Option<(SeqNum, Message<T>)>, StoreError>;
+/// The next message to a follower, and how far it tells; `None` when there is nothing to tell.
+type Next<T> = Result<Option<(Told, Message<T>)>, StoreError>;
+
+/// How far a delivery tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Up to this event of the log.
+    UpTo(SeqNum),
+    /// So far through the events that resets removed before they were told of.
+    Removed(i64),
+}
 
 /// How a delivery ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,10 +141,10 @@ enum State {
     Held(ConnectionId),
     /// The answer has left, and the client is taking note of it until then.
     Settling { until_ms: u64 },
-    /// A delivery is under way that tells up to `last`.
+    /// A delivery is under way.
     Delivering {
         id: DeliveryId,
-        last: SeqNum,
+        told: Told,
         since_ms: u64,
     },
 }
@@ -257,15 +266,17 @@ impl Follower {
     }
 
     /// Whether there is something to tell it.
-    fn is_owed(&self, last_stored: SeqNum) -> bool {
-        self.has_ended || self.after < last_stored
+    fn is_owed<S: Sql>(&self, store: &EventStore<S>) -> bool {
+        self.has_ended
+            || self.after < store.last_stored()
+            || self.kind == Kind::Committed && store.has_untold()
     }
 
     /// When it has to be looked at again, if nothing happens before.
-    fn next_ms(&self, last_stored: SeqNum, now_ms: u64) -> Option<u64> {
+    fn next_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
         match self.state {
             State::Delivering { since_ms, .. } => Some(since_ms + self.kind.patience().deadline_ms),
-            _ if !self.is_owed(last_stored) => None,
+            _ if !self.is_owed(store) => None,
             State::Idle => Some(self.not_before_ms.max(now_ms)),
             State::Settling { until_ms } => Some(until_ms),
             State::Held(_) => Some(now_ms + HELD_CHECK_MS),
@@ -348,9 +359,9 @@ impl Followers {
     }
 
     /// When somebody has to be looked at again.
-    pub(super) fn next_ms(&self, last_stored: SeqNum, now_ms: u64) -> Option<u64> {
+    pub(super) fn next_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
         let followers = self.list.iter();
-        let times = followers.filter_map(|follower| follower.next_ms(last_stored, now_ms));
+        let times = followers.filter_map(|follower| follower.next_ms(store, now_ms));
         times.min()
     }
 }
@@ -385,12 +396,11 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Begins the next delivery to a follower, if there is something to tell and nothing is under way.
     fn deliver(&mut self, index: usize, turn: &mut Turn<S::Text>) {
-        let last_stored = self.store.last_stored();
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };
         if follower.state != State::Idle
-            || !follower.is_owed(last_stored)
+            || !follower.is_owed(&self.store)
             || follower.not_before_ms > turn.now_ms
         {
             return;
@@ -401,7 +411,7 @@ impl<S: Sql> SyncBackend<S> {
             }
             Kind::Committed => committed::next(&self.store, follower.after),
         };
-        let (last, message) = match next {
+        let (told, message) = match next {
             Ok(Some(next)) => next,
             Ok(None) => return,
             Err(error) => {
@@ -413,7 +423,7 @@ impl<S: Sql> SyncBackend<S> {
         let id = DeliveryId(self.followers.deliveries);
         follower.state = State::Delivering {
             id,
-            last,
+            told,
             since_ms: turn.now_ms,
         };
         if !follower.is_kept {
@@ -435,7 +445,7 @@ impl<S: Sql> SyncBackend<S> {
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };
-        let State::Delivering { last, since_ms, .. } = follower.state else {
+        let State::Delivering { told, since_ms, .. } = follower.state else {
             return;
         };
         let is_call = matches!(follower.kind, Kind::ClientObject(_));
@@ -451,14 +461,24 @@ impl<S: Sql> SyncBackend<S> {
             // Today's clients refuse that call, and log it: it is the only way to tell them.
             _ if follower.has_ended => self.drop_follower(index, turn),
             Outcome::Taken => {
-                (follower.after, follower.failures, follower.not_before_ms) = (last, 0, 0);
+                (follower.failures, follower.not_before_ms) = (0, 0);
                 follower.state = State::Idle;
+                let forgotten = match told {
+                    Told::UpTo(last) => {
+                        follower.after = last;
+                        Ok(())
+                    }
+                    Told::Removed(last) => self.store.forget_untold(last),
+                };
                 // A follower that never waits must not keep a turn from ending.
                 if follower.burst_at_ms != turn.now_ms {
                     (follower.burst, follower.burst_at_ms) = (0, turn.now_ms);
                 }
                 follower.burst += 1;
                 let may_go_on = follower.burst < BURST_DELIVERIES_MAX;
+                if let Err(error) = forgotten {
+                    Self::report_storage("telling a follower", error, turn);
+                }
                 self.keep_follower(index, turn);
                 if may_go_on {
                     self.deliver(index, turn);
@@ -524,6 +544,13 @@ impl<S: Sql> SyncBackend<S> {
         let message = error.message;
         turn.out
             .push(Output::Report(Report::StoreFailed { during, message }));
+    }
+
+    /// How far `on_committed` has been told, if there is one: what a reset removes beyond that is kept for it.
+    pub(super) fn told_committed(&self) -> Option<SeqNum> {
+        let mut followers = self.followers.list.iter();
+        let committed = followers.find(|follower| follower.kind == Kind::Committed)?;
+        Some(committed.after)
     }
 
     /// The log has been emptied: each follower hears of it, or begins again with the lifetime that follows.

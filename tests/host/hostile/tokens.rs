@@ -64,14 +64,7 @@ fn attack(text: &str) -> bool {
         Err(_) => false,
         Ok(grant) => {
             assert!(!grant.is_expired(NOW_MS));
-            let header = grant.to_header();
-            assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-            let back = Grant::from_header(&header).unwrap();
-            assert_eq!(
-                (back.access, back.expires_at_ms),
-                (grant.access, grant.expires_at_ms)
-            );
-            assert_eq!(back.to_header(), header);
+            assert_eq!(Grant::from_json(&grant.json()), Some(grant));
             is_signed
         }
     }
@@ -165,14 +158,12 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_header_of_the_object_does_no_harm(edits in proptest::collection::vec(edit(), 1..4)) {
-        let header = format!(r#"{{"claims":{CLAIMS},"access":"read","expiresAtMs":1795342752500}}"#);
-        if let Ok(text) = String::from_utf8(changed(&header, &edits))
-            && let Some(grant) = Grant::from_header(&text)
+    fn a_changed_grant_does_no_harm(edits in proptest::collection::vec(edit(), 1..4)) {
+        let json = format!(r#"{{"claims":{CLAIMS},"access":"read","expiresAtMs":1795342752500}}"#);
+        if let Ok(text) = String::from_utf8(changed(&json, &edits))
+            && let Some(grant) = Grant::from_json(&text)
         {
-            let again = grant.to_header();
-            let back = Grant::from_header(&again).unwrap();
-            prop_assert_eq!(back.to_header(), again);
+            prop_assert_eq!(Grant::from_json(&grant.json()), Some(grant));
         }
     }
 }
