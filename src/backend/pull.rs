@@ -234,15 +234,7 @@ impl<S: Sql> SyncBackend<S> {
             return turn.out.push(Output::Send { to, frame });
         };
         if is_end {
-            // It follows the last page, when the hook has seen that.
-            match self.waiting.last_shown(&pull) {
-                Some(shown) => {
-                    shown.then.push(frame);
-                    shown.ends = true;
-                }
-                None => turn.out.push(Output::Send { to, frame }),
-            }
-            return;
+            return self.send_end(to, &pull, frame, turn);
         }
         let mut then = Vec::new();
         if peer.transport == Transport::WebSocket {
@@ -260,6 +252,23 @@ impl<S: Sql> SyncBackend<S> {
             then,
             ends: false,
         });
+    }
+
+    /// Sends the end of a pull, behind those of its pages that their hook has.
+    fn send_end(
+        &mut self,
+        to: ConnectionId,
+        pull: &Rc<Requester>,
+        frame: S::Text,
+        turn: &mut Turn<S::Text>,
+    ) {
+        match self.waiting.last_shown(to, pull) {
+            Some(shown) => {
+                shown.then.push(frame);
+                shown.ends = true;
+            }
+            None => turn.out.push(Output::Send { to, frame }),
+        }
     }
 
     /// Sends more of the answer to a request over HTTP or DO-RPC, what went before having been taken.
@@ -291,6 +300,8 @@ impl<S: Sql> SyncBackend<S> {
         let pulls: Vec<_> = pulls.map(|pull| Rc::clone(pull.requester())).collect();
         for requester in pulls {
             connection.remove(&requester.id);
+            // What its hook has of it is not sent any more.
+            self.waiting.interrupt(id, &requester.id);
             let frame = wire::failed(&requester, &refusal.failure());
             let frame = self.store.text(&frame);
             turn.out.push(Output::Send { to: id, frame });
@@ -323,7 +334,8 @@ impl<S: Sql> SyncBackend<S> {
             turn.out.push(Output::Send { to: id, frame });
         }
         if let Some(done) = wire::pull_done(subscription.requester()) {
-            self.send(id, &done, turn);
+            let done = self.store.text(&done);
+            self.send_end(id, subscription.requester(), done, turn);
         }
         let after = subscription.after();
         if let Some(object) = subscription.into_client_object() {

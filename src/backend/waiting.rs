@@ -170,10 +170,19 @@ impl<T> Waiting<T> {
         self.shown.push_back(shown);
     }
 
-    /// The last frame of `pull` that this turn shows: what comes after it waits with it.
-    pub(super) fn last_shown(&mut self, pull: &Rc<Requester>) -> Option<&mut Shown<T>> {
-        let mut shown = self.shown.iter_mut().rev();
-        shown.find(|one| one.pull.as_ref() == Some(pull))
+    /// The last page of `pull` that its hook has not let pass yet: what comes after it waits with it.
+    pub(super) fn last_shown(
+        &mut self,
+        to: ConnectionId,
+        pull: &Rc<Requester>,
+    ) -> Option<&mut Shown<T>> {
+        let entries = self.entries.iter_mut();
+        let earlier = entries.filter_map(|(_, waits)| match waits {
+            Waits::Frames(frames) => Some(frames),
+            Waits::Message { .. } | Waits::Acknowledgement { .. } => None,
+        });
+        let mut shown = earlier.flatten().chain(&mut self.shown).rev();
+        shown.find(|one| one.to == to && one.pull.as_ref() == Some(pull))
     }
 
     /// Whether something of a connection waits.

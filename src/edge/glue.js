@@ -310,7 +310,7 @@ export const forward = (objects, id, request, header, value) => {
 export const orUnavailable = (answer, headers) =>
   answer.then(
     // An object of which the core ended in the middle of it knows no headers.
-    (response) => (response.status === 503 ? respond(503, response.body, headers) : response),
+    (response) => (response.status === 503 ? withHeaders(new Response(response.body, response), headers) : response),
     () => respond(503, 'The store is not available: try again', headers),
   )
 

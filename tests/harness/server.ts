@@ -197,7 +197,6 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     bindings: Object.fromEntries(
       Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),
-    unsafeInspectDurableObjects: options.inspect ?? false,
     ...(options.direct === true ? { unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }] } : {}),
   }
   const miniflare = new Miniflare(
@@ -208,6 +207,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       handleStructuredLogs: ({ message }) => logs.push(message),
       ...(options.inspector === true ? { inspectorPort: 0 } : {}),
       resourcePersistencePath: storage,
+      unsafeInspectDurableObjects: options.inspect ?? false,
       ...(beside
         ? {
             workers: [

@@ -20,6 +20,7 @@ export interface State {
     readonly byTransport: Readonly<Record<'ws' | 'http' | 'do-rpc', number>>
     readonly byGeneration: Readonly<Record<'v03' | 'v04' | 'v05' | 'unknown', number>>
   }
+  readonly inFlightBytes: number
   readonly sockets: ReadonlyArray<{
     readonly transport: string
     readonly generation: string

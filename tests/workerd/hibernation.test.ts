@@ -7,11 +7,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Event } from '../clients/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { root, type Server, startServer } from '../harness/server.ts'
+import { root } from '../harness/server.ts'
+import { serverOf } from '../harness/servers.ts'
 import { startsOf } from './log-lines.ts'
 import {
   assertEvents,
@@ -35,15 +36,9 @@ import {
 const idleMs = 14_000
 const idle = (): Promise<void> => delay(idleMs)
 
-let server: Server
-before(async () => {
-  server = await startServer({ vars: { LOG_LEVEL: 'debug' } })
-})
-after(async () => {
-  await server.stop()
-})
+const server = serverOf({ vars: { LOG_LEVEL: 'debug' } })
 
-const connect = (generation: Generation, storeId: string): Promise<Peer> => Peer.connect(server, generation, storeId)
+const connect = (generation: Generation, storeId: string): Promise<Peer> => Peer.connect(server(), generation, storeId)
 
 /** A peer of each generation with a live pull, all of which have the log of the store. */
 const connectLive = async (storeId: string, which: readonly Generation[] = generations): Promise<readonly Peer[]> => {
@@ -86,14 +81,14 @@ describe('after 10 s without an event', { concurrency: true }, () => {
       assertOwnPush(pusher, woken.frames, woken.answer, batchOf(2))
       if (pushing === 'v03') await assertDelivered([pusher], batchOf(2))
       await assertDelivered(others, batchOf(2))
-      assert.deepEqual(await startsOf(server, storeId), [0, 3], 'the push met an object that had to be built anew')
+      assert.deepEqual(await startsOf(server(), storeId), [0, 3], 'the push met an object that had to be built anew')
 
       const warm = await pusher.pushed(batchOf(3, 3))
       assertOwnPush(pusher, warm.frames, warm.answer, batchOf(3, 3))
       if (pushing === 'v03') await assertDelivered([pusher], batchOf(3, 3))
       await assertDelivered(others, batchOf(3, 3))
-      assert.deepEqual(await startsOf(server, storeId), [0, 3])
-      assertEvents(await logOf(server, storeId), batchOf(0, 6))
+      assert.deepEqual(await startsOf(server(), storeId), [0, 3])
+      assertEvents(await logOf(server(), storeId), batchOf(0, 6))
     })
   }
 
@@ -105,7 +100,7 @@ describe('after 10 s without an event', { concurrency: true }, () => {
       await delay(4_000)
     }
     assert.ok(pusher!.request > 4, 'there were several pushes')
-    assert.deepEqual(await startsOf(server, storeId), [0])
+    assert.deepEqual(await startsOf(server(), storeId), [0])
   })
 
   it('a socket that only ever pushed goes on pushing onto the right head', async () => {
@@ -114,8 +109,8 @@ describe('after 10 s without an event', { concurrency: true }, () => {
     await pusher.pushed(batchOf(0, 3))
     await idle()
     assert.deepEqual((await pusher.pushed(batchOf(3, 2))).answer, pushedFrame('v05', 2))
-    assert.deepEqual(await startsOf(server, storeId), [0, 1])
-    assertEvents(await logOf(server, storeId), batchOf(0, 5))
+    assert.deepEqual(await startsOf(server(), storeId), [0, 1])
+    assertEvents(await logOf(server(), storeId), batchOf(0, 5))
   })
 
   it('a socket that never sent anything can begin', async () => {
@@ -124,36 +119,63 @@ describe('after 10 s without an event', { concurrency: true }, () => {
     await idle()
     peer.pull({ live: true })
     assert.equal(pageIn(await peer.client.next())?.remaining, 0)
-    assert.deepEqual(await startsOf(server, storeId), [0, 1])
+    assert.deepEqual(await startsOf(server(), storeId), [0, 1])
   })
 
   for (const [waitMs, starts] of [
     [6_000, [0]],
-    [idleMs, [0, 5]],
+    [idleMs, [0, 7]],
   ] as const) {
-    it(`a socket that has not pulled for ${waitMs} ms is closed at the next push, so that its client pulls again, and no other`, async () => {
+    it(`a client that waits for the pull of a socket it has lost is found ${waitMs} ms later, and no other is disturbed`, async () => {
       const storeId = freshStoreId()
-      const [silent, onlyPushes, old, pulled, interrupted] = [
+      const [lost, waiting, silent, onlyPushes, old, pulled, interrupted] = [
         await connect('v04', storeId),
+        await connect('v04', storeId),
+        await connect('v05', storeId),
         await connect('v05', storeId),
         await connect('v03', storeId),
         await connect('v04', storeId),
         await connect('v05', storeId),
       ]
+      lost.request = 33
+      lost.pull({ live: true })
       pulled.pull()
       interrupted.pull({ live: true })
       interrupted.interrupt(1)
-      for (const peer of [pulled, interrupted]) await peer.settled()
+      for (const peer of [lost, pulled, interrupted]) await peer.settled()
       await onlyPushes.pushed(batchOf(0))
-      assert.equal(silent.client.ended, undefined, 'it has time to pull')
+      assert.deepEqual([waiting.client.frames, silent.client.frames], [[], []], 'they have time to pull')
       await delay(waitMs)
       assert.deepEqual((await onlyPushes.pushed(batchOf(1))).answer, pushedFrame('v05', 2))
-      assert.equal((await silent.client.dismissed()).code, 1012)
+      // An empty page of that pull, which only the client that made it has heard of.
+      for (const { client } of [waiting, silent]) {
+        const page = pageIn(await client.next())
+        assert.deepEqual([page?.request, page?.events, page?.remaining], [33, [], 0])
+      }
       assertEvents(eventsIn(await old.settled()), batchOf(0, 2))
+      assertEvents(eventsIn(await lost.settled()), batchOf(0, 2))
       for (const peer of [pulled, interrupted, onlyPushes]) assert.deepEqual(await peer.settled(), [])
-      assert.deepEqual(await startsOf(server, storeId), starts)
+      await onlyPushes.pushed(batchOf(2))
+      waiting.ack(33)
+      assert.equal((await waiting.client.closed).code, 1012)
+      assert.deepEqual(await silent.settled(), [], 'it is asked once, and goes on')
+      assert.deepEqual(await startsOf(server(), storeId), starts)
     })
   }
+
+  it('a client that waits for the pull of a lost socket is found when that is closed', async () => {
+    const storeId = freshStoreId()
+    const [lost, waiting] = [await connect('v05', storeId), await connect('v05', storeId)]
+    lost.request = 33
+    lost.pull({ live: true })
+    await lost.settled()
+    await delay(6_000)
+    assert.deepEqual(waiting.client.frames, [])
+    lost.client.terminate()
+    assert.equal(pageIn(await waiting.client.next())?.request, 33)
+    waiting.ack(33)
+    assert.equal((await waiting.client.closed).code, 1012)
+  })
 
   for (const which of [['v04', 'v05'], ['v03']] as const) {
     it(`pings of ${which.join(' and ')} sockets are answered without keeping the store in memory or waking it`, async () => {
@@ -170,16 +192,16 @@ describe('after 10 s without an event', { concurrency: true }, () => {
         await delay(2_000)
       }
       await ping()
-      assert.deepEqual(await startsOf(server, storeId), [0], 'no ping reached the object')
+      assert.deepEqual(await startsOf(server(), storeId), [0], 'no ping reached the object')
       await peers[0]!.pushed(batchOf(0))
-      assert.deepEqual(await startsOf(server, storeId), [0, which.length], 'the pings did not keep it in memory')
+      assert.deepEqual(await startsOf(server(), storeId), [0, which.length], 'the pings did not keep it in memory')
     })
   }
 
   for (const generation of rpcGenerations) {
     it(`a half-sent pull of ${generation} goes on when its pages are acknowledged`, async () => {
       const storeId = freshStoreId()
-      const events = await fill(server, storeId, 2_500)
+      const events = await fill(server(), storeId, 2_500)
       const peer = await connect(generation, storeId)
       const pull = peer.pull({ live: true })
       const sent = pagesIn(await peer.settled())
@@ -193,7 +215,7 @@ describe('after 10 s without an event', { concurrency: true }, () => {
         peer.ack(pull)
         pages.push(...pagesIn(await peer.settled()))
       }
-      assert.deepEqual(await startsOf(server, storeId), [0, 1])
+      assert.deepEqual(await startsOf(server(), storeId), [0, 1])
       const received = pages.flatMap((page) => page.events)
       assertEvents(received, events)
       assert.deepEqual(
@@ -211,7 +233,7 @@ describe('after 10 s without an event', { concurrency: true }, () => {
       await idle()
       peer!.interrupt(1)
       assert.deepEqual(JSON.parse(await peer!.client.next()), interruptedFrame(generation, 1))
-      assert.deepEqual(await startsOf(server, storeId), [0, 1])
+      assert.deepEqual(await startsOf(server(), storeId), [0, 1])
       const { frames } = await peer!.pushed(batchOf(0))
       assert.deepEqual(
         pagesIn(frames).map((page) => page.request),
@@ -262,7 +284,7 @@ describe('when the object is dropped between any two frames', () => {
     listener.pull({ live: true })
     const seen: unknown[] = [await listener.settled()]
     for (const step of dialogue(generation)) {
-      if (isDropped) await server.evict(storeId)
+      if (isDropped) await server().evict(storeId)
       step(peer)
       seen.push([await peer.settled(), await listener.settled()])
     }
@@ -279,40 +301,40 @@ describe('when the object is dropped between any two frames', () => {
       const expected = await run(warm, generation, false)
       assert.deepEqual(await run(dropped, generation, true), expected)
       assert.equal(expected.length, dialogue(generation).length + 1)
-      assert.deepEqual(await startsOf(server, warm), [0])
-      assert.deepEqual(await startsOf(server, dropped), [0, ...dialogue(generation).map(() => 2)])
-      assert.deepEqual(await logOf(server, dropped), await logOf(server, warm))
+      assert.deepEqual(await startsOf(server(), warm), [0])
+      assert.deepEqual(await startsOf(server(), dropped), [0, ...dialogue(generation).map(() => 2)])
+      assert.deepEqual(await logOf(server(), dropped), await logOf(server(), warm))
     })
   }
 
   for (const generation of rpcGenerations) {
     it(`pushes during a half-sent pull of ${generation} are folded into its pages, in order and once`, async () => {
       const storeId = freshStoreId()
-      const events = await fill(server, storeId, 5_000)
+      const events = await fill(server(), storeId, 5_000)
       const [peer, pusher] = [await connect(generation, storeId), await connect('v04', storeId)]
       const pull = peer.pull({ live: true })
       const frames = [...(await peer.settled())]
-      await server.evict(storeId)
+      await server().evict(storeId)
       await pusher.pushed(batchOf(5_000, 10, 'pusher'))
       for (let acked = 0; pagesIn(frames).at(-1)!.remaining > 0; acked += 1) {
         assert.ok(acked < 60, 'the pull stays behind though all was acknowledged')
-        if (acked === 1) await server.evict(storeId)
+        if (acked === 1) await server().evict(storeId)
         peer.ack(pull)
         frames.push(...(await peer.settled()))
       }
       await pusher.pushed(batchOf(5_010, 1, 'pusher'))
       frames.push(...(await peer.settled()))
       assertEvents(eventsIn(frames), [...events, ...batchOf(5_000, 10, 'pusher'), ...batchOf(5_010, 1, 'pusher')])
-      assert.deepEqual(await startsOf(server, storeId), [0, 2, 2])
+      assert.deepEqual(await startsOf(server(), storeId), [0, 2, 2])
     })
 
     it(`a pull of ${generation} that is not live ends after its last page, though half of it was sent in another life`, async () => {
       const storeId = freshStoreId()
-      const events = await fill(server, storeId, 2_000)
+      const events = await fill(server(), storeId, 2_000)
       const peer = await connect(generation, storeId)
       const pull = peer.pull()
       const frames = [...(await peer.settled())]
-      await server.evict(storeId)
+      await server().evict(storeId)
       while (pagesIn(frames).at(-1)!.remaining > 0) {
         peer.ack(pull)
         frames.push(...(await peer.settled()))
@@ -327,7 +349,7 @@ describe('when the object is dropped between any two frames', () => {
     const peer = await connect('v04', storeId)
     peer.pull()
     await peer.settled()
-    await server.evict(storeId)
+    await server().evict(storeId)
     peer.ack(1)
     assert.deepEqual(await peer.settled(), [])
   })
@@ -338,7 +360,7 @@ describe('when the object is dropped between any two frames', () => {
     peer.request = 20
     peer.pull({ live: true })
     await peer.settled()
-    await server.evict(storeId)
+    await server().evict(storeId)
     peer.ack(19)
     assert.equal((await peer.client.closed).code, 1012)
   })
@@ -346,19 +368,19 @@ describe('when the object is dropped between any two frames', () => {
   it('sockets that closed meanwhile are not counted, and the others are', async () => {
     const storeId = freshStoreId()
     const peers = await connectLive(storeId)
-    await server.evict(storeId)
+    await server().evict(storeId)
     assert.equal((await peers[0]!.client.close(1000)).code, 1000)
-    await server.evict(storeId)
+    await server().evict(storeId)
     await peers[1]!.pushed(batchOf(0))
     await assertDelivered([peers[2]!], batchOf(0))
-    assert.equal((await startsOf(server, storeId)).at(-1), 2)
+    assert.equal((await startsOf(server(), storeId)).at(-1), 2)
   })
 })
 
 describe('a large log', () => {
   it('reaches a 0.3 client whole, over turns between which others are served, with what they push folded in', async () => {
     const storeId = freshStoreId()
-    const events = await fill(server, storeId, 30_000, 200)
+    const events = await fill(server(), storeId, 30_000, 200)
     const [peer, pusher] = [await connect('v03', storeId), await connect('v04', storeId)]
     peer.pull()
     await peer.client.next()
@@ -370,7 +392,7 @@ describe('a large log', () => {
     assert.ok(before < peer.client.frames.length, 'the push was answered before the last page')
     assertEvents(eventsIn(peer.client.frames), [...events, ...pushed])
     assert.deepEqual(await peer.settled(), [])
-    assert.deepEqual(await startsOf(server, storeId), [0])
+    assert.deepEqual(await startsOf(server(), storeId), [0])
   })
 })
 
@@ -379,11 +401,11 @@ describe('the runtime answers pings', () => {
   const assertPing = async (peer: Peer, wakes: boolean): Promise<void> => {
     const { storeId, generation, client } = peer
     await peer.settled() // an object that is out of memory cannot be dropped
-    await server.evict(storeId)
-    const before = await startsOf(server, storeId)
+    await server().evict(storeId)
+    const before = await startsOf(server(), storeId)
     client.send(pings[generation].ping)
     assert.equal(await client.next(), pings[generation].pong)
-    assert.equal((await startsOf(server, storeId)).length, before.length + Number(wakes))
+    assert.equal((await startsOf(server(), storeId)).length, before.length + Number(wakes))
   }
 
   it('of RPC sockets also where 0.3 sockets are connected, whose pings the object answers', async () => {
@@ -409,7 +431,7 @@ describe('the runtime answers pings', () => {
   it('of 0.3 sockets again when the last RPC socket closes while the object is out of memory', async () => {
     const storeId = freshStoreId()
     const [old, rpc] = [await connect('v03', storeId), await connect('v04', storeId)]
-    await server.evict(storeId)
+    await server().evict(storeId)
     await rpc.client.close()
     await old.settled()
     await assertPing(old, false)

@@ -3,15 +3,16 @@
  * of the same frames, whatever it asks, and nothing that a request does harms another.
  */
 import assert from 'node:assert/strict'
-import { type IncomingMessage, request as send } from 'node:http'
-import { after, before, describe, it } from 'node:test'
+import { request as send } from 'node:http'
+import { before, describe, it } from 'node:test'
 import type { Event } from '../clients/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { within } from '../clients/waiting.ts'
-import { targetOf } from '../harness/raw-client.ts'
-import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import type { Server } from '../harness/server.ts'
+import { serverOf } from '../harness/servers.ts'
 import { lineOf } from './answers.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
+import { framesIn as read, httpTarget, overHttp } from './over-http.ts'
 import {
   assertEvents,
   eventsIn,
@@ -30,25 +31,7 @@ import {
   pushFrame,
   rpcGenerations,
 } from './peer.ts'
-
-/** One server for all tests of the enclosing `describe`. */
-const serverOf = (options: ServerOptions = {}): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    server = await startServer(options)
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
-
-/** A request as the dialect's http client writes it: of a pull it does not say whether it is live. */
-const overHttp = (frame: object): object => {
-  const { tag, payload, ...rest } = frame as { readonly tag: string; readonly payload: { readonly live?: boolean } }
-  const { live: _, ...asked } = payload
-  return { ...rest, tag: tag.replace('SyncWsRpc', 'SyncHttpRpc'), payload: asked }
-}
+import { SlowAnswer } from './slow-answer.ts'
 
 const pullRequest = (generation: Generation, request: number, storeId: string, options: PullOptions = {}): object =>
   overHttp(pullFrame(generation, request, storeId, options))
@@ -73,9 +56,6 @@ const pongFrame = (generation: Generation, request: number): object => ({
   exit: { _tag: 'Success', value: { _tag: 'SyncMessage.Pong' } },
 })
 
-const targetFor = (storeId: string, payload: unknown = { authToken }): string =>
-  targetOf({ storeId, payload, transport: 'http' })
-
 type Body = string | Uint8Array | object
 
 const bytesOf = (body: Body): string | Uint8Array =>
@@ -90,18 +70,17 @@ const post = (
 ): Promise<Answer> =>
   knock(server, {
     method: 'POST',
-    target: targetFor(storeId),
+    target: httpTarget(storeId),
     headers: { 'content-type': 'application/json', ...headers },
     body: bytesOf(body),
     ...over,
   })
 
 /** The frames in an answer, each as the text that a socket would have got. */
-const framesIn = ({ status, headers, body }: Answer): readonly string[] => {
-  assert.equal(status, 200, body.slice(0, 1_000))
-  assert.equal(headers['content-type'], 'application/json')
-  const frames = (JSON.parse(body) as readonly object[]).map((frame) => JSON.stringify(frame))
-  assert.ok(body === `[${frames.join()}]`, 'the array is written without a byte too many')
+const framesIn = (answer: Answer): readonly string[] => {
+  const frames = read(answer)
+  assert.equal(answer.headers['content-type'], 'application/json')
+  assert.ok(answer.body === `[${frames.join()}]`, 'the array is written without a byte too many')
   return frames
 }
 
@@ -316,213 +295,12 @@ describe('a request', () => {
 describe('a body', () => {
   const server = serverOf()
 
-  interface Case {
-    readonly what: string
-    readonly body: Body
-    /** The answers, in order: a line of `lineOf`, whole or as a pattern. */
-    readonly answers: ReadonlyArray<string | RegExp>
-  }
-
-  const syntax = /^Defect SyntaxError: ./
-  const unknown = (tag: string): string => `Defect: Unknown request tag: ${tag}`
-
-  /** A request of which some keys are replaced; `undefined` takes a key away. */
-  const altered = (frame: object, top: object, payload: object = {}): object => ({
-    ...frame,
-    payload: { ...(frame as { payload: object }).payload, ...payload },
-    ...top,
-  })
-
-  const stored = batchOf(0, 3)
-  const request = 7
-
-  for (const generation of rpcGenerations) {
-    describe(`to ${generation}`, () => {
-      const storeId = freshStoreId()
-      const id = JSON.stringify(idOf(generation, request))
-      const ping = pingRequest(generation, request, storeId)
-      const pull = pullRequest(generation, request, storeId)
-      const pushed = pushRequest(generation, request, storeId, batchOf(3))
-      const pushOf = (...events: readonly object[]): object => pushRequest(generation, request, storeId, events)
-      const event = batchOf(3)[0]!
-      const pong = [`Success ${id}: {"_tag":"SyncMessage.Pong"}`]
-      const pulled = [`Chunk ${id}: 3 events`, `Success ${id}: null`]
-      const die = [new RegExp(`^Die ${id}: .`)]
-      const noRequest = (tag: string): Case['answers'] => [
-        generation === 'v04' ? unknown(tag) : `Die ${id}: Unknown request tag: ${tag}`,
-      ]
-      const noId = ['Defect: Request.id must be a string or a number']
-      const refused = (words: string): Case['answers'] => [new RegExp(`^UnknownError ${id}: .*${words}`)]
-
-      const cases: readonly Case[] = [
-        { what: 'that is empty', body: '', answers: [syntax] },
-        { what: 'of white space', body: ' \n', answers: [syntax] },
-        { what: 'that is no JSON', body: '{not json', answers: [syntax] },
-        { what: 'that ends too soon', body: '{"_tag":"Ping"', answers: [syntax] },
-        { what: 'that goes on after its end', body: '{"_tag":"Ping"}}', answers: [syntax] },
-        { what: 'of bytes that are no text', body: Buffer.from([0x92, 0x01, 0x02]), answers: [syntax] },
-        { what: 'that is cut inside a letter', body: Buffer.from('{"é').subarray(0, 3), answers: [syntax] },
-        {
-          what: 'whose text is no UTF-8',
-          body: Buffer.from(JSON.stringify(ping).replace(storeId, '\u00ff'), 'latin1'),
-          answers: [syntax],
-        },
-        { what: 'null', body: 'null', answers: [unknown('undefined')] },
-        { what: 'true', body: 'true', answers: [unknown('undefined')] },
-        { what: 'of a number', body: '7', answers: [unknown('undefined')] },
-        { what: 'of a text', body: '"hi"', answers: [unknown('undefined')] },
-        { what: 'of an empty object', body: '{}', answers: [unknown('undefined')] },
-        { what: 'whose _tag is a number', body: '{"_tag":7}', answers: [unknown('undefined')] },
-        { what: 'with an unknown _tag', body: '{"_tag":"Bogus"}', answers: [unknown('Bogus')] },
-        { what: 'of an empty list', body: '[]', answers: [] },
-        { what: 'of a list with null', body: '[null]', answers: [unknown('undefined')] },
-        { what: 'of a list in a list', body: '[[]]', answers: [unknown('undefined')] },
-        { what: 'of a list with one request', body: [ping], answers: pong },
-        {
-          what: 'of a list with a ping, something else and a request',
-          body: [{ _tag: 'Ping' }, 7, pull],
-          answers: ['Pong', unknown('undefined'), ...pulled],
-        },
-        { what: 'of a ping', body: '{"_tag":"Ping"}', answers: ['Pong'] },
-        { what: 'of a ping with spaces', body: '{ "_tag": "Ping" }', answers: ['Pong'] },
-        { what: 'Eof', body: { _tag: 'Eof' }, answers: [] },
-        { what: 'Ack', body: { _tag: 'Ack', requestId: idOf(generation, request) }, answers: [] },
-        { what: 'Ack without an id', body: { _tag: 'Ack' }, answers: [] },
-        { what: 'Interrupt', body: { _tag: 'Interrupt', requestId: idOf(generation, request) }, answers: [] },
-        { what: 'Interrupt without an id', body: { _tag: 'Interrupt' }, answers: [] },
-        { what: 'nested a million times', body: '['.repeat(1e6) + ']'.repeat(1e6), answers: [unknown('undefined')] },
-        { what: 'of 20 MB that is no JSON', body: 'x'.repeat(20e6), answers: [syntax] },
-        { what: 'of 20 MB of brackets', body: '['.repeat(20e6), answers: [syntax] },
-        { what: 'of 20 MB in an unknown key', body: { ...ping, padding: 'x'.repeat(20e6) }, answers: pong },
-
-        {
-          what: 'with an unknown request',
-          body: altered(pull, { tag: 'SyncHttpRpc.Nope' }),
-          answers: noRequest('SyncHttpRpc.Nope'),
-        },
-        ...['SyncWsRpc.Pull', 'SyncDoRpc.Push'].map((tag) => ({
-          what: `with a request ${tag} of another transport`,
-          body: altered(pushed, { tag }),
-          answers: noRequest(tag),
-        })),
-        {
-          what: 'with a request without tag',
-          body: altered(pull, { tag: undefined }),
-          answers: noRequest('undefined'),
-        },
-        ...[undefined, null, true, {}, [], 'x'.repeat(200)].map((bad) => ({
-          what: `with a request whose id is ${JSON.stringify(bad)?.slice(0, 20) ?? 'missing'}`,
-          body: altered(pull, { id: bad }),
-          answers: noId,
-        })),
-        { what: 'with a request without headers', body: altered(pull, { headers: undefined }), answers: pulled },
-        { what: 'with a request whose headers are an object', body: altered(pull, { headers: {} }), answers: pulled },
-        ...[undefined, null, [], 'x', 7].map((payload) => ({
-          what: `with a request whose payload is ${JSON.stringify(payload) ?? 'missing'}`,
-          body: altered(pull, { payload }),
-          answers: die,
-        })),
-        { what: 'with an inner payload of null', body: altered(pull, {}, { payload: null }), answers: pulled },
-        { what: 'with an inner payload', body: altered(ping, {}, { payload: { authToken } }), answers: pong },
-        { what: 'with unknown keys', body: altered(pull, { foo: 1 }, { bar: {} }), answers: pulled },
-
-        ...[pull, ping, pushed].flatMap((frame) => [
-          {
-            what: `with a ${(frame as { tag: string }).tag} of another store`,
-            body: altered(frame, {}, { storeId: 'another' }),
-            answers: refused('storeId'),
-          },
-          {
-            what: `with a ${(frame as { tag: string }).tag} without a store`,
-            body: altered(frame, {}, { storeId: undefined }),
-            answers: die,
-          },
-          {
-            what: `with a ${(frame as { tag: string }).tag} whose store is a number`,
-            body: altered(frame, {}, { storeId: 7 }),
-            answers: die,
-          },
-        ]),
-        { what: 'with a pull without cursor', body: altered(pull, {}, { cursor: undefined }), answers: die },
-        ...[
-          null,
-          3,
-          {},
-          { _tag: 'Maybe' },
-          { _tag: 'Some' },
-          { _tag: 'Some', value: { backendId: 'x' } },
-          { _tag: 'Some', value: { backendId: 'x', eventSequenceNumber: 1.5 } },
-          { _tag: 'Some', value: { backendId: 7, eventSequenceNumber: 1 } },
-        ].map((cursor) => ({
-          what: `with a pull whose cursor is ${JSON.stringify(cursor)}`,
-          body: altered(pull, {}, { cursor }),
-          answers: die,
-        })),
-        ...['batch', 'backendId'].map((key) => ({
-          what: `with a push without ${key}`,
-          body: altered(pushed, {}, { [key]: undefined }),
-          answers: die,
-        })),
-        ...['name', 'seqNum', 'parentSeqNum', 'clientId', 'sessionId'].map((key) => ({
-          what: `with an event without ${key}`,
-          body: pushOf({ ...event, [key]: undefined }),
-          answers: die,
-        })),
-        { what: 'with a batch of numbers', body: altered(pushed, {}, { batch: [7] }), answers: die },
-        { what: 'with an event whose number is a text', body: pushOf({ ...event, seqNum: '4' }), answers: die },
-        { what: 'with a gap after the head', body: pushOf({ ...event, seqNum: 9 }), answers: refused('seqNum is 9') },
-        {
-          what: 'with a gap in a batch',
-          body: pushOf(...batchOf(3), ...batchOf(5)),
-          answers: refused('batch\\[1\\]'),
-        },
-        {
-          what: 'with an event of 20 MB',
-          body: pushOf({ ...event, args: 'x'.repeat(20e6) }),
-          answers: refused('MAX_EVENT_BYTES'),
-        },
-        {
-          what: 'with 20,000 events',
-          body: pushOf(...batchOf(3, 20_000)),
-          answers: refused('MAX_BATCH_EVENTS'),
-        },
-      ]
-
-      let witness: Peer
-      before(async () => {
-        witness = await Peer.connect(server(), generation, storeId)
-        witness.pull({ live: true })
-        await witness.pushed(stored)
-        await witness.settled()
-      })
-      after(async () => {
-        // A control: the witness does notice a push that is fit to be stored.
-        await push(server(), generation, storeId, batchOf(3))
-        assertEvents(eventsIn(await witness.settled()), batchOf(3))
-        await witness.client.close()
-      })
-
-      for (const { what, body, answers } of cases) {
-        it(`${what} is answered ${answers.length === 0 ? 'with an empty list' : answers.join(' and ')}`, async () => {
-          const lines = (await asked(server(), storeId, body)).map((frame) => lineOf(generation, frame))
-          assert.equal(lines.length, answers.length, `answers: ${JSON.stringify(lines)}`)
-          for (const [index, line] of lines.entries()) {
-            const one = answers[index]!
-            if (typeof one === 'string') assert.equal(line, one)
-            else assert.match(line, one)
-          }
-          assert.deepEqual(await witness.settled(), [], 'nothing is stored')
-        })
-      }
-    })
-  }
-
   for (const method of ['GET', 'POST', 'DELETE']) {
     it(`that a ${method} does not have is answered like one that is empty`, async () => {
-      const answer = await knock(server(), { method, target: targetFor(freshStoreId()) })
+      const answer = await knock(server(), { method, target: httpTarget(freshStoreId()) })
       const lines = framesIn(answer).map((frame) => lineOf('v04', frame))
       assert.equal(lines.length, 1)
-      assert.match(lines[0]!, syntax)
+      assert.match(lines[0]!, /^Defect SyntaxError: ./)
     })
   }
 
@@ -645,23 +423,8 @@ describe('a pull of 20 MB', () => {
     log = await fill(server(), storeId, count, 10_000)
   })
 
-  /** Starts a pull and resolves with its answer as soon as its first bytes are there, which it does not read on. */
-  const startPull = (generation: Generation): Promise<IncomingMessage> =>
-    new Promise((resolve, reject) => {
-      const { hostname, port } = new URL(server().url)
-      const request = send({ host: hostname, port, method: 'POST', path: targetFor(storeId), agent: false })
-      request.on('error', reject)
-      request.on('response', (response) => {
-        response.once('readable', () => resolve(response))
-      })
-      request.end(JSON.stringify(pullRequest(generation, 1, storeId)))
-    })
-
-  const restOf = async (response: IncomingMessage): Promise<string> => {
-    const parts: Buffer[] = []
-    for await (const part of response) parts.push(part as Buffer)
-    return Buffer.concat(parts).toString()
-  }
+  const startPull = (generation: Generation): Promise<SlowAnswer> =>
+    SlowAnswer.toRequest(server(), storeId, pullFrame(generation, 1, storeId))
 
   /** The events of a whole answer, after a check of everything around them. */
   const eventsOf = (generation: Generation, body: string): readonly Event[] => {
@@ -704,14 +467,14 @@ describe('a pull of 20 MB', () => {
     log = [...log, ...batchOf(log.length, 5)]
     assert.deepEqual(await peer.settled(), [])
     await peer.client.close()
-    const events = eventsOf('v04', await within('the slow pull is answered', restOf(slow)))
+    const events = eventsOf('v04', (await slow.rest()).text)
     // Whether it tells of what was pushed meanwhile is its own affair.
     assert.ok(events.length === count || events.length === log.length, `${events.length} events`)
     assertEvents(events, log.slice(0, events.length))
   })
 
   it('that is broken off, again and again, leaves nothing behind', async () => {
-    for (let round = 0; round < 20; round += 1) (await startPull(rpcGenerations[round % 2]!)).destroy()
+    for (let round = 0; round < 20; round += 1) (await startPull(rpcGenerations[round % 2]!)).leave()
     await push(server(), 'v05', storeId, batchOf(log.length))
     log = [...log, ...batchOf(log.length)]
     const { body } = await post(server(), storeId, pullRequest('v05', 1, storeId))
@@ -726,7 +489,7 @@ describe('a pull of 20 MB', () => {
     const { hostname, port } = new URL(server().url)
     for (let round = 0; round < 20; round += 1) {
       const headers = { 'content-length': '100000' }
-      const request = send({ host: hostname, port, method: 'POST', path: targetFor(storeId), agent: false, headers })
+      const request = send({ host: hostname, port, method: 'POST', path: httpTarget(storeId), agent: false, headers })
       request.on('error', () => {})
       await new Promise<void>((resolve) => request.write('{"_tag":"Request"', () => resolve()))
       request.destroy()
@@ -757,7 +520,7 @@ const answersOf = (storeId: string): ReadonlyArray<readonly [what: string, Parti
   ['a request of another store', { body: JSON.stringify(pingRequest('v05', 1, 'another')) }, 200],
   ['what is no JSON', { body: '{not json' }, 200],
   ['an empty body', { body: '' }, 200],
-  ['a wrong token', { target: targetFor(storeId, { authToken: 'wrong' }) }, 400],
+  ['a wrong token', { target: httpTarget(storeId, { authToken: 'wrong' }) }, 400],
   ['no token', { target: `/?storeId=${storeId}&transport=http` }, 400],
   ['a payload that is no JSON', { target: `/x?storeId=${storeId}&transport=http&payload=notjson` }, 400],
 ]
@@ -767,7 +530,7 @@ describe('a page', () => {
 
   const preflight = (origin: string): Knock => ({
     method: 'OPTIONS',
-    target: targetFor('a'),
+    target: httpTarget('a'),
     headers: {
       origin,
       'access-control-request-method': 'POST',
@@ -802,7 +565,7 @@ describe('a page', () => {
         for (const origin of [page, 'https://x.example.org']) {
           const storeId = freshStoreId()
           const body = over.body === undefined ? undefined : String(over.body).replace('"listed"', `"${storeId}"`)
-          const target = over.target ?? targetFor(storeId)
+          const target = over.target ?? httpTarget(storeId)
           const answer = await post(server(), storeId, body ?? '', { target, headers: { origin } })
           assert.equal(answer.status, status, answer.body)
           assert.notEqual(answer.body, '')
@@ -858,7 +621,7 @@ describe('a request whose sender may not ask', () => {
   it('is refused for its token in the words of its generation, whatever it asks', async () => {
     const storeId = freshStoreId()
     const refused = 'UnknownError: { "cause": Error: Invalid auth token, "note": undefined, "payload": undefined }'
-    const target = targetFor(storeId, { authToken: 'wrong-token' })
+    const target = httpTarget(storeId, { authToken: 'wrong-token' })
     for (const body of [pushRequest('v04', 1, storeId, batchOf(0)), pullRequest('v05', 1, storeId), 'x', '']) {
       const answer = await post(server(), storeId, body, { target })
       assert.equal(answer.status, 400)
@@ -866,7 +629,7 @@ describe('a request whose sender may not ask', () => {
       assert.equal(answer.body, refused)
     }
     for (const token of ['first-token', 'second-token']) {
-      const mayAsk = { target: targetFor(storeId, { authToken: token }) }
+      const mayAsk = { target: httpTarget(storeId, { authToken: token }) }
       const [page] = pagesIn(framesIn(await post(server(), storeId, pullRequest('v04', 1, storeId), mayAsk)))
       assertEvents(page!.events, [])
     }

@@ -1,17 +1,16 @@
 /** What is too much is refused by name, what is just enough is served, and pages keep their size. */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
-import type { Event, Transport } from '../clients/client.ts'
-import { openDoRpcClient } from '../clients/do-rpc/client.ts'
+import { describe, it } from 'node:test'
+import type { Event } from '../clients/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { eventually } from '../clients/waiting.ts'
+import { eventually, within } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { authToken, type Server, type ServerOptions } from '../harness/server.ts'
+import { serverOf as anyServerOf } from '../harness/servers.ts'
 import { adminSecret, reset, stateOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { knock } from './knock.ts'
 import { linesOf, startsOf } from './log-lines.ts'
-import { framesIn, post } from './over-http.ts'
 import {
   assertEvents,
   eventsIn,
@@ -28,17 +27,11 @@ import {
   rpcGenerations,
 } from './peer.ts'
 import { metricsOf } from './prometheus.ts'
+import { hs256, secret } from './tokens.ts'
+import { allWays, assertLater, isStored, pushBy, refusedIn, type Way, ways } from './ways.ts'
 
-const serverOf = (vars: ServerOptions['vars'], options: ServerOptions = {}): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    server = await startServer({ vars: { LOG_LEVEL: 'debug', ADMIN_SECRET: adminSecret, ...vars }, ...options })
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
+const serverOf = (vars: ServerOptions['vars'], options: ServerOptions = {}): (() => Server) =>
+  anyServerOf({ vars: { LOG_LEVEL: 'debug', ADMIN_SECRET: adminSecret, ...vars }, ...options })
 
 /** Bytes of everything in an event that its client chose. */
 const contentBytes = (event: Event): number =>
@@ -52,43 +45,6 @@ const eventOf = (parent: number, bytes: number, letter = 'x'): Event => {
   const event = batchOf(parent)[0]!
   const free = bytes - contentBytes({ ...event, args: '' })
   return { ...event, args: letter.repeat(free / Buffer.byteLength(letter)) }
-}
-
-/** A dialect and what carries it. */
-interface Way {
-  readonly generation: Generation
-  readonly transport: Exclude<Transport, 'do-rpc'>
-}
-
-const ways: readonly Way[] = [
-  ...generations.map((generation) => ({ generation, transport: 'ws' as const })),
-  ...rpcGenerations.map((generation) => ({ generation, transport: 'http' as const })),
-]
-
-/** The answer to a push, in one line without its request. */
-const pushBy = async (server: Server, way: Way, storeId: string, batch: unknown): Promise<string> => {
-  const { generation, transport } = way
-  const plain = (line: string): string => line.replace(/^(\S+) \S+?(:|$)/, '$1$2')
-  if (transport === 'http') {
-    const frames = framesIn(await post(server, storeId, pushFrame(generation, 1, storeId, batch)))
-    assert.equal(frames.length, 1)
-    return plain(lineOf(generation, frames[0]!))
-  }
-  const peer = await Peer.connect(server, generation, storeId)
-  try {
-    return plain(lineOf(generation, JSON.stringify((await peer.pushed(batch)).answer)))
-  } finally {
-    peer.client.terminate()
-  }
-}
-
-const isStored = (line: string): boolean => /^(Success: \{\}|WSMessage\.PushAck)$/.test(line)
-
-/** Asserts that a line is a refusal that every generation can read, and returns its words. */
-const refusedIn = (line: string): string => {
-  const words = /^(?:UnknownError|Error): (.+)$/s.exec(line)?.[1]
-  assert.ok(words !== undefined, line)
-  return words
 }
 
 /** Asserts that a store has refused this often for this reason and no other, has said so each time, and to whom. */
@@ -201,7 +157,8 @@ describe('limits that a deployment sets', () => {
 
 describe('MAX_STORE_BYTES', () => {
   const max = 100_000
-  const server = serverOf({ MAX_STORE_BYTES: String(max) })
+  const server = serverOf({ MAX_STORE_BYTES: String(max) }, { doRpcClients: true })
+  const reason = 'the store is full (MAX_STORE_BYTES): try again later'
 
   /** Pushes until the store is full; resolves with what it took. */
   const fillUp = async (storeId: string): Promise<readonly Event[]> => {
@@ -217,22 +174,23 @@ describe('MAX_STORE_BYTES', () => {
     return events
   }
 
-  for (const way of ways) {
+  for (const way of allWays) {
     const { generation, transport } = way
-    it(`refuses pushes of ${generation} over ${transport} to a full store with the numbers, and pulls of it go on`, async () => {
+    it(`has ${generation} push again over ${transport} later, what has not changed being refused again, and pulls go on`, async () => {
       const storeId = freshStoreId()
       const listener = await Peer.connect(server(), 'v04', storeId)
       listener.pull({ live: true })
       await listener.client.next()
       const events = await fillUp(storeId)
       const { bytes } = await stateOf(server(), storeId)
-      const expected = `the store has ${bytes} bytes, but at most ${max} are accepted (MAX_STORE_BYTES)`
+      const words = `the store has ${bytes} bytes, but at most ${max} are accepted (MAX_STORE_BYTES)`
       for (let times = 0; times < 2; times += 1) {
-        const line = await pushBy(server(), way, storeId, batchOf(events.length))
-        assert.equal(refusedIn(line), expected)
+        assertLater(way, await pushBy(server(), way, storeId, batchOf(events.length)), { words, reason })
       }
-      assert.deepEqual([(await stateOf(server(), storeId)).bytes], [bytes], 'nothing was stored')
+      assert.equal((await stateOf(server(), storeId)).bytes, bytes, 'nothing was stored')
       await assertRefusals(server(), storeId, 'store-full', 2, way)
+      const { lastErrors } = await stateOf(server(), storeId)
+      assert.deepEqual([...new Set(lastErrors.map(({ message }) => message))], [words], 'its operator has the numbers')
       assertEvents(await logOf(server(), storeId, generation), events)
       assertEvents(eventsIn(listener.client.frames), events)
       assert.equal(listener.client.ended, undefined)
@@ -240,87 +198,134 @@ describe('MAX_STORE_BYTES', () => {
   }
 
   it('is of each store alone, outlives an eviction, and a reset makes room', async () => {
-    const storeId = freshStoreId()
+    const [storeId, way] = [freshStoreId(), ways[0]!]
     const events = await fillUp(storeId)
-    assert.ok(isStored(await pushBy(server(), ways[1]!, freshStoreId(), batchOf(0))), 'another store takes events')
+    assert.ok(isStored(await pushBy(server(), way, freshStoreId(), batchOf(0))), 'another store takes events')
     await server().evict(storeId)
-    refusedIn(await pushBy(server(), ways[1]!, storeId, batchOf(events.length)))
+    refusedIn(await pushBy(server(), way, storeId, batchOf(events.length)))
     await reset(server(), storeId)
-    assert.ok(isStored(await pushBy(server(), ways[1]!, storeId, batchOf(0))))
+    assert.ok(isStored(await pushBy(server(), way, storeId, batchOf(0))))
   })
 })
 
-describe('PUSH_RATE', () => {
+describe('PUSH_RATE', { concurrency: true }, () => {
   const rate = 1
   const burst = 10
-  const server = serverOf({ PUSH_RATE: String(rate) }, { doRpcClients: true })
-  const message = `more than ${rate} pushes per second (PUSH_RATE): try again later`
-
-  /** Pushes one event after the other until one is refused; resolves with how many were stored. */
-  const untilRefused = async (push: (batch: readonly Event[]) => Promise<string>, head = 0): Promise<number> => {
-    const startedAt = performance.now()
-    for (let stored = 0; ; stored += 1) {
-      const line = await push(batchOf(head + stored))
-      if (!isStored(line)) {
-        assert.equal(refusedIn(line), message)
-        const seconds = (performance.now() - startedAt) / 1_000
-        assert.ok(stored >= burst && stored <= burst + Math.ceil(seconds * rate), `${stored} in ${seconds} s`)
-        return stored
-      }
-    }
+  /** Pushes that are done at once or wait, if they come together. */
+  const taken = 2 * burst
+  const server = serverOf({ PUSH_RATE: String(rate), JWT_SECRET: secret }, { doRpcClients: true })
+  const later = {
+    words: `more than ${rate} pushes per second (PUSH_RATE): try again later`,
+    reason: 'too many pushes (PUSH_RATE): try again later',
   }
 
-  const pusherOf = (peer: Peer) => async (batch: readonly Event[]) =>
-    lineOf(peer.generation, JSON.stringify((await peer.pushed(batch)).answer)).replace(/^(\S+) \S+?(:|$)/, '$1$2')
+  /** The answers to the pushes of a peer that have come, each in one line. */
+  const answersTo = ({ client, generation }: Peer): readonly string[] =>
+    client.frames
+      .filter((frame) => /^\{"_tag":"(Exit|WSMessage\.PushAck|WSMessage\.Error)"/.test(frame))
+      .map((frame) => lineOf(generation, frame).replace(/^(\S+) \S+?(:|$)/, '$1$2'))
+
+  const untilAnswered = (peer: Peer, count: number): Promise<unknown> =>
+    eventually(`${count} pushes are answered`, () => answersTo(peer).length >= count, 30_000)
 
   for (const generation of generations) {
-    it(`lets a ${generation} connection push 10 seconds' worth at once, and then as time passes`, async () => {
-      const storeId = freshStoreId()
-      const peer = await Peer.connect(server(), generation, storeId)
-      const other = await Peer.connect(server(), generation, storeId)
-      const stored = await untilRefused(pusherOf(peer))
-      await assertRefusals(server(), storeId, 'push-rate', 1, { generation, transport: 'ws' })
-      assertEvents(await logOf(server(), storeId, generation), batchOf(0, stored))
-
-      const head = stored + (await untilRefused(pusherOf(other), stored))
-      const push = pusherOf(peer)
-      await eventually('it may push again', async () => isStored(await push(batchOf(head))))
-      assertEvents(await logOf(server(), storeId, generation), batchOf(0, head + 1))
+    it(`has ${generation} push 10 seconds' worth at once, and what is beyond wait for its turn`, async () => {
+      const peer = await Peer.connect(server(), generation, freshStoreId())
+      const startedAt = performance.now()
+      const seconds = (): number => (performance.now() - startedAt) / 1_000
+      for (let head = 0; head < burst + 3; head += 1) peer.push(batchOf(head))
+      await peer.settled()
+      // One of them answers a push of no event, which waits for nothing.
+      const stored = answersTo(peer).length - 1
+      assert.ok(stored >= burst && stored <= burst + seconds() * rate, `${stored} after ${seconds()} s`)
+      await untilAnswered(peer, burst + 3)
+      assert.ok(seconds() > 1.9, 'the second of those that wait')
+      await untilAnswered(peer, burst + 4)
+      assert.ok(seconds() > 2.9, 'the third')
+      assert.ok(answersTo(peer).every(isStored))
+      assertEvents(await logOf(server(), peer.storeId, generation), batchOf(0, burst + 3))
+      assert.deepEqual((await metricsOf(server(), peer.storeId)).refusals, {})
     })
   }
 
-  it('is one for all requests over HTTP and of client objects, and none of theirs for sockets', async () => {
-    const storeId = freshStoreId()
-    const options = { url: server().wsUrl, storeId, payload: { authToken } }
-    const client = await openDoRpcClient('v04', server(), options)
-    try {
-      let turn = 0
-      const stored = await untilRefused((batch) => {
-        const generation = rpcGenerations[(turn += 1) % 2]!
-        return pushBy(server(), { generation, transport: 'http' }, storeId, batch)
-      })
-      const refusal = await client.push(batchOf(stored))
-      assert.ok(refusal !== 'ok' && refusal.message?.includes(message), JSON.stringify(refusal))
-      assert.ok(isStored(await pushBy(server(), ways[2]!, storeId, batchOf(stored))), 'a socket has its own')
-      await eventually('they may push again', async () => (await client.push(batchOf(stored + 1))) === 'ok')
-      const lines = (await linesOf(server(), storeId)).filter(({ event }) => event === 'refused')
-      assert.deepEqual([...new Set(lines.map(({ reason }) => reason))], ['push-rate'])
-      assert.deepEqual([...new Set(lines.map(({ transport }) => transport))], ['http', 'do-rpc'])
-      assert.deepEqual((await metricsOf(server(), storeId)).refusals, { 'push-rate': lines.length })
-    } finally {
-      await client.close()
+  /** The answers to these many pushes of one event at once: all but the first repeat it. */
+  const atOnce = async (way: Way, storeId: string, count: number, payload?: unknown): Promise<readonly string[]> => {
+    if (way.transport !== 'ws') {
+      return Promise.all(Array.from({ length: count }, () => pushBy(server(), way, storeId, batchOf(0), payload)))
     }
+    const peer = await Peer.connect(server(), way.generation, storeId, payload === undefined ? {} : { payload })
+    for (let pushed = 0; pushed < count; pushed += 1) peer.push(batchOf(0))
+    const { client } = peer
+    await eventually('all are answered', () => client.ended !== undefined || answersTo(peer).length >= count, 30_000)
+    const end = client.ended && `closed ${client.ended.code}: ${client.ended.reason}`
+    return [...answersTo(peer), ...(end === undefined ? [] : [end])]
+  }
+
+  for (const way of allWays) {
+    const { generation, transport } = way
+    it(`has ${generation} push again over ${transport} what would wait for more than 10 seconds`, async () => {
+      const storeId = freshStoreId()
+      const lines = await atOnce(way, storeId, taken + 5)
+      const refused = lines.filter((line) => !isStored(line))
+      assert.ok(refused.length > 0)
+      for (const line of refused) assertLater(way, line, later)
+      assertEvents(await logOf(server(), storeId), batchOf(0))
+      const { refusals } = await metricsOf(server(), storeId)
+      assert.deepEqual(Object.keys(refusals), ['push-rate'])
+      // One that is closed is told once for all that it has pushed.
+      if (transport !== 'ws' || generation === 'v03') {
+        assert.equal(refusals['push-rate'], refused.length)
+        assert.ok(lines.length - refused.length >= taken, `${lines.length - refused.length} were done`)
+      }
+      await assertRefusals(server(), storeId, 'push-rate', refusals['push-rate']!, way)
+    })
+  }
+
+  for (const generation of rpcGenerations) {
+    it(`is no other for a ${generation} client that connects again`, async () => {
+      const storeId = freshStoreId()
+      const way = { generation, transport: 'ws' } as const
+      const startedAt = performance.now()
+      await atOnce(way, storeId, taken + 1)
+      let line = ''
+      const push = async (): Promise<void> => {
+        while (!isStored(line)) line = await pushBy(server(), way, storeId, batchOf(1))
+      }
+      await within('it gets its push in', push(), 30_000)
+      assert.ok(performance.now() - startedAt > 10_900, 'when the first that was refused would have been its turn')
+    })
+  }
+
+  it('is of each subject of a token, whatever carries it, and one for all who have none', async () => {
+    const storeId = freshStoreId()
+    const payloadOf = (claims: object): unknown => ({ authToken: hs256(claims) })
+    const [v03, http] = [ways[0]!, ways.at(-1)!]
+    const ada = payloadOf({ sub: 'ada' })
+    const all = await Promise.all([
+      atOnce(v03, storeId, taken + 5, ada),
+      atOnce(http, storeId, taken + 5, payloadOf({ sub: 'ada', iat: 7 })),
+    ])
+    const stored = all.flat().filter(isStored).length
+    assert.ok(stored >= taken && stored < 2 * taken, `${stored} of both ways were done`)
+    const others = await Promise.all([
+      atOnce(v03, storeId, burst, payloadOf({ sub: 'bob' })),
+      atOnce(http, storeId, burst, payloadOf({ name: 'eve' })),
+    ])
+    assert.deepEqual([...new Set(others.flat().map(isStored))], [true])
+    const more = await Promise.all([
+      atOnce(v03, storeId, taken, undefined),
+      atOnce(http, storeId, taken, payloadOf({ name: 'dan' })),
+    ])
+    const ofNobody = more.flat().filter(isStored).length
+    assert.ok(ofNobody < 2 * taken, 'static tokens, and those without the claim, share one')
   })
 
   it('is asked of pushes alone', async () => {
-    const storeId = freshStoreId()
-    const peer = await Peer.connect(server(), 'v05', storeId)
-    const stored = await untilRefused(pusherOf(peer))
-    for (let times = 0; times < 2 * burst; times += 1) {
-      assertEvents(
-        (await peer.pages()).flatMap((page) => page.events),
-        batchOf(0, stored),
-      )
+    const peer = await Peer.connect(server(), 'v03', freshStoreId())
+    for (let times = 0; times < taken + 5; times += 1) peer.push(batchOf(0))
+    await peer.settled()
+    for (let times = 0; times < taken; times += 1) {
+      assertEvents(await logOf(server(), peer.storeId, 'v05'), batchOf(0))
     }
   })
 })
@@ -333,7 +338,7 @@ describe('EVENT_NAMES', () => {
   const allowed = ['v1.Noted', 'v1.', 'exact', 'v2.TodoDone', 'v2.TodoIsDone']
   const refused = ['v1', 'V1.Noted', 'xv1.Noted', 'exactly', 'v2.TodoDoneX', 'v2.Tododone', 'v3.Noted', '', '*']
 
-  for (const way of ways) {
+  for (const way of allWays) {
     const { generation, transport } = way
     it(`lets ${generation} push over ${transport} what it names`, async () => {
       const storeId = freshStoreId()
@@ -350,27 +355,6 @@ describe('EVENT_NAMES', () => {
       await assertRefusals(server(), storeId, 'event-name', refused.length, way)
       assertEvents(await logOf(server(), storeId, generation), [])
       assert.ok(isStored(await pushBy(server(), way, storeId, named('exact'))), 'its client can go on')
-    })
-  }
-
-  for (const generation of rpcGenerations) {
-    it(`is asked of the client objects of ${generation} as well`, async () => {
-      const storeId = freshStoreId()
-      const options = { url: server().wsUrl, storeId, payload: { authToken } }
-      const client = await openDoRpcClient(generation as 'v04' | 'v05', server(), options)
-      try {
-        const refusal = await client.push(named('exact', 'other'))
-        assert.ok(refusal !== 'ok' && refusal.message?.includes("batch[1].name is 'other'"), JSON.stringify(refusal))
-        const lines = (await linesOf(server(), storeId)).filter(({ event }) => event === 'refused')
-        assert.deepEqual(
-          lines.map(({ level, reason, transport }) => [level, reason, transport]),
-          [['info', 'event-name', 'do-rpc']],
-        )
-        assertEvents(await logOf(server(), storeId), [])
-        assert.equal(await client.push(named('exact', 'v1.Noted')), 'ok')
-      } finally {
-        await client.close()
-      }
     })
   }
 

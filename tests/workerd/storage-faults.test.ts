@@ -1,130 +1,210 @@
 /**
- * When SQLite fails: nothing is half stored, nobody is told what is nobody's business, and what can recover does.
+ * When SQLite fails: nothing is half stored, nobody is told what is nobody's business, clients ask again, and what can
+ * recover does.
  *
  * The faults are made from outside, by statements on the object's own connection.
  */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
+import type { DoRpcGeneration } from '../clients/do-rpc/remote-object.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { type Server, startServer } from '../harness/server.ts'
+import { serverOf } from '../harness/servers.ts'
 import { lineOf } from './answers.ts'
 import { logTableOf } from './database.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
-import { assertEvents, eventsIn, type Generation, generations, logOf, pagesIn, Peer, pushedFrame } from './peer.ts'
+import { call } from './over-do-rpc.ts'
+import { framesIn, post } from './over-http.ts'
+import {
+  assertEvents,
+  eventsIn,
+  fill,
+  logOf,
+  pagesIn,
+  Peer,
+  pullDoneFrame,
+  pullFrame,
+  pushedFrame,
+  rpcGenerations,
+} from './peer.ts'
+import { SlowAnswer } from './slow-answer.ts'
+import { allWays, assertLater, isStored, pushBy, type Way } from './ways.ts'
 
-let server: Server
-before(async () => {
-  server = await startServer({ inspect: true, vars: { LOG_LEVEL: 'debug' } })
-})
-after(async () => {
-  await server.stop()
-})
+const server = serverOf({ inspect: true, doRpcClients: true, vars: { LOG_LEVEL: 'debug' } })
 
 /** A store with three events, a peer that pushed them and one that listens. */
-const open = async (
-  generation: Generation,
-): Promise<{ readonly storeId: string; readonly pusher: Peer; readonly listener: Peer }> => {
+const open = async (): Promise<{ readonly storeId: string; readonly pusher: Peer; readonly listener: Peer }> => {
   const storeId = freshStoreId()
-  const pusher = await Peer.connect(server, generation, storeId)
-  const listener = await Peer.connect(server, 'v04', storeId)
+  const [pusher, listener] = [
+    await Peer.connect(server(), 'v05', storeId),
+    await Peer.connect(server(), 'v04', storeId),
+  ] as const
   listener.pull({ live: true })
   await listener.settled()
   await pusher.pushed(batchOf(0, 3))
-  await pusher.settled()
   assertEvents(eventsIn(await listener.settled()), batchOf(0, 3))
   return { storeId, pusher, listener }
 }
 
 const errorsOf = async (storeId: string): Promise<readonly string[]> =>
-  (await linesOf(server, storeId)).filter((line) => line.level === 'error').map((line) => line.event)
+  (await linesOf(server(), storeId)).filter((line) => line.level === 'error').map((line) => line.event)
 
 /** What belongs to the storage and not into an answer. */
 const inside = /eventlog|context_7|sql|table|no-more/i
 
-describe('a push that cannot be stored', () => {
-  const faults = [
-    {
-      what: 'the row of its event',
-      make: (storeId: string) => `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`,
-      mend: (storeId: string) => `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`,
-    },
-    {
-      what: 'the second row of its events',
-      make: (storeId: string) =>
-        `CREATE TRIGGER fault BEFORE INSERT ON "${logTableOf(storeId)}" WHEN NEW.seqNum = 5
-         BEGIN SELECT RAISE(ABORT, 'no-more'); END`,
-      mend: () => 'DROP TRIGGER fault',
-    },
-    {
-      what: 'the head',
-      make: () => "CREATE TRIGGER fault BEFORE UPDATE ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END",
-      mend: () => 'DROP TRIGGER fault',
-    },
-  ] as const
-  for (const { what, make, mend } of faults) {
-    for (const generation of generations) {
-      it(`because of ${what} is refused to ${generation} as a whole, and can be pushed again`, async () => {
-        const { storeId, pusher, listener } = await open(generation)
-        await server.sql(storeId, make(storeId))
-        const { frames, answer } = await pusher.pushed(batchOf(3, 2))
-        assert.deepEqual(frames, [])
-        assert.match(lineOf(generation, JSON.stringify(answer)), /^(UnknownError|Error) .+could not store/)
-        assert.doesNotMatch(JSON.stringify(answer), inside)
-        assert.deepEqual(await listener.settled(), [])
-        assert.deepEqual(await errorsOf(storeId), ['storage-failed'])
+const reason = 'storage failed: try again later'
 
-        await server.sql(storeId, mend(storeId))
-        assertEvents(await logOf(server, storeId), batchOf(0, 3))
-        assert.deepEqual((await pusher.pushed(batchOf(3, 2))).answer, pushedFrame(generation, 3))
-        assertEvents(eventsIn(await listener.settled()), batchOf(3, 2))
-        assertEvents(await logOf(server, storeId), batchOf(0, 5))
-      })
-    }
+describe('a push that cannot be stored', () => {
+  const words = 'the backend could not store the events; nothing was stored'
+
+  interface Fault {
+    readonly what: string
+    readonly make: (storeId: string) => string
+    readonly mend: (storeId: string) => string
+  }
+
+  const firstRow: Fault = {
+    what: 'the row of its event',
+    make: (storeId) => `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`,
+    mend: (storeId) => `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`,
+  }
+  const secondRow: Fault = {
+    what: 'the second row of its events',
+    make: (storeId) =>
+      `CREATE TRIGGER fault BEFORE INSERT ON "${logTableOf(storeId)}" WHEN NEW.seqNum = 5
+       BEGIN SELECT RAISE(ABORT, 'no-more'); END`,
+    mend: () => 'DROP TRIGGER fault',
+  }
+  const head: Fault = {
+    what: 'the head',
+    make: () => "CREATE TRIGGER fault BEFORE UPDATE ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END",
+    mend: () => 'DROP TRIGGER fault',
+  }
+  const cases: ReadonlyArray<readonly [Fault, Way]> = [
+    [firstRow, allWays[0]!],
+    [secondRow, allWays[1]!],
+    ...allWays.map((way) => [head, way] as const),
+  ]
+  for (const [{ what, make, mend }, way] of cases) {
+    const { generation, transport } = way
+    it(`because of ${what} is stored in no part, and ${generation} pushes it again over ${transport}`, async () => {
+      const { storeId, listener } = await open()
+      await server().sql(storeId, make(storeId))
+      const line = await pushBy(server(), way, storeId, batchOf(3, 2))
+      assertLater(way, line, { words, reason })
+      assert.doesNotMatch(line, inside)
+      assert.deepEqual(await listener.settled(), [])
+      assert.deepEqual(await errorsOf(storeId), ['storage-failed'])
+
+      await server().sql(storeId, mend(storeId))
+      assertEvents(await logOf(server(), storeId), batchOf(0, 3))
+      assert.ok(isStored(await pushBy(server(), way, storeId, batchOf(3, 2))))
+      assertEvents(eventsIn(await listener.settled()), batchOf(3, 2))
+      assertEvents(await logOf(server(), storeId), batchOf(0, 5))
+    })
   }
 })
 
 describe('a log that cannot be read', () => {
-  for (const generation of generations) {
-    it(`closes the connection of ${generation} that pulls it, so that its client pulls again, and no other`, async () => {
-      const { storeId, pusher, listener } = await open('v05')
-      await server.sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`)
-      const puller = await Peer.connect(server, generation, storeId)
+  const hide = (storeId: string) => server().sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`)
+  const show = (storeId: string) => server().sql(storeId, `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`)
+
+  for (const generation of rpcGenerations) {
+    it(`closes the socket of ${generation} that pulls it, so that its client pulls again, and no other`, async () => {
+      const { storeId, pusher, listener } = await open()
+      await hide(storeId)
+      const puller = await Peer.connect(server(), generation, storeId)
       puller.pull({ live: true })
-      const { code, reason } = await puller.client.closed
-      assert.deepEqual([code, puller.client.frames], [1011, []])
-      assert.doesNotMatch(reason, inside)
+      assert.deepEqual(await puller.client.closed, { code: 1013, reason })
+      assert.deepEqual(puller.client.frames, [])
       assert.deepEqual(await errorsOf(storeId), ['storage-failed'])
 
-      await server.sql(storeId, `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`)
-      const again = await Peer.connect(server, generation, storeId)
+      await show(storeId)
+      const again = await Peer.connect(server(), generation, storeId)
       again.pull({ live: true })
       assertEvents(eventsIn(await again.settled()), batchOf(0, 3))
       await pusher.pushed(batchOf(3))
       for (const peer of [again, listener]) assertEvents(eventsIn(await peer.settled()), batchOf(3))
     })
+
+    for (const transport of ['http', 'do-rpc'] as const) {
+      it(`is an answer without events to ${generation} over ${transport}, whose client asks again`, async () => {
+        const { storeId } = await open()
+        const ask = async (): Promise<readonly string[]> => {
+          const pull = pullFrame(generation, 1, storeId)
+          return transport === 'http'
+            ? framesIn(await post(server(), storeId, pull))
+            : call(server(), generation as DoRpcGeneration, storeId, pull)
+        }
+        await hide(storeId)
+        const id = generation === 'v04' ? '"1"' : 1
+        assert.deepEqual(
+          (await ask()).map((frame) => lineOf(generation, frame)),
+          [`Chunk ${id}: 0 events`, `Success ${id}: null`],
+        )
+        assert.deepEqual(await errorsOf(storeId), ['storage-failed'])
+        await show(storeId)
+        assertEvents(eventsIn(await ask()), batchOf(0, 3))
+      })
+    }
   }
+
+  it('is told to a 0.3 client in words that end its pull, and its socket goes on', async () => {
+    const { storeId } = await open()
+    await hide(storeId)
+    const puller = await Peer.connect(server(), 'v03', storeId)
+    puller.pull()
+    const line = 'Error "request-1": the backend could not read the events'
+    assert.equal(lineOf('v03', await puller.client.next()), line)
+    assert.deepEqual(await errorsOf(storeId), ['storage-failed'])
+    await show(storeId)
+    assert.deepEqual((await puller.pushed(batchOf(3))).answer, pushedFrame('v03', 2))
+  })
+
+  it('in the middle of an answer over HTTP ends that after its last page, from which its client goes on', async () => {
+    const storeId = freshStoreId()
+    const events = await fill(server(), storeId, 18_000, 1_000)
+    const answer = await SlowAnswer.toRequest(server(), storeId, pullFrame('v04', 1, storeId))
+    await hide(storeId)
+    const frames = await answer.frames()
+    await show(storeId)
+    assert.deepEqual(JSON.parse(frames.at(-1)!), pullDoneFrame('v04', 1))
+    const [pages, received] = [pagesIn(frames), eventsIn(frames)]
+    assert.equal(pages.length, frames.length - 1)
+    assert.ok(pages.at(-1)!.remaining > 0, 'it was in the middle')
+    const { backendId } = pages[0]!
+    const rest = pullFrame('v04', 2, storeId, { after: received.length, backendId: backendId! })
+    assertEvents([...received, ...eventsIn(framesIn(await post(server(), storeId, rest)))], events)
+  })
 })
 
 describe('a store that cannot be opened', () => {
   it('lets nobody in and closes who was there, until it can: then everything is as it was', async () => {
-    const { storeId, pusher, listener } = await open('v04')
+    const { storeId, pusher, listener } = await open()
     const backendId = pagesIn(listener.client.frames)[0]!.backendId
-    await server.sql(storeId, 'ALTER TABLE context_7 RENAME TO hidden')
-    await server.sql(storeId, 'CREATE TABLE context_7 (unrelated)')
-    await server.evict(storeId)
+    await server().sql(storeId, 'ALTER TABLE context_7 RENAME TO hidden')
+    await server().sql(storeId, 'CREATE TABLE context_7 (unrelated)')
+    await server().evict(storeId)
     pusher.push(batchOf(3))
     assert.equal((await pusher.client.closed).code, 1011)
-    const answer = await knock(server, { target: targetOf({ storeId }), upgrade: 'websocket' })
+    const answer = await knock(server(), { target: targetOf({ storeId }), upgrade: 'websocket' })
     assert.equal(answer.status, 503)
     assert.doesNotMatch(answer.body, inside)
+    const lines = [
+      await pushBy(server(), { generation: 'v04', transport: 'http' }, storeId, batchOf(3)),
+      await pushBy(server(), { generation: 'v04', transport: 'do-rpc' }, storeId, batchOf(3)),
+      await pushBy(server(), { generation: 'v05', transport: 'do-rpc' }, storeId, batchOf(3)),
+    ]
+    assert.match(lines[0]!, /^503, .+: The store could not be opened$/)
+    for (const line of lines.slice(1)) assert.match(line, /^rejected: .*The store could not be opened/)
+    for (const line of lines) assert.doesNotMatch(line, inside)
     assert.ok((await errorsOf(storeId)).includes('open-failed'))
 
-    await server.sql(storeId, 'DROP TABLE context_7')
-    await server.sql(storeId, 'ALTER TABLE hidden RENAME TO context_7')
-    assertEvents(await logOf(server, storeId), batchOf(0, 3))
-    const again = await Peer.connect(server, 'v04', storeId)
+    await server().sql(storeId, 'DROP TABLE context_7')
+    await server().sql(storeId, 'ALTER TABLE hidden RENAME TO context_7')
+    assertEvents(await logOf(server(), storeId), batchOf(0, 3))
+    const again = await Peer.connect(server(), 'v04', storeId)
     assert.deepEqual((await again.pushed(batchOf(3), backendId)).answer, pushedFrame('v04', 1))
     assertEvents(eventsIn(await listener.settled()), batchOf(3))
   })
