@@ -176,6 +176,44 @@ impl<T> Waiting<T> {
         shown.find(|one| one.pull.as_ref() == Some(pull))
     }
 
+    /// The last page of a pull that is not sent before its hook has seen it: what comes after it waits with it.
+    pub(super) fn last_held(
+        &mut self,
+        connection: ConnectionId,
+        pull: &Requester,
+    ) -> Option<&mut Shown<T>> {
+        let is_held = |one: &&mut Shown<T>| {
+            let is_of = one.pull.as_deref().is_some_and(|known| known.id == pull.id);
+            one.to == connection && is_of && !one.then.is_empty()
+        };
+        if let Some(index) = self.shown.iter_mut().rposition(|mut one| is_held(&mut one)) {
+            return self.shown.get_mut(index);
+        }
+        let entries = self.entries.iter_mut();
+        let mut frames = entries.filter_map(|(_, waits)| match waits {
+            Waits::Frames(frames) => frames.iter_mut().rev().find(is_held),
+            Waits::Message { .. } | Waits::Acknowledgement { .. } => None,
+        });
+        frames.next()
+    }
+
+    /// Sends nothing more of what is held of a connection; the pulls whose pages that were.
+    pub(super) fn end_held(&mut self, connection: ConnectionId) -> Vec<Rc<Requester>> {
+        let mut ended = Vec::new();
+        for (_, waits) in &mut self.entries {
+            let Waits::Frames(frames) = waits else {
+                continue;
+            };
+            for one in frames.iter_mut().filter(|one| one.to == connection) {
+                if std::mem::take(&mut one.then).is_empty() {
+                    continue;
+                }
+                ended.extend(one.pull.clone().filter(|pull| !ended.contains(pull)));
+            }
+        }
+        ended
+    }
+
     /// Whether something of a connection waits.
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.entries.iter().any(|(_, waits)| match waits {
