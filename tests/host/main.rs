@@ -6,6 +6,7 @@
 //! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
+//! | [`simulation`] | the same beside hooks, followers, every transport, crashes, alarms, resets and failing storage |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
@@ -30,6 +31,7 @@ mod host_sql;
 mod hostile;
 mod log_model;
 mod msgpack;
+mod simulation;
 mod sql_store;
 mod transcripts;
 
