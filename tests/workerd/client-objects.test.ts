@@ -1,19 +1,18 @@
 /**
- * Durable Objects that pull live: what they are called with, and that nobody has to come for it: not after an eviction, a
- * kill, or a call that nobody answers.
+ * Durable Objects that pull live: what they are called with, and that nobody has to come for it, also not after an
+ * eviction. What is not answered is for `patience.test.ts`.
  *
  * What their clients make of calls is for `tests/clients/do-rpc.test.ts` to say.
  */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
-import { onOneStorage, serverOf } from '../harness/servers.ts'
+import { serverOf } from '../harness/servers.ts'
 import { adminSecret, disconnect, reset, stateOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { framesIn, post } from './over-http.ts'
-import { assertEvents, eventsIn, failedFrame, idOf, pagesIn, pullDoneFrame, pushedFrame, pushFrame } from './peer.ts'
+import { assertEvents, eventsIn, failedFrame, pagesIn, pullDoneFrame, pushedFrame, pushFrame } from './peer.ts'
 import { Recorder, withRecorder } from './recorder.ts'
 
 const generations = ['v04', 'v05'] as const
@@ -43,7 +42,11 @@ describe('an object that pulls live', { concurrency: true }, () => {
       assert.equal((await post(server(), storeId, body)).status, 200)
       const calls = await recorder.called(3)
       assert.deepEqual(
-        calls.map((frame) => [lineOf(generation, frame), pagesIn([frame])[0]!.backendId, pagesIn([frame])[0]!.remaining]),
+        calls.map((frame) => [
+          lineOf(generation, frame),
+          pagesIn([frame])[0]!.backendId,
+          pagesIn([frame])[0]!.remaining,
+        ]),
         [100, 100, 50].map((events) => [`Chunk "1": ${events} events`, backendId, 0]),
       )
       assertEvents(eventsIn(calls), batchOf(0, 250))
@@ -103,26 +106,4 @@ describe('an object that pulls live', { concurrency: true }, () => {
     await push(server(), storeId, 1)
     assertEvents(eventsIn(await recorder.called(2)), batchOf(0, 2))
   })
-})
-
-describe('a call that is not answered', () => {
-  for (const generation of generations) {
-    it(`because the runtime is killed is made again to an object of ${generation}, though nobody comes`, () =>
-      onOneStorage({ vars, doRpcClients: true }, async (start) => {
-        const storeId = freshStoreId()
-        let server = await start({ edit: withRecorder('hang') })
-        const recorder = new Recorder(() => server, generation, storeId)
-        await recorder.pull()
-        await push(server, storeId, 0)
-        assertEvents(eventsIn(await recorder.called(1)), batchOf(0))
-        await push(server, storeId, 1)
-        assert.equal(recorder.calls().length, 1, 'one call at a time')
-        await server.kill()
-
-        server = await start({ edit: withRecorder() })
-        assertEvents(eventsIn(await recorder.called(1, 60_000)), batchOf(0, 2))
-        await push(server, storeId, 2)
-        assertEvents(eventsIn(await recorder.called(2)), batchOf(0, 3))
-      }))
-  }
 })

@@ -45,7 +45,13 @@ before(async () => {
   listener = await HookListener.start()
 })
 const server = serverOf(() => {
-  const { vars, ...options } = listener.options(['validate_payload', 'on_push', 'on_push_res', 'on_pull', 'on_pull_res'])
+  const { vars, ...options } = listener.options([
+    'validate_payload',
+    'on_push',
+    'on_push_res',
+    'on_pull',
+    'on_pull_res',
+  ])
   return { ...options, doRpcClients: true, vars: { ...vars, JWT_SECRET: secret, ADMIN_SECRET: adminSecret } }
 })
 after(() => listener.stop())

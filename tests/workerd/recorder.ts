@@ -14,8 +14,8 @@ import { type PullOptions, pullFrame } from './peer.ts'
 
 const [mark, binding] = ['called: ', 'RECORDER']
 
-/** What becomes of calls: they are taken, or not answered, all of them or the first of each object in a process. */
-export type Manner = 'take' | 'hang' | 'hang-once'
+/** What becomes of calls: they are taken, they fail, or are not answered, all of them or the first of each object. */
+export type Manner = 'take' | 'fail' | 'hang' | 'hang-once'
 
 /** Changes a Worker's source, so that there are recorders. */
 export const withRecorder =
@@ -33,6 +33,7 @@ export const withRecorder =
           const bytes = message instanceof Uint8Array ? [...message] : undefined
           console.log(${JSON.stringify(mark)} + JSON.stringify({ id, storeId, bytes, message: bytes ? undefined : message }))
           if (${manner === 'hang'} || (${manner === 'hang-once'} && isFirst)) await new Promise(() => {})
+          if (${manner === 'fail'}) throw new Error('this object was told to fail')
         },
       }),
     }`
