@@ -24,6 +24,7 @@ import {
   valueOf,
 } from './administration.ts'
 import { lineOf } from './answers.ts'
+import { tablesIn } from './database.ts'
 import { type Answer, knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { framesIn, post } from './over-http.ts'
@@ -73,12 +74,6 @@ const storeWith = async (
   if (count > 0) assert.deepEqual((await peer.pushed(batchOf(0, count))).answer, pushedFrame(generation, 1))
   return { storeId, peer }
 }
-
-/** Tables that are not the runtime's own. */
-const tablesIn = async (server: Server, storeId: string): Promise<readonly unknown[]> =>
-  (await server.sql(storeId, "SELECT name FROM sqlite_master WHERE type = 'table'"))
-    .map(({ name }) => name)
-    .filter((name) => !/^(_cf_|__miniflare_|sqlite_)/.test(String(name)))
 
 /** An answer of the administration that is read later. */
 const slowAnswer = (server: Server, target: string): Promise<SlowAnswer> =>

@@ -1,8 +1,8 @@
 /** One connection among others: what its pulls get, in which order, and how it ends. */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { type Server, startServer } from '../harness/server.ts'
+import { serverOf } from '../harness/servers.ts'
 import { lineOf } from './answers.ts'
 import {
   assertEvents,
@@ -19,13 +19,7 @@ import {
   rpcGenerations,
 } from './peer.ts'
 
-let server: Server
-before(async () => {
-  server = await startServer()
-})
-after(async () => {
-  await server.stop()
-})
+const server = serverOf()
 
 for (const generation of generations) {
   describe(`${generation}: a connection`, () => {
@@ -33,8 +27,8 @@ for (const generation of generations) {
       it(`that its client closes with ${code} is closed with ${code}, and nothing waits for it`, async () => {
         const storeId = freshStoreId()
         const [peer, other] = [
-          await Peer.connect(server, generation, storeId),
-          await Peer.connect(server, generation, storeId),
+          await Peer.connect(server(), generation, storeId),
+          await Peer.connect(server(), generation, storeId),
         ]
         peer.pull({ live: true })
         await peer.settled()
@@ -45,7 +39,7 @@ for (const generation of generations) {
 
     it('that breaks without a word keeps no other from its events', async () => {
       const storeId = freshStoreId()
-      const peers = await Promise.all([1, 2, 3].map(() => Peer.connect(server, generation, storeId)))
+      const peers = await Promise.all([1, 2, 3].map(() => Peer.connect(server(), generation, storeId)))
       for (const peer of peers) {
         peer.pull({ live: true })
         await peer.settled()
@@ -57,7 +51,7 @@ for (const generation of generations) {
 
     it('loses a race only after it was sent the events of the winner', async () => {
       const storeId = freshStoreId()
-      const peers = await Promise.all(Array.from({ length: 8 }, () => Peer.connect(server, generation, storeId)))
+      const peers = await Promise.all(Array.from({ length: 8 }, () => Peer.connect(server(), generation, storeId)))
       for (const peer of peers) {
         peer.pull({ live: true })
         await peer.settled()
@@ -66,7 +60,7 @@ for (const generation of generations) {
       const lines = outcomes.map(({ answer }) => lineOf(generation, JSON.stringify(answer)))
       const winners = outcomes.filter((_, index) => /^(Success|WSMessage.PushAck)/.test(lines[index]!))
       assert.equal(winners.length, 1, lines.join())
-      const log = await logOf(server, storeId)
+      const log = await logOf(server(), storeId)
       assert.equal(log.length, 2)
       for (const outcome of outcomes) {
         if (outcome !== winners[0]) assertEvents(eventsIn(outcome.frames), log)
@@ -79,16 +73,16 @@ for (const generation of rpcGenerations) {
   describe(`${generation}: a pull`, () => {
     it('that is not live gets nothing after its end', async () => {
       const storeId = freshStoreId()
-      const peer = await Peer.connect(server, generation, storeId)
+      const peer = await Peer.connect(server(), generation, storeId)
       await peer.pages()
-      await (await Peer.connect(server, 'v04', storeId)).pushed(batchOf(0))
+      await (await Peer.connect(server(), 'v04', storeId)).pushed(batchOf(0))
       assert.deepEqual(await peer.settled(), [])
     })
 
     it('of which no page is acknowledged is sent a bounded part, and its connection goes on', async () => {
       const storeId = freshStoreId()
-      const events = await fill(server, storeId, 6_000)
-      const peer = await Peer.connect(server, generation, storeId)
+      const events = await fill(server(), storeId, 6_000)
+      const peer = await Peer.connect(server(), generation, storeId)
       peer.pull({ live: true })
       const sent = eventsIn(await peer.settled())
       assert.ok(sent.length >= 100 && sent.length < events.length, `${sent.length} events were sent`)
@@ -106,8 +100,8 @@ for (const generation of rpcGenerations) {
     it('that acknowledges nothing is sent a bounded part of what is pushed, and the rest in order once it does', async () => {
       const storeId = freshStoreId()
       const [peer, pusher] = [
-        await Peer.connect(server, generation, storeId),
-        await Peer.connect(server, 'v04', storeId),
+        await Peer.connect(server(), generation, storeId),
+        await Peer.connect(server(), 'v04', storeId),
       ]
       peer.pull({ live: true })
       await peer.settled()
@@ -125,15 +119,15 @@ for (const generation of rpcGenerations) {
 
     it('whose cursor is beyond the head gets what comes after its cursor, and only that', async () => {
       const storeId = freshStoreId()
-      const pusher = await Peer.connect(server, 'v04', storeId)
+      const pusher = await Peer.connect(server(), 'v04', storeId)
       await pusher.pushed(batchOf(0, 3))
       const [page] = await pusher.pages()
-      const peer = await Peer.connect(server, generation, storeId)
+      const peer = await Peer.connect(server(), generation, storeId)
       peer.pull({ live: true, after: 6, backendId: page!.backendId! })
       assert.deepEqual(eventsIn(await peer.settled()), [])
       await pusher.pushed(batchOf(3, 2))
       assert.deepEqual(eventsIn(await peer.settled()), [])
-      await server.evict(storeId)
+      await server().evict(storeId)
       await pusher.pushed(batchOf(5, 3))
       assertEvents(eventsIn(await peer.settled()), batchOf(6, 2))
       await pusher.pushed(batchOf(8))
@@ -144,10 +138,10 @@ for (const generation of rpcGenerations) {
 
 it('pulls with the id "1" and the id 1 on one connection are two, and one of them ends alone', async () => {
   const storeId = freshStoreId()
-  const peer = await Peer.connect(server, 'v04', storeId)
+  const peer = await Peer.connect(server(), 'v04', storeId)
   for (const generation of rpcGenerations) peer.client.send(pullFrame(generation, 1, storeId, { live: true }))
   await peer.settled()
-  await server.evict(storeId)
+  await server().evict(storeId)
   peer.client.send({ _tag: 'Interrupt', requestId: idOf('v05', 1) })
   assert.deepEqual(JSON.parse(await peer.client.next()), interruptedFrame('v05', 1))
   peer.request = 2

@@ -1,8 +1,9 @@
-/** The SQLite file of a store's object, to be read and changed while no server runs on its folder. */
+/** The database of a store's object: its file, to be read and changed while no server runs on its folder, and its tables. */
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import type { Server } from '../harness/server.ts'
 
 /** The table that holds the log of a store. */
 export const logTableOf = (storeId: string): string => `eventlog_7_${storeId.replaceAll(/[^a-zA-Z0-9]/g, '_')}`
@@ -32,10 +33,19 @@ export const rowsOf = (database: DatabaseSync, query: string): ReadonlyArray<Rea
     .all()
     .map((row) => ({ ...row }))
 
+/** What the runtime's own tables are called. */
+const ofRuntime = /^(_cf_|__miniflare_|sqlite_)/
+
+/** The tables of a running object that are not the runtime's own. */
+export const tablesIn = async (server: Pick<Server, 'sql'>, storeId: string): Promise<readonly string[]> =>
+  (await server.sql(storeId, "SELECT name FROM sqlite_master WHERE type = 'table'"))
+    .map(({ name }) => String(name))
+    .filter((name) => !ofRuntime.test(name))
+
 /** The tables that are not the runtime's own, by name. */
 export const tablesOf = (database: DatabaseSync): Readonly<Record<string, string>> =>
   Object.fromEntries(
     rowsOf(database, "SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-      .filter(({ name }) => !/^(_cf_|__miniflare_|sqlite_)/.test(String(name)))
+      .filter(({ name }) => !ofRuntime.test(String(name)))
       .map(({ name, sql }) => [name, sql]),
   )

@@ -3,12 +3,13 @@
  * and never what an event holds or who may come in by which token.
  */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { openDoRpcClient } from '../clients/do-rpc/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { type ConnectOptions, targetOf } from '../harness/raw-client.ts'
 import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { serverOf as anyServerOf } from '../harness/servers.ts'
 import { administer, adminSecret, disconnect, exportOf, reset, stateOf, storePath } from './administration.ts'
 import { logTableOf } from './database.ts'
 import { knock } from './knock.ts'
@@ -17,18 +18,10 @@ import { httpTarget, overHttp, post } from './over-http.ts'
 import { eventsIn, generations, Peer, pullFrame, pushedFrame, pushFrame, rpcGenerations } from './peer.ts'
 import { metricsOf } from './prometheus.ts'
 import { hs256, secondsFromNow } from './tokens.ts'
+import { pushBy, ways } from './ways.ts'
 
-/** One server for all tests of the enclosing `describe`. */
-const serverOf = (vars: ServerOptions['vars'], options: ServerOptions = {}): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    server = await startServer({ vars: { ADMIN_SECRET: adminSecret, ...vars }, ...options })
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
+const serverOf = (vars: ServerOptions['vars'], options: ServerOptions = {}): (() => Server) =>
+  anyServerOf({ vars: { ADMIN_SECRET: adminSecret, ...vars }, ...options })
 
 const withoutMessage = (lines: readonly Line[]): ReadonlyArray<Omit<Line, 'message'>> =>
   lines.map(({ message: _, ...line }) => line)
@@ -516,9 +509,7 @@ describe('neither log lines nor metrics nor the state of a store', () => {
   it('holds them when the storage fails', async () => {
     const storeId = freshStoreId()
     const payload = { authToken: token }
-    const peers: Peer[] = []
-    for (const generation of generations) peers.push(await Peer.connect(server(), generation, storeId, { payload }))
-    await peers[0]!.pushed(sung(0, 2))
+    await pushBy(server(), ways[0]!, storeId, sung(0, 2), payload)
     const faults = [
       [
         `CREATE TRIGGER fault BEFORE INSERT ON "${logTableOf(storeId)}" BEGIN SELECT RAISE(ABORT, 'no'); END`,
@@ -530,22 +521,20 @@ describe('neither log lines nor metrics nor the state of a store', () => {
       ],
       [`CREATE UNIQUE INDEX fault ON "${logTableOf(storeId)}" (args)`, 'DROP INDEX fault'],
     ] as const
-    const pushWithout = async (peer: Peer): Promise<void> => {
-      const { answer } = await peer.pushed([
-        { ...sung(2)[0]!, args: canary },
-        { ...sung(3)[0]!, args: canary },
-      ])
-      assert.match(JSON.stringify(answer), /could not store/)
-    }
     for (const [make, mend] of faults) {
       if (make.includes('UNIQUE')) await server().sql(storeId, `DELETE FROM "${logTableOf(storeId)}" WHERE seqNum > 1`)
       await server().sql(storeId, make)
-      for (const peer of peers) await pushWithout(peer)
+      for (const way of ways) {
+        const batch = [2, 3].map((head) => ({ ...sung(head)[0]!, args: canary }))
+        const answer = await pushBy(server(), way, storeId, batch, payload)
+        assert.match(answer, /could not store|storage failed/)
+        assert.ok(!answer.includes(canary))
+      }
       await server().sql(storeId, mend)
     }
     await assertSilent(server(), [storeId])
     const failed = (await linesOf(server(), storeId)).filter(({ event }) => event === 'storage-failed')
-    assert.equal(failed.length, faults.length * peers.length)
+    assert.equal(failed.length, faults.length * ways.length)
     assert.deepEqual((await metricsOf(server(), storeId)).refusals, { storage: failed.length })
   })
 

@@ -15,9 +15,17 @@ export const overHttp = (frame: object): object => {
 export const httpTarget = (storeId: string, payload?: unknown): string =>
   targetOf({ storeId, transport: 'http', ...(payload === undefined ? {} : { payload }) })
 
-/** Posts a frame of a socket as a request. */
-export const post = (server: Pick<Server, 'url'>, storeId: string, frame: object, payload?: unknown): Promise<Answer> =>
-  knock(server, { method: 'POST', target: httpTarget(storeId, payload), body: JSON.stringify(overHttp(frame)) })
+/** Posts a frame of a socket as a request, or several in one. */
+export const post = (
+  server: Pick<Server, 'url'>,
+  storeId: string,
+  frames: object | readonly object[],
+  payload?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> => {
+  const body = JSON.stringify(Array.isArray(frames) ? frames.map(overHttp) : overHttp(frames))
+  return knock(server, { method: 'POST', target: httpTarget(storeId, payload), headers, body })
+}
 
 /** The frames of an answer. */
 export const framesIn = ({ status, body }: Answer): readonly string[] => {
