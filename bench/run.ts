@@ -1,7 +1,7 @@
 /**
  * The benchmark: ours and the two peers, one after the other in the same runtime, the same frames, one table.
  *
- *     node bench/run.ts [--only push1,httpPull] [--backends ours,minimal-js] [--markdown]
+ *     node bench/run.ts [--only push1,httpPull] [--backends ours,minimal-js] [--before FOLDER] [--markdown]
  *
  * BENCH_ROUNDS sets how often each backend runs (3). A whole run of at least 3 rounds writes `bench/results/latest.json`.
  * Any wrong or missing answer of a backend ends the run with an error.
@@ -58,12 +58,43 @@ interface Contender {
   readonly load: Loads
   /** The folder whose `.js`, `.mjs` and `.wasm` files get deployed. */
   readonly folder: string
+  /** What its server is started with beside that. */
+  readonly server?: { readonly dist: string }
 }
 
-const contenders: Record<Name, Contender> = {
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    backends: { type: 'string' },
+    before: { type: 'string' },
+    markdown: { type: 'boolean', default: false },
+  },
+})
+
+/** Another build of ours to compare with, in a folder below the root. */
+const before: Partial<Record<Name, Contender>> =
+  options.before === undefined
+    ? {}
+    : {
+        before: {
+          backend: 'livestore-sync-worker',
+          load: fast,
+          folder: options.before,
+          server: { dist: options.before },
+        },
+      }
+
+const contenders: Partial<Record<Name, Contender>> = {
   ours: { backend: 'livestore-sync-worker', load: { ...fast, ...alone }, folder: 'dist' },
   'sync-cf': { backend: 'sync-cf', load: slow, folder: '.cache/peers/sync-cf' },
   'minimal-js': { backend: 'minimal-js', load: fast, folder: 'bench/peers' },
+  ...before,
+}
+
+const contender = (name: Name): Contender => {
+  const found = contenders[name]
+  if (found === undefined) throw new Error(`there is no backend ${name}`)
+  return found
 }
 
 /** Files of a contender's folder that are not its own. */
@@ -115,8 +146,8 @@ const runSection = async <S extends Section>(section: S, server: Server, load: L
 
 /** Sections of one group on a fresh server, and the server's memory after them. */
 const runGroup = async (name: Name, group: readonly Section[], special: Group['server']): Promise<Numbers> => {
-  const { backend, load } = contenders[name]
-  const server: Server = await startServer({ backend, ...special })
+  const { backend, load, server: own } = contender(name)
+  const server: Server = await startServer({ backend, ...own, ...special })
   try {
     const numbers: Record<string, number> = {}
     for (const section of group) {
@@ -136,7 +167,7 @@ const runGroup = async (name: Name, group: readonly Section[], special: Group['s
 
 /** All chosen sections that the backend has a load for; the memory is that after the first group. */
 const runBackend = async (name: Name, chosen: readonly Section[]): Promise<Numbers> => {
-  const { load, folder } = contenders[name]
+  const { load, folder } = contender(name)
   let numbers = bundleNumbers(folder)
   for (const group of groups) {
     const own = group.sections.filter((section) => chosen.includes(section) && load[section] !== undefined)
@@ -148,13 +179,6 @@ const runBackend = async (name: Name, chosen: readonly Section[]): Promise<Numbe
 const versionOf = (folder: string): string =>
   (JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) as { version: string }).version
 
-const { values: options } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    backends: { type: 'string' },
-    markdown: { type: 'boolean', default: false },
-  },
-})
 const allNames = Object.keys(contenders) as Name[]
 const allSections = groups.flatMap((group) => group.sections)
 const names = choose(allNames, options.backends, 'backend')
@@ -215,7 +239,7 @@ if (whole && rounds >= roundsOfReport) {
     machine,
     versions,
     seconds: Math.round((performance.now() - start) / 1000),
-    load: Object.fromEntries(names.map((name) => [name, contenders[name].load])),
+    load: Object.fromEntries(names.map((name) => [name, contender(name).load])),
     medians: Object.fromEntries(medians),
     rounds: results,
   }

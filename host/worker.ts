@@ -35,7 +35,7 @@ const connectAgain = (socket: WebSocket): void => {
 const traceOf = (error: unknown): string => {
   if (error instanceof WebAssembly.RuntimeError) return String(error.stack ?? error)
   if (!(error instanceof Error)) return `a thrown ${typeof error}`
-  const frames = String(error.stack).split('\n')
+  const frames = String(error.stack).replace(String(error), '').split('\n')
   return [error.constructor.name, ...frames.filter((frame) => /^ +at /.test(frame))].join('\n')
 }
 

@@ -190,6 +190,10 @@ pub const JSON_MEMBERS_MAX: usize = 256;
 /// thousand. Enforced by `auth`.
 pub const JWKS_BYTES_MAX: usize = 131_072;
 
+/// Redirects that are followed on the way to a key set, all on its own host. *Source*: ours; issuers need one or
+/// none. Enforced by `edge`.
+pub const JWKS_REDIRECTS_MAX: u32 = 3;
+
 /// Milliseconds for which a fetched key set is taken for current, so that a key that was withdrawn is
 /// not accepted for longer. Enforced by `auth`.
 pub const JWKS_AGE_MAX_MS: u64 = 600_000;

@@ -8,7 +8,7 @@ export class SyncBackendDO extends makeDurableObject({}) {}
 export default makeWorker({
   syncBackendBinding: 'SYNC_BACKEND_DO',
   validatePayload: (payload) => {
-    if (payload?.authToken !== 'insecure-token-change-me') throw new Error('Invalid auth token')
+    if (payload?.authToken !== 'token-of-the-tests') throw new Error('Invalid auth token')
   },
   enableCORS: true,
 })

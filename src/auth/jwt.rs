@@ -30,7 +30,8 @@ pub struct JwtPolicy {
     /// `JWT_ACCESS_CLAIM`: the claim that says `read`, `write` or `read-write`; with `None` a token may
     /// write.
     pub access_claim: Option<String>,
-    /// `JWT_GRACE_SECONDS`: for how long a token is good after its `exp`. *Units*: seconds.
+    /// `JWT_GRACE_SECONDS`: for how long a token is good after its `exp` and before its `nbf`, as clocks
+    /// differ. *Units*: seconds.
     pub grace_s: u64,
 }
 
@@ -70,7 +71,7 @@ pub enum JwtError {
     Signature,
     /// Past `exp` and the grace after it.
     Expired,
-    /// Before `nbf`.
+    /// Before `nbf` and the grace before it.
     NotYetValid,
     /// `iss` is missing or another one.
     Issuer,
@@ -254,18 +255,17 @@ impl JwtPolicy {
         now_ms: u64,
     ) -> Result<Grant, JwtError> {
         let claims = Members::parse(&token.claims).ok_or(NO_CLAIMS)?;
+        let grace_ms = self.grace_s.saturating_mul(1_000);
         let end_ms = time_ms(&claims, "exp", NO_EXP)?;
         let mut grant = Grant {
-            expires_at_ms: end_ms.map(|end| {
-                end.saturating_add(self.grace_s.saturating_mul(1_000))
-                    .min(TIME_MS_MAX)
-            }),
+            expires_at_ms: end_ms.map(|end| end.saturating_add(grace_ms).min(TIME_MS_MAX)),
             ..Grant::default()
         };
         if grant.is_expired(now_ms) {
             return Err(JwtError::Expired);
         }
-        if time_ms(&claims, "nbf", NO_NBF)?.is_some_and(|start| now_ms < start) {
+        let start_ms = time_ms(&claims, "nbf", NO_NBF)?;
+        if start_ms.is_some_and(|start| now_ms.saturating_add(grace_ms) < start) {
             return Err(JwtError::NotYetValid);
         }
         if self.issuer.is_some() && claims.get("iss") != self.issuer {
@@ -727,11 +727,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_good_before_its_nbf_whatever_the_grace() {
+    fn a_token_is_not_good_before_its_nbf_and_the_grace_before_it() {
         let too_early = Err(JwtError::NotYetValid);
         let not_a_number = Err(NO_NBF);
         check_table(
-            &[(GRACE_SECONDS, "86400")],
+            &[],
             &[
                 (r#"{"nbf":1700000000}"#, Ok(())),
                 (r#"{"nbf":1699999999.999}"#, Ok(())),
@@ -742,6 +742,20 @@ mod tests {
                 (r#"{"nbf":1e400}"#, too_early),
                 (r#"{"nbf":"0"}"#, not_a_number),
                 (r#"{"nbf":null}"#, not_a_number),
+            ],
+        );
+        check_table(
+            &[(GRACE_SECONDS, "60")],
+            &[
+                (r#"{"nbf":1700000001}"#, Ok(())),
+                (r#"{"nbf":1700000060}"#, Ok(())),
+                (r#"{"nbf":1700000060.001}"#, too_early),
+                (r#"{"nbf":1e300}"#, too_early),
+                (r#"{"nbf":1700000060,"exp":1699999941}"#, Ok(())),
+                (
+                    r#"{"nbf":1700000060,"exp":1699999940}"#,
+                    Err(JwtError::Expired),
+                ),
             ],
         );
         // `iat` says when and not whether.

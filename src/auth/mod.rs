@@ -41,7 +41,7 @@ pub struct Facts<'a> {
     pub authorization: Option<&'a str>,
     /// Header `Cookie`, if the page that sends it may.
     pub cookie: Option<&'a str>,
-    /// The request's host is this machine.
+    /// The request has come to a development server on this machine.
     pub is_localhost: bool,
 }
 
@@ -125,8 +125,8 @@ impl Policy {
         let only_template = self.jwt.is_none() && self.tokens.only_template();
         if !facts.is_localhost && only_template {
             return Err(Denied::NotConfigured(
-                "Nobody can connect yet: AUTH_TOKEN is the token of the templates, which is accepted on localhost only; \
-                 set the secret AUTH_TOKEN to one of your own.",
+                "Nobody can connect yet: AUTH_TOKEN is the token of the templates, which is accepted on localhost only, \
+                 by `wrangler dev` and Vite's plugin; set the secret AUTH_TOKEN to one of your own.",
             ));
         }
         let Some(token) = facts.token() else {

@@ -2,7 +2,7 @@
 
 use subtle::{Choice, ConstantTimeEq};
 
-/// The token of LiveStore's templates: known to everybody, so good for localhost only.
+/// The token of LiveStore's templates: known to everybody, so good for development on localhost only.
 const TEMPLATE_TOKEN: &str = "insecure-token-change-me";
 
 /// The tokens of `AUTH_TOKEN`. Never printed.

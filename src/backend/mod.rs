@@ -363,16 +363,16 @@ impl<S: Sql> SyncBackend<S> {
     /// Forgets a connection that is over: a socket that has closed, a request whose answer was read or given up.
     pub fn disconnect(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
         let pulls = self.live_pulls(id);
-        self.forget(id, turn.now_ms);
+        self.forget(id, turn);
         self.probe_overdue_with(&pulls, turn);
         self.resume_paused(turn);
         self.end_turn(turn);
     }
 
-    fn forget(&mut self, id: ConnectionId, now_ms: u64) {
+    fn forget(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
         if self.connections.remove(id).is_some() {
             self.waiting.forget(id);
-            self.release_held(id, now_ms);
+            self.release_held(id, turn);
         }
     }
 
@@ -385,7 +385,7 @@ impl<S: Sql> SyncBackend<S> {
         turn: &mut Turn<S::Text>,
     ) {
         self.end_plain_pull(connection, reason, turn);
-        self.forget(connection, turn.now_ms);
+        self.forget(connection, turn);
         turn.out.push(Output::Close {
             connection,
             code,

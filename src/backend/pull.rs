@@ -293,18 +293,21 @@ impl<S: Sql> SyncBackend<S> {
         refusal: &Refusal,
         turn: &mut Turn<S::Text>,
     ) {
-        let Some(connection) = self.connections.get_mut(id) else {
+        let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let pulls = connection.subscriptions().iter();
-        let pulls: Vec<_> = pulls.map(|pull| Rc::clone(pull.requester())).collect();
+        let mut pulls = self.waiting.end_held(id);
+        for pull in connection.subscriptions() {
+            if !pulls.contains(pull.requester()) {
+                pulls.push(Rc::clone(pull.requester()));
+            }
+        }
         for requester in pulls {
-            connection.remove(&requester.id);
-            // What its hook has of it is not sent any more.
-            self.waiting.interrupt(id, &requester.id);
-            let frame = wire::failed(&requester, &refusal.failure());
-            let frame = self.store.text(&frame);
-            turn.out.push(Output::Send { to: id, frame });
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.remove(&requester.id);
+            }
+            self.forget_held(id, &requester.id, turn);
+            self.send(id, &wire::failed(&requester, &refusal.failure()), turn);
         }
     }
 

@@ -120,6 +120,10 @@ impl<S: Sql> SyncBackend<S> {
             return Err(Refusal::StoreFull { bytes, bytes_max });
         }
         let created_at = iso_8601(turn.now_ms);
+        self.keep_followers().map_err(|error| Refusal::Storage {
+            what: "keep how far followers have been told; nothing was stored",
+            error,
+        })?;
         self.store
             .append(batch, &created_at)
             .map_err(|error| Refusal::Storage {

@@ -185,6 +185,23 @@ impl<T> Waiting<T> {
         shown.find(|one| one.to == to && one.pull.as_ref() == Some(pull))
     }
 
+    /// Sends nothing more of what is held of a connection; the pulls whose pages that were.
+    pub(super) fn end_held(&mut self, connection: ConnectionId) -> Vec<Rc<Requester>> {
+        let mut ended = Vec::new();
+        for (_, waits) in &mut self.entries {
+            let Waits::Frames(frames) = waits else {
+                continue;
+            };
+            for one in frames.iter_mut().filter(|one| one.to == connection) {
+                if std::mem::take(&mut one.then).is_empty() {
+                    continue;
+                }
+                ended.extend(one.pull.clone().filter(|pull| !ended.contains(pull)));
+            }
+        }
+        ended
+    }
+
     /// Whether something of a connection waits.
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.entries.iter().any(|(_, waits)| match waits {

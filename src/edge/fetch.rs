@@ -267,6 +267,8 @@ fn with_facts<R>(
         requested_headers: header(),
         authorization: header(),
         cookie: header(),
+        ray: header(),
+        has_place: route::is_localhost(host) && js::has_place(request),
     }))
 }
 

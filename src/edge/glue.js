@@ -279,9 +279,12 @@ export const factsOf = (request) => {
   return [
     ...[method, origin, hostname, pathname, search.slice(1)],
     ...[header('Host'), header('Origin'), header('Upgrade'), header('Access-Control-Request-Headers')],
-    ...[header('Authorization'), header('Cookie')],
+    ...[header('Authorization'), header('Cookie'), header('CF-Ray')],
   ].join('\n')
 }
+
+/** @param {any} request */
+export const hasPlace = (request) => typeof request.cf?.colo === 'string'
 
 /** @param {unknown} id */
 export const textOf = (id) => String(id)
@@ -344,13 +347,32 @@ export const verify = async (algorithm, format, material, signature, input) => {
   return crypto.subtle.verify(parameters, key, /** @type {any} */ (signature), new TextEncoder().encode(input))
 }
 
-/** @param {string} url @param {number} max */
-export const fetchText = async (url, max) => {
-  const response = await fetch(url, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(5000) })
-  if (!response.ok) throw new Error(`it answers ${response.status}`)
-  const body = await readBody(response, max)
-  if (body === undefined) throw new Error(`it has more than ${max} bytes`)
-  return new TextDecoder().decode(body)
+/**
+ * What a host answers is taken from that host alone: it redirects within its own origin.
+ *
+ * @param {string} url
+ * @param {number} max
+ * @param {number} redirects
+ */
+export const fetchText = async (url, max, redirects) => {
+  const { origin } = new URL(url)
+  const signal = AbortSignal.timeout(5000)
+  for (;;) {
+    const response = await fetch(url, { headers: { Accept: 'application/json' }, redirect: 'manual', signal })
+    const location = response.headers.get('Location')
+    if (response.status < 300 || response.status > 399 || location === null) {
+      if (!response.ok) throw new Error(`it answers ${response.status}`)
+      const body = await readBody(response, max)
+      if (body === undefined) throw new Error(`it has more than ${max} bytes`)
+      return new TextDecoder().decode(body)
+    }
+    await response.body?.cancel()
+    const next = new URL(location, url)
+    if (next.origin !== origin) throw new Error('it redirects to another host')
+    if (redirects === 0) throw new Error('it redirects too often')
+    redirects -= 1
+    url = next.href
+  }
 }
 
 /** @param {number} status @param {BodyInit | null} body @param {Array<[string, string]>} headers */

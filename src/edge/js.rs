@@ -140,11 +140,15 @@ extern "C" {
     ) -> Result<Promise, JsValue>;
 
     /// What is to be known of a request, a line for each fact: its method; origin, host name, path and query of
-    /// its URL; and the headers `Host`, `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization` and
-    /// `Cookie`. One call, and the platform's URL parser: a Rust one would bring the tables of international
+    /// its URL; and the headers `Host`, `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization`,
+    /// `Cookie` and `CF-Ray`. One call, and the platform's URL parser: a Rust one would bring the tables of international
     /// domain names.
     #[wasm_bindgen(catch, js_name = factsOf)]
     pub(super) fn facts_of(request: &JsValue) -> Result<String, JsValue>;
+
+    /// Whether the runtime names the place of Cloudflare's network where a request arrived.
+    #[wasm_bindgen(js_name = hasPlace)]
+    pub(super) fn has_place(request: &JsValue) -> bool;
 
     /// The id of the object of a name.
     #[wasm_bindgen(catch, js_name = idOfName)]
@@ -173,9 +177,9 @@ extern "C" {
         input: &str,
     ) -> Promise;
 
-    /// A promise of the text at a URL, of at most so many characters.
+    /// A promise of the text at a URL, of at most `max` bytes, after at most so many redirects on the same host.
     #[wasm_bindgen(js_name = fetchText)]
-    pub(super) fn fetch_text(url: &str, max: usize) -> Promise;
+    pub(super) fn fetch_text(url: &str, max: usize, redirects: u32) -> Promise;
 
     /// An answer; plain text where `headers` do not say otherwise, no body where `body` is empty.
     #[wasm_bindgen(catch)]

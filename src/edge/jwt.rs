@@ -11,7 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use super::js;
 use crate::auth::{Grant, JwtError, JwtPolicy, Key, KeySet, KeySource, Material, Token};
 use crate::event::StoreId;
-use crate::limits::{JWKS_BYTES_MAX, KEY_SETS_KEPT};
+use crate::limits::{JWKS_BYTES_MAX, JWKS_REDIRECTS_MAX, KEY_SETS_KEPT};
 
 /// Why a token does not let its bearer in.
 pub(super) enum Unverified {
@@ -108,7 +108,7 @@ async fn verify_signature(token: &Token<'_>, candidates: Vec<&Key>) -> Result<()
 
 async fn fetch(url: &str, set: &SharedKeySet) -> Result<Rc<[Key]>, Unverified> {
     let asked_at_ms = js::now_ms();
-    let fetched = JsFuture::from(js::fetch_text(url, JWKS_BYTES_MAX)).await;
+    let fetched = JsFuture::from(js::fetch_text(url, JWKS_BYTES_MAX, JWKS_REDIRECTS_MAX)).await;
     let keys = match fetched {
         Ok(body) => {
             Key::jwks(&body.as_string().unwrap_or_default()).map_err(|error| error.to_string())

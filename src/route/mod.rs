@@ -47,6 +47,12 @@ pub struct Request<'a> {
     pub authorization: Option<&'a str>,
     /// Header `Cookie`.
     pub cookie: Option<&'a str>,
+    /// Header `CF-Ray`: the request has come through Cloudflare's network.
+    pub ray: Option<&'a str>,
+    /// Whether the runtime names a place of Cloudflare's network where the request arrived, as that network and
+    /// its development servers do, but no runtime by itself, whatever a client sends. Looked up where the URL
+    /// names this machine.
+    pub has_place: bool,
 }
 
 /// Headers of an answer.
@@ -288,7 +294,7 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
         cookie: request
             .cookie
             .filter(|_| origins::may_send_cookies(&config.origins, request)),
-        is_localhost: is_localhost(request.host),
+        is_localhost: is_local(request),
     };
     let decision = config.policy.decide(facts).map_err(|denied| match denied {
         Denied::NotConfigured(sentence) => {
@@ -382,8 +388,16 @@ fn no_binding(config: &Config, store_id: &StoreId) -> Answer {
     Answer::text(424, text).because(Reason::NoBinding, Some(store_id))
 }
 
-fn is_localhost(host: &str) -> bool {
+/// Whether a host name is that of this machine.
+#[must_use]
+pub fn is_localhost(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]" | "::1") || host.ends_with(".localhost")
+}
+
+/// Whether a request has come to a development server on this machine. The URL alone does not tell: its host
+/// is what the client says, and to a runtime that somebody runs by himself a client may say anything.
+fn is_local(request: &Request<'_>) -> bool {
+    is_localhost(request.host) && request.has_place && request.ray.is_none()
 }
 
 #[cfg(test)]
@@ -600,6 +614,35 @@ mod tests {
                 .all(|(name, _)| name == "Vary")
         );
         assert!(headers(None).is_empty());
+    }
+
+    #[test]
+    fn the_token_of_the_templates_is_for_a_development_server_on_this_machine() {
+        let template = config(&[("AUTH_TOKEN", "insecure-token-change-me")]);
+        let url = "/?storeId=a&transport=ws&payload=%7B%22authToken%22%3A%22insecure-token-change-me%22%7D";
+        for (host, has_place, ray, expected) in [
+            ("localhost", true, None, 101),
+            ("127.0.0.1", true, None, 101),
+            ("[::1]", true, None, 101),
+            ("app.localhost", true, None, 101),
+            ("sync.example.com", true, None, 503),
+            ("localhost.example.com", true, None, 503),
+            ("127.0.0.1.example.com", true, None, 503),
+            ("192.168.0.2", true, None, 503),
+            // A runtime that somebody runs by himself, and a client that says `Host: localhost`.
+            ("localhost", false, None, 503),
+            // Another Worker that hands on what came through the network, or a tunnel to this machine.
+            ("localhost", true, Some("8f0c1a2b3c4d5e6f-FRA"), 503),
+        ] {
+            let request = Request {
+                host,
+                ray,
+                has_place,
+                ..request("GET", url)
+            };
+            let found = status(&template, &request);
+            assert_eq!(found, expected, "{host} {has_place} {ray:?}");
+        }
     }
 
     #[test]

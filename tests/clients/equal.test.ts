@@ -82,6 +82,8 @@ const runScript = async (clients: Clients, kind: ClientKind): Promise<Findings> 
   const pusher = await clients.connect(kind)
   for (const [what, batch] of pushes) findings.set(`push of ${what}`, comparable(await pusher.push(batch)))
   for (const cursor of cursors) {
+    // A 0.3 client that has more than the log can only have it from another lifetime, which it cannot name.
+    if (kind.generation === 'v03' && cursor > head) continue
     findings.set(`pull after ${cursor}`, await pulled(await acquainted(clients, kind), cursor))
   }
   findings.set('live pull', await live.until(head))

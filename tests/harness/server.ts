@@ -17,8 +17,11 @@ export const root = fileURLToPath(new URL('../../', import.meta.url))
 /** Which backend to run: ours, or one of the peers in `bench/peers/`. */
 export type Backend = 'livestore-sync-worker' | 'sync-cf' | 'minimal-js'
 
-/** The token that every backend started here accepts, the one of LiveStore's templates. */
-export const authToken = 'insecure-token-change-me'
+/** The token that every backend started here accepts. */
+export const authToken = 'token-of-the-tests'
+
+/** The token of LiveStore's templates, which `.dev.vars` sets. */
+export const templateToken = 'insecure-token-change-me'
 
 export interface ServerOptions {
   readonly backend?: Backend

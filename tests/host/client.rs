@@ -175,6 +175,8 @@ pub(crate) enum Heard {
     Defect { defect: Value },
     /// The answer to a ping.
     Pong,
+    /// An administrative message of 0.3 has been done.
+    AdminDone { id: String },
 }
 
 impl Heard {
@@ -186,6 +188,7 @@ impl Heard {
             | Self::PushDone { id }
             | Self::Failed { id, .. }
             | Self::Died { id, .. }
+            | Self::AdminDone { id }
             | Self::Interrupted { id } => Some(id),
             Self::Defect { .. } | Self::Pong => None,
         }
@@ -237,6 +240,7 @@ fn hear_plain(message: &Value) -> Heard {
             Heard::Failed { id, error }
         }
         Some("WSMessage.Pong") => Heard::Pong,
+        Some("WSMessage.AdminInfoRes" | "WSMessage.AdminResetRoomRes") => Heard::AdminDone { id },
         _ => panic!("0.3 clients know no {message}"),
     }
 }
@@ -278,6 +282,7 @@ fn hear_exit(id: String, exit: &Value) -> Heard {
     match exit["_tag"].as_str() {
         Some("Success") if exit.get("value") == Some(&Value::Null) => Heard::PullDone { id },
         Some("Success") if exit.get("value") == Some(&json!({})) => Heard::PushDone { id },
+        Some("Success") if exit["value"]["_tag"] == "SyncMessage.Pong" => Heard::Pong,
         Some("Failure") => {
             // Effect 3 reads a tree, Effect 4 a list.
             let is_v04 = id.starts_with('"');

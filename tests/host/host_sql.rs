@@ -65,6 +65,7 @@ struct Database {
     statements_run: Cell<usize>,
     fault: RefCell<Option<Fault>>,
     failures: Cell<usize>,
+    is_held: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +105,7 @@ impl HostSql {
             statements_run: Cell::new(0),
             fault: RefCell::new(None),
             failures: Cell::new(0),
+            is_held: Cell::new(false),
         }))
     }
 
@@ -136,6 +138,18 @@ impl HostSql {
     /// Takes back what [`HostSql::fail_after`] ordered; whether it was still to come.
     pub(crate) fn heal(&self) -> bool {
         self.0.fault.borrow_mut().take().is_some()
+    }
+
+    /// Writes from now on are durable only if nobody calls [`HostSql::roll_back`], all of them together.
+    pub(crate) fn hold(&self) {
+        self.set_up("BEGIN IMMEDIATE");
+        self.0.is_held.set(true);
+    }
+
+    /// Takes back what was written since [`HostSql::hold`].
+    pub(crate) fn roll_back(&self) {
+        self.0.is_held.set(false);
+        self.set_up("ROLLBACK");
     }
 
     /// How many statements have been made to fail.
@@ -259,7 +273,17 @@ impl Sql for HostSql {
     }
 
     fn transact(&self, steps: &[Step<'_, Rc<str>, HostText>]) -> Result<(), StoreError> {
-        self.set_up("BEGIN IMMEDIATE");
+        let is_held = self.0.is_held.get();
+        let [begin, commit, roll_back] = if is_held {
+            [
+                "SAVEPOINT steps",
+                "RELEASE steps",
+                "ROLLBACK TO steps; RELEASE steps",
+            ]
+        } else {
+            ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
+        };
+        self.set_up(begin);
         let mut outcome = steps.iter().try_for_each(|step| {
             self.run(|| {
                 let mut statement = self.prepared(step.statement, step.params)?;
@@ -273,11 +297,11 @@ impl Sql for HostSql {
                 if doomed {
                     return Ok(());
                 }
-                self.0.connection.execute_batch("COMMIT").map_err(failed)
+                self.0.connection.execute_batch(commit).map_err(failed)
             });
         }
         if outcome.is_err() && !self.0.connection.is_autocommit() {
-            self.set_up("ROLLBACK");
+            self.set_up(roll_back);
         }
         outcome
     }
@@ -333,6 +357,38 @@ fn a_transaction_is_all_or_nothing_whatever_fails() {
             assert_eq!(count(&sql), 2);
         }
     }
+}
+
+#[test]
+fn what_is_held_is_taken_back_with_all_its_transactions() {
+    let sql = HostSql::in_memory(Binding::Integers);
+    sql.set_up("CREATE TABLE t (x integer primary key) strict");
+    let insert = sql.prepare("INSERT INTO t VALUES (?1)");
+    let run = |number| {
+        let params = [Param::Int(number)];
+        let step = Step {
+            statement: &insert,
+            params: &params,
+        };
+        sql.transact(&[step])
+    };
+    let count = || -> i64 {
+        let count = sql
+            .raw()
+            .query_row("SELECT count(*) FROM t", [], |row| row.get(0));
+        count.unwrap()
+    };
+    run(1).unwrap();
+    sql.hold();
+    run(2).unwrap();
+    sql.fail_after(0, When::After);
+    assert!(run(3).is_err());
+    run(4).unwrap();
+    assert_eq!(count(), 3);
+    sql.roll_back();
+    assert_eq!(count(), 1);
+    run(5).unwrap();
+    assert_eq!(count(), 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | [`layout`] | each module uses those below it alone, and no files use each other in a circle |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
+//! | [`simulation`] | the same beside hooks, followers, every transport, crashes, alarms, resets and failing storage |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
@@ -32,6 +33,7 @@ mod hostile;
 mod layout;
 mod log_model;
 mod msgpack;
+mod simulation;
 mod sql_store;
 mod transcripts;
 

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { authToken, type Server, type ServerOptions, startServer, templateToken } from '../harness/server.ts'
 import {
   assertRefused,
   assertSyncs,
@@ -169,7 +169,7 @@ deployment(
     ['a token in other letters', byPayload(first.toUpperCase()), reasons.wrong],
     ['the whole list', byPayload(`${first}, ${second}`), reasons.wrong],
     ['the comma between them', byPayload(','), reasons.wrong],
-    ['the token of the templates', byPayload(authToken), reasons.wrong],
+    ['the token of the templates', byPayload(templateToken), reasons.wrong],
     ['a JSON Web Token', byPayload(hs256()), reasons.wrong],
     ['a wrong token in a header', () => inHeader('third-token'), reasons.wrong],
     ['an empty token in a header', () => ({ headers: { authorization: 'Bearer ' } }), reasons.none],
@@ -195,7 +195,7 @@ const wrongsOfEveryKey = (right: (claims?: object) => string): Wrongs => {
   return [
     ['no token', () => ({}), reasons.none],
     ['an empty token', byPayload(''), reasons.parts],
-    ['the token of the templates', byPayload(authToken), reasons.parts],
+    ['the token of the templates', byPayload(templateToken), reasons.parts],
     ['a token without a signature part', byPayload(`${header}.${claims}`), reasons.parts],
     ['a token of five parts', byPayload(`${token}.${header}.${claims}`), reasons.parts],
     ['a token without anything between its dots', byPayload('..'), reasons.header],
@@ -388,7 +388,7 @@ deployment(
   ],
   [
     ['a token that is neither', byPayload('third-token'), reasons.parts],
-    ['the token of the templates', byPayload(authToken), reasons.parts],
+    ['the token of the templates', byPayload(templateToken), reasons.parts],
     ['a static token as a part of the other', byPayload(`${first}.${first}.${first}`), reasons.base64],
   ],
 )
@@ -466,12 +466,13 @@ deployment(
   'with JWT_GRACE_SECONDS',
   jwt({ JWT_SECRET: secret, JWT_GRACE_SECONDS: '600' }),
   [
-    ['a token that expired within them', byPayload(hs256({ exp: secondsFromNow(-60) }))],
-    ['a token that has not expired', byPayload(hs256({ exp: secondsFromNow(60) }))],
+    ['a token that expired within them', () => inPayload(hs256({ exp: secondsFromNow(-60) }))],
+    ['a token that has not expired', () => inPayload(hs256({ exp: secondsFromNow(60) }))],
+    ['a token that is valid within them', () => inPayload(hs256({ nbf: secondsFromNow(60) }))],
   ],
   [
     ['a token that expired before them', byPayload(hs256({ exp: secondsFromNow(-601) })), reasons.expired],
-    ['a token that is valid within them', byPayload(hs256({ nbf: secondsFromNow(60) })), reasons.early],
+    ['a token that is valid after them', () => inPayload(hs256({ nbf: secondsFromNow(700) })), reasons.early],
   ],
 )
 

@@ -80,7 +80,7 @@ describe('deployments in one isolate', () => {
   const credentials: ReadonlyArray<readonly [what: string, credential: Credential, letInBy: readonly string[]]> = [
     ['nothing', {}, ['open']],
     ['a static token', inPayload('own-token'), ['open', 'token']],
-    ['the token of the templates', inPayload(authToken), ['open']],
+    ['the token of the harness', inPayload(authToken), ['open']],
     ['a token by the secret', inPayload(hs256()), ['open', 'jwt']],
     ['a token of the key set', inPayload(tokenBy(keyPair, { iss: 'one' }, { kid: 'a' })), ['open', 'set', 'each']],
     ['a token of another issuer', inPayload(tokenBy(keyPair, { iss: 'two' }, { kid: 'a' })), ['open', 'other', 'each']],

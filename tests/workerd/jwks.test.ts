@@ -372,6 +372,48 @@ describe('when the server of the keys cannot be reached', () => {
   )
 })
 
+describe('a key set that is elsewhere', () => {
+  const set = JSON.stringify({ keys: usual })
+  const path = '/.well-known/jwks.json'
+
+  it(
+    'on the same host is found, over three redirects at most',
+    withDeployment(usual, async ({ server, keys, ahead }) => {
+      const hops = [path, '/a', '/b?c=d', '/e']
+      const redirect = (to: readonly string[]) => (from: string) => to[to.indexOf(from) + 1]
+      keys.answer = { redirect: redirect([...hops, '/f']), body: set }
+      await assertNoKeys(server, own(rsa), /^it redirects too often$/)
+      keys.answer = { redirect: redirect(hops), body: set }
+      await assertLetsIn(server, inPayload(own(rsa)))
+      await ahead(tenMinutesMs + 1_000)
+      keys.answer = { redirect: (from) => (from === path ? `${keys.url}/there` : undefined), body: set }
+      await assertLetsIn(server, inPayload(own(ec)))
+    }),
+  )
+
+  it('on another host is not asked for', async () => {
+    const other = await KeyServer.start(usual)
+    try {
+      await withDeployment(usual, async ({ server, keys }) => {
+        const port = new URL(other.url).port
+        for (const location of [
+          other.url,
+          `//127.0.0.1:${port}/`,
+          `http://localhost:${new URL(keys.url).port}${path}`,
+        ]) {
+          keys.answer = { redirect: () => location, body: set }
+          await assertNoKeys(server, own(rsa), /^it redirects to another host$/)
+        }
+        assert.equal(other.count, 0)
+        keys.answer = KeyServer.setOf(usual)
+        await assertLetsIn(server, inPayload(own(rsa)))
+      })()
+    } finally {
+      await other.leave()
+    }
+  })
+})
+
 describe('what is no key set', () => {
   const none = /no public key for RS256 \(2048 bits or more\), ES256 or EdDSA \(Ed25519\)$/
   const malformed = /not a JSON object with an array `keys`$/

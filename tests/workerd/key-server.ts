@@ -7,8 +7,11 @@ import { createServer, type IncomingHttpHeaders, type Server as HttpServer } fro
 import type { AddressInfo } from 'node:net'
 import type { Jwk } from './tokens.ts'
 
-/** What it answers: a body with a status, or nothing for as long as it is asked. */
-export type KeyAnswer = { readonly status?: number; readonly body: string } | 'silence'
+/** What it answers: a body with a status, another address for each path that it is asked for, or nothing at all. */
+export type KeyAnswer =
+  | { readonly status?: number; readonly body: string }
+  | { readonly redirect: (path: string) => string | undefined; readonly body: string }
+  | 'silence'
 
 export class KeyServer {
   /** The headers of each request so far. */
@@ -49,8 +52,11 @@ export class KeyServer {
       this.requests.push(request.headers)
       const { answer } = this
       if (answer === 'silence') return
-      response.writeHead(answer.status ?? 200, { 'content-type': 'application/json', connection: 'close' })
-      response.end(answer.body)
+      const location = 'redirect' in answer ? answer.redirect(request.url ?? '') : undefined
+      const status = location !== undefined ? 302 : 'status' in answer ? (answer.status ?? 200) : 200
+      const headers = { 'content-type': 'application/json', connection: 'close' }
+      response.writeHead(status, location === undefined ? headers : { ...headers, location })
+      response.end(location === undefined ? answer.body : 'elsewhere')
     })
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)

@@ -8,7 +8,7 @@ import { openDoRpcClient } from '../clients/do-rpc/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { type ConnectOptions, targetOf } from '../harness/raw-client.ts'
-import { type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
 import { serverOf as anyServerOf } from '../harness/servers.ts'
 import { administer, adminSecret, disconnect, exportOf, reset, stateOf, storePath } from './administration.ts'
 import { logTableOf } from './database.ts'
@@ -304,7 +304,7 @@ describe('neither log lines nor metrics nor the state of a store', () => {
   const jwtSecret = `${canary}-jwt-secret-of-32-bytes-or-more`
   const canarySecret = `${canary}-admin`
   const vars = {
-    AUTH_TOKEN: `${token},insecure-token-change-me`,
+    AUTH_TOKEN: `${token},${authToken}`,
     JWT_SECRET: jwtSecret,
     JWT_STORE_CLAIM: 'stores',
     JWT_ACCESS_CLAIM: 'access',

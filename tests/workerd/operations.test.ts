@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -186,6 +186,14 @@ describe('the commands of the manual', () => {
         assert.deepEqual([state.backendId, state.head], [backendId, 0])
       },
     },
+    {
+      having: 'npm run --silent names',
+      first: async () => {
+        for (const name of ['package.json', 'scripts', 'dist']) symlinkSync(join(root, name), join(folder, name))
+        writeFileSync(join(folder, 'trap.log'), '{"event":"trap","message":"at wasm-function[100]:0x10\\n"}\n')
+      },
+      then: (stdout) => assert.match(stdout, /^\{"event":"trap","message":"at \S.*:0x10\n"\}\n$/),
+    },
   ]
 
   it('are all there, and stand where they are found', () => {
@@ -287,6 +295,7 @@ describe('the manual says', () => {
       .flatMap((source) => [
         ...source.matchAll(/LogLevel::(Error|Warn|Info|Debug),\s*"([a-z-]+)"/g),
         ...source.matchAll(/level: '(\w+)', event: '([a-z-]+)'/g),
+        ...source.matchAll(/"level":"(\w+)","event":"([a-z-]+)"/g),
       ])
       // Written at a level of its own where a socket is refused before it is one.
       .map(([, level, event]) => `${event} ${level!.toLowerCase()}`)

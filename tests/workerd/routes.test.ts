@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test'
 import { eventually } from '../clients/waiting.ts'
 import { batchOf } from '../clients/events.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { authToken, type Server, type ServerOptions, startServer, templateToken } from '../harness/server.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
 import { generations, logOf, Peer, pushedFrame } from './peer.ts'
 
@@ -274,7 +274,6 @@ describe('with AUTH_TOKEN', () => {
   const server = serverOf({ vars: { AUTH_TOKEN: 'first-token, second-token', LOG_LEVEL: 'debug' } })
   const refused = (word: string, reason: string): string =>
     `${word}: { "cause": Error: ${reason}, "note": undefined, "payload": undefined }`
-
   for (const { name, target, refusal } of doors) {
     for (const token of ['first-token', 'second-token']) {
       it(`${token} opens the door of ${name}`, async () => {
@@ -287,7 +286,7 @@ describe('with AUTH_TOKEN', () => {
       ['a token that is none of them', { authToken: 'wrong-token' }],
       ['the whole list', { authToken: 'first-token, second-token' }],
       ['an empty token', { authToken: '' }],
-      ['the token of the templates', { authToken }],
+      ['the token of the templates', { authToken: templateToken }],
     ]
     for (const [what, payload] of wrong) {
       it(`${what} is refused at the door of ${name}, in its words and readable for a page`, async () => {
@@ -345,7 +344,7 @@ describe('with AUTH_TOKEN', () => {
 })
 
 describe('with the token of the templates', () => {
-  const server = serverOf({})
+  const server = serverOf({ vars: { AUTH_TOKEN: templateToken } })
   const hosts: ReadonlyArray<readonly [string, boolean]> = [
     ['localhost:8787', true],
     ['127.0.0.1', true],
@@ -360,7 +359,7 @@ describe('with the token of the templates', () => {
     it(`it ${isLocal ? 'opens' : 'does not open'} the doors of ${host}`, async () => {
       for (const { target } of doors) {
         const answer = await knock(server(), {
-          target: target('a', { authToken }),
+          target: target('a', { authToken: templateToken }),
           upgrade: 'websocket',
           headers: { host },
         })
@@ -370,15 +369,29 @@ describe('with the token of the templates', () => {
     })
   }
 
+  it('it is refused for what comes through the network, as by a tunnel, whatever its Host says', async () => {
+    const headers = { host: 'localhost', 'cf-ray': '8f0c1a2b3c4d5e6f-FRA' }
+    for (const { target } of doors) {
+      const answer = await knock(server(), {
+        target: target('a', { authToken: templateToken }),
+        upgrade: 'websocket',
+        headers,
+      })
+      assertText(answer, 503, /AUTH_TOKEN/)
+    }
+  })
+
   it('it is refused for a deployment at a URL of its own, whatever the connection comes through', async () => {
-    const answer = await server().miniflare.dispatchFetch(`http://sync.example.com${sync('a', { authToken })}`)
+    const answer = await server().miniflare.dispatchFetch(
+      `http://sync.example.com${sync('a', { authToken: templateToken })}`,
+    )
     assert.equal(answer.status, 503)
     assert.match(await answer.text(), /AUTH_TOKEN/)
   })
 })
 
 describe('with the token of the templates beside one of its own', () => {
-  const server = serverOf({ vars: { AUTH_TOKEN: `${authToken},own-token` } })
+  const server = serverOf({ vars: { AUTH_TOKEN: `${templateToken},own-token` } })
 
   it('a deployment lets its own in, and the one of the templates on localhost only', async () => {
     const ask = async (host: string, token: string): Promise<number> =>
@@ -387,9 +400,9 @@ describe('with the token of the templates beside one of its own', () => {
     assert.deepEqual(
       [
         await ask('sync.example.com', 'own-token'),
-        await ask('sync.example.com', authToken),
+        await ask('sync.example.com', templateToken),
         await ask('localhost', 'own-token'),
-        await ask('localhost', authToken),
+        await ask('localhost', templateToken),
       ],
       [101, 400, 101, 101],
     )

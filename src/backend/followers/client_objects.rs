@@ -114,6 +114,8 @@ impl<S: Sql> SyncBackend<S> {
         let backend_id = self.store.backend_id().clone();
         let mut follower = Follower::new(Kind::ClientObject(object), backend_id, after);
         follower.state = State::Held(connection);
+        // Kept, so that it is not called too early should the object lose its memory by then.
+        follower.not_before_ms = turn.now_ms + CALL_SETTLE_MS;
         let Kind::ClientObject(object) = &follower.kind else {
             return;
         };
@@ -130,11 +132,23 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     /// The answer on `connection` has left: objects that pulled there are called soon.
-    pub(in crate::backend) fn release_held(&mut self, connection: ConnectionId, now_ms: u64) {
-        let until_ms = now_ms + CALL_SETTLE_MS;
-        for follower in &mut self.followers.list {
-            if follower.state == State::Held(connection) {
-                follower.state = State::Settling { until_ms };
+    pub(in crate::backend) fn release_held(
+        &mut self,
+        connection: ConnectionId,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let until_ms = turn.now_ms + CALL_SETTLE_MS;
+        for index in 0..self.followers.list.len() {
+            let Some(follower) = self.followers.list.get_mut(index) else {
+                return;
+            };
+            if follower.state != State::Held(connection) {
+                continue;
+            }
+            follower.state = State::Settling { until_ms };
+            if follower.not_before_ms != until_ms {
+                follower.not_before_ms = until_ms;
+                self.keep_follower(index, turn);
             }
         }
     }

@@ -247,9 +247,12 @@ impl Follower {
                 self.after = SeqNum::ROOT;
             }
         }
-        (self.failures, self.not_before_ms) = (0, 0);
+        if self.failures > 0 {
+            // Otherwise it is taking note of its pull until then.
+            (self.failures, self.not_before_ms) = (0, 0);
+        }
         self.is_kept = false;
-        if !matches!(self.state, State::Held(_)) {
+        if !matches!(self.state, State::Held(_) | State::Settling { .. }) {
             self.state = State::Idle;
         }
     }
@@ -524,20 +527,35 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     fn keep_follower(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        if let Err(error) = self.try_keep_follower(index) {
+            // Something will be told again, as it may be.
+            Self::report_storage("keeping a follower", error, turn);
+        }
+    }
+
+    fn try_keep_follower(&mut self, index: usize) -> Result<(), StoreError> {
         let Some(follower) = self.followers.list.get_mut(index) else {
-            return;
+            return Ok(());
         };
         let value = serde_json::to_string(&follower.position()).unwrap_or_default();
-        let kept = self.store.set_state(&follower.kind.key(), &value);
-        let kept = kept.and_then(|()| match follower.old_key.take() {
-            Some(old_key) => self.store.remove_state(&old_key),
-            None => Ok(()),
-        });
-        match kept {
-            Ok(()) => follower.is_kept = true,
-            // Something will be told again, as it may be.
-            Err(error) => Self::report_storage("keeping a follower", error, turn),
+        self.store.set_state(&follower.kind.key(), &value)?;
+        if let Some(old_key) = follower.old_key.take() {
+            self.store.remove_state(&old_key)?;
         }
+        follower.is_kept = true;
+        Ok(())
+    }
+
+    /// Has storage know of every follower, before there is something to tell: one that is not known begins at
+    /// the head after an eviction.
+    pub(super) fn keep_followers(&mut self) -> Result<(), StoreError> {
+        for index in 0..self.followers.list.len() {
+            let follower = self.followers.list.get(index);
+            if follower.is_some_and(|follower| !follower.is_kept) {
+                self.try_keep_follower(index)?;
+            }
+        }
+        Ok(())
     }
 
     fn report_storage(during: &'static str, error: StoreError, turn: &mut Turn<S::Text>) {

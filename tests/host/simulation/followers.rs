@@ -1,0 +1,416 @@
+//! Those who are told what was committed, compared with the log: in order, without gaps, and again only where it
+//! could not be known that they had been told.
+
+use livestore_sync_worker::backend::{
+    CommittedPage, Delivery as Told, DeliveryId, Message, Outcome, read_events,
+};
+use livestore_sync_worker::limits::{CALL_DEADLINE_MS, HOOK_DEADLINE_MS};
+use livestore_sync_worker::wire::{Family, Generation};
+
+use super::log::marker_of;
+use super::seen::Kind;
+use super::world::{World, tell};
+use crate::client::{Heard, hear, seq_num};
+use crate::host_sql::HostText;
+
+/// How far a follower has been told, as the object knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    low: i64,
+    /// Above `low` where the object may know either.
+    high: i64,
+    /// What storage knows at least.
+    durable: i64,
+    /// Whether something has been taken that the turn at hand is to store.
+    is_new: bool,
+}
+
+/// A client object that is called.
+#[derive(Clone, Debug)]
+struct Subscription {
+    /// Its pull, as text.
+    pull: String,
+    position: Position,
+    /// Whether its lifetime is over, which it is yet to be told.
+    has_ended: bool,
+    /// Whether storage is known to know of it.
+    is_certain: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Committed,
+    Object(usize),
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    id: DeliveryId,
+    who: Who,
+    last: i64,
+    since_ms: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Followers {
+    committed: Position,
+    /// By client.
+    objects: Vec<Option<Subscription>>,
+    under_way: Vec<UnderWay>,
+}
+
+impl Position {
+    fn at(after: i64) -> Self {
+        Self {
+            low: after,
+            high: after,
+            durable: after,
+            is_new: false,
+        }
+    }
+
+    /// A delivery begins with this event.
+    fn begin(&mut self, first: i64) {
+        assert!(
+            (self.low + 1..=self.high + 1).contains(&first),
+            "told from {first} on, after {self:?}"
+        );
+        (self.low, self.high) = (first - 1, first - 1);
+    }
+
+    fn lose(&mut self) {
+        self.low = self.low.min(self.durable);
+    }
+}
+
+impl Followers {
+    pub(super) fn new(clients: usize) -> Self {
+        Self {
+            committed: Position::at(0),
+            objects: vec![None; clients],
+            under_way: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_under_way(&self, id: DeliveryId) -> bool {
+        self.under_way.iter().any(|one| one.id == id)
+    }
+
+    /// A turn has been stored.
+    pub(super) fn commit(&mut self, has_failed: bool) {
+        let objects = self
+            .objects
+            .iter_mut()
+            .flatten()
+            .map(|one| &mut one.position);
+        for position in objects.chain([&mut self.committed]) {
+            if std::mem::take(&mut position.is_new) && !has_failed {
+                position.durable = position.low;
+            }
+        }
+    }
+
+    /// Memory is lost.
+    pub(super) fn lose(&mut self) {
+        self.committed.lose();
+        for subscription in self.objects.iter_mut().flatten() {
+            subscription.position.lose();
+        }
+        for one in self.under_way.drain(..) {
+            // Whether it was told of the end is not known.
+            if let Who::Object(client) = one.who
+                && let Some(subscription) = &mut self.objects[client]
+            {
+                subscription.is_certain &= !subscription.has_ended;
+            }
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.committed = Position::at(0);
+        self.under_way.clear();
+        for subscription in self.objects.iter_mut().flatten() {
+            subscription.has_ended = true;
+        }
+    }
+
+    /// A client object has made another pull, which takes the place of its last one some time.
+    pub(super) fn replace(&mut self, client: usize) {
+        if let Some(subscription) = &mut self.objects[client] {
+            subscription.is_certain = false;
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, client: usize) {
+        self.objects[client] = None;
+        self.under_way.retain(|one| one.who != Who::Object(client));
+    }
+
+    /// Storage may not know who follows.
+    pub(super) fn doubt(&mut self) {
+        for subscription in self.objects.iter_mut().flatten() {
+            subscription.is_certain = false;
+        }
+    }
+
+    /// Whether a client object is called for this pull, as far as is certain.
+    pub(super) fn is_subscribed(&self, client: usize, pull: &str) -> bool {
+        let subscription = self.objects[client].as_ref();
+        subscription.is_some_and(|one| one.is_certain && !one.has_ended && one.pull == pull)
+    }
+
+    pub(super) fn committed_up_to(&self) -> i64 {
+        self.committed.low
+    }
+
+    /// Who has not been told everything.
+    pub(super) fn owed(&self, head: i64, has_on_committed: bool) -> Option<String> {
+        if has_on_committed && self.committed.high < head {
+            return Some("on_committed".to_owned());
+        }
+        let objects = self.objects.iter().enumerate();
+        let mut owed = objects.filter(|(client, subscription)| {
+            let is_told = self
+                .under_way
+                .iter()
+                .any(|one| one.who == Who::Object(*client));
+            subscription.as_ref().is_some_and(|one| {
+                let lacks = one.position.high < head && !one.has_ended;
+                one.is_certain && (lacks || one.has_ended && !is_told)
+            })
+        });
+        owed.next()
+            .map(|(client, subscription)| format!("object {client} {subscription:?}"))
+    }
+}
+
+impl World {
+    /// A live pull of a client object has been answered up to `last`: calls follow.
+    pub(super) fn subscribe(&mut self, client: usize, generation: Generation, id: &str, last: i64) {
+        let pull = if generation == Generation::V04 {
+            id.to_owned()
+        } else {
+            format!("\"{id}\"")
+        };
+        let is_certain = !self.has_failed() && !self.clients[client].is_doubtful;
+        self.followers.objects[client] = Some(Subscription {
+            pull,
+            position: Position::at(last),
+            has_ended: false,
+            is_certain,
+        });
+        self.followers
+            .under_way
+            .retain(|one| one.who != Who::Object(client));
+    }
+
+    pub(super) fn object_dropped(&mut self, object_id: &str) {
+        let client: usize = object_id.strip_prefix('o').unwrap().parse().unwrap();
+        self.followers.unsubscribe(client);
+        self.seen.count(Kind::ObjectsDropped);
+    }
+
+    /// Something is told; how it goes, if that shows at once.
+    pub(super) fn receive_delivery(&mut self, delivery: &Told<HostText>) -> Option<Outcome> {
+        let (who, last, is_repeated) = match &delivery.message {
+            Message::Committed(page) => self.check_committed(page),
+            Message::Call { object, frame } => {
+                assert_eq!(object.binding, "CLIENT");
+                let client: usize = object.object_id.strip_prefix('o').unwrap().parse().unwrap();
+                let heard = self.hear_call(client, frame);
+                self.check_call(client, &heard)
+            }
+        };
+        self.followers.under_way.retain(|one| one.who != who);
+        self.followers.under_way.push(UnderWay {
+            id: delivery.id,
+            who,
+            last,
+            since_ms: self.now_ms,
+        });
+        let _ = is_repeated;
+        let is_well = self.is_healthy || self.random.chance(self.plan.health);
+        match (&delivery.message, is_well) {
+            (Message::Committed(_), true) => {
+                self.seen.count(Kind::Committed);
+                Some(Outcome::Taken)
+            }
+            (Message::Committed(_), false) if self.random.chance(50) => {
+                self.seen.count(Kind::CommittedFailed);
+                Some(Outcome::Failed("the hook fails".to_owned()))
+            }
+            (Message::Committed(_), false) => {
+                self.seen.count(Kind::CommittedHanging);
+                self.hang(delivery.id, true);
+                None
+            }
+            (Message::Call { frame, .. }, is_well) => {
+                let Who::Object(client) = who else {
+                    unreachable!("an object is called")
+                };
+                let heard = self.hear_call(client, frame);
+                self.answer_call(client, &heard, delivery.id, is_well)
+            }
+        }
+    }
+
+    /// Understands a call: its request id is a text in every generation, while a cause is written as for others of
+    /// it.
+    fn hear_call(&self, client: usize, frame: &HostText) -> Heard {
+        let text = frame.as_str();
+        let is_v05 = self.clients[client].tongue.generation == Generation::V05;
+        if !is_v05 || !text.starts_with(r#"{"_tag":"Exit""#) {
+            return hear(Family::Rpc, text);
+        }
+        let (before, after) = text.split_once(r#""requestId":""#).unwrap();
+        let (id, after) = after.split_once('"').unwrap();
+        match hear(Family::Rpc, &format!(r#"{before}"requestId":{id}{after}"#)) {
+            Heard::Failed { id, error } => Heard::Failed {
+                id: format!("\"{id}\""),
+                error,
+            },
+            other => other,
+        }
+    }
+
+    fn answer_call(
+        &mut self,
+        client: usize,
+        heard: &Heard,
+        id: DeliveryId,
+        is_well: bool,
+    ) -> Option<Outcome> {
+        self.seen.count(Kind::Calls);
+        let (is_received, outcome) = if is_well {
+            (true, Some(Outcome::Taken))
+        } else {
+            let failed = Outcome::Failed("the object fails".to_owned());
+            match self.random.below(10) {
+                0..3 => (false, Some(failed)),
+                3..5 => (true, Some(failed)),
+                5..7 => (true, None),
+                7..9 => (false, None),
+                _ => (false, Some(Outcome::Gone("no such object".to_owned()))),
+            }
+        };
+        if is_received {
+            self.receive_call(client, heard);
+        }
+        match &outcome {
+            None => {
+                self.seen.count(Kind::CallsHanging);
+                self.hang(id, is_received);
+            }
+            Some(Outcome::Failed(_)) => self.seen.count(Kind::CallsFailed),
+            Some(Outcome::Gone(_)) => self.seen.count(Kind::ObjectsGone),
+            Some(Outcome::Taken) => {}
+        }
+        if outcome != Some(Outcome::Taken) {
+            self.clients[client].may_hear_again();
+        }
+        outcome
+    }
+
+    /// A delivery has begun of which nothing is heard for now.
+    fn hang(&mut self, id: DeliveryId, is_received: bool) {
+        let object = self.object.as_mut().unwrap();
+        object.deliveries.push((id, is_received));
+    }
+
+    fn check_committed(&mut self, page: &CommittedPage<HostText>) -> (Who, i64, bool) {
+        assert!(self.plan.uses.has_on_committed());
+        assert_eq!(page.backend_id.as_str(), self.log.backend_id);
+        let array = format!("[{}]", page.items.as_str());
+        let events = read_events(&array).unwrap();
+        let first = events[0].seq_num;
+        if first <= self.followers.committed.high {
+            self.seen.count(Kind::CommittedRepeated);
+        }
+        self.followers.committed.begin(first);
+        let expected = self.log.after(first - 1);
+        assert!(events.len() <= expected.len());
+        for (event, expected) in events.iter().zip(expected) {
+            assert_eq!(event.seq_num, expected.event.seq_num);
+            assert_eq!(marker_of(event.args_text().unwrap()), expected.event.marker);
+        }
+        let last = events.last().unwrap().seq_num;
+        (Who::Committed, last, false)
+    }
+
+    fn check_call(&mut self, client: usize, heard: &Heard) -> (Who, i64, bool) {
+        let subscription = self.followers.objects[client].as_mut();
+        let is_of = |one: &&mut Subscription| heard.id() == Some(&one.pull);
+        let subscription = subscription.filter(is_of);
+        match heard {
+            Heard::Page {
+                events,
+                backend_id,
+                remaining: 0,
+                ..
+            } => {
+                assert_eq!(backend_id.as_deref(), Some(&*self.log.backend_id));
+                let first = seq_num(&events[0]);
+                let expected = self.log.after(first - 1);
+                assert!(events.len() <= expected.len());
+                for (event, expected) in events.iter().zip(expected) {
+                    assert_eq!(event["args"]["sekret"], expected.event.marker);
+                }
+                if let Some(subscription) = subscription
+                    && subscription.is_certain
+                {
+                    assert!(!subscription.has_ended, "events of another lifetime");
+                    subscription.position.begin(first);
+                }
+                (Who::Object(client), seq_num(events.last().unwrap()), false)
+            }
+            Heard::Failed { error, .. } => {
+                assert_eq!(error["_tag"], "BackendIdMismatchError");
+                assert_eq!(error["expected"], *self.log.backend_id);
+                if let Some(subscription) = subscription {
+                    assert!(subscription.has_ended || !subscription.is_certain);
+                }
+                self.seen.count(Kind::ResetTold);
+                (Who::Object(client), 0, false)
+            }
+            other => panic!("an object is called with {other:?}"),
+        }
+    }
+
+    /// How a delivery went is known.
+    pub(super) fn note_outcome(&mut self, id: DeliveryId, outcome: &Outcome) {
+        let under_way = &mut self.followers.under_way;
+        let Some(index) = under_way.iter().position(|one| one.id == id) else {
+            return;
+        };
+        let UnderWay {
+            who,
+            last,
+            since_ms,
+            ..
+        } = under_way.swap_remove(index);
+        tell!(self, "  outcome {id:?} {who:?} up to {last}: {outcome:?}");
+        let (position, deadline_ms) = match who {
+            Who::Committed => (&mut self.followers.committed, HOOK_DEADLINE_MS),
+            Who::Object(client) => {
+                let subscription = &mut self.followers.objects[client];
+                if subscription.as_ref().is_some_and(|one| one.has_ended) {
+                    // It has been told, or cannot be.
+                    *subscription = None;
+                }
+                let Some(subscription) = subscription else {
+                    return;
+                };
+                (&mut subscription.position, CALL_DEADLINE_MS)
+            }
+        };
+        if *outcome != Outcome::Taken {
+            return;
+        }
+        if self.now_ms < since_ms + deadline_ms {
+            (position.low, position.high, position.is_new) = (last, last, true);
+        } else {
+            // It may have been given up.
+            position.high = position.high.max(last);
+        }
+    }
+}
