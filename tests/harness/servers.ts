@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { after, before } from 'node:test'
 import { type Server, type ServerOptions, startServer } from './server.ts'
 
-/** One server for all tests of the enclosing file or `describe`. */
-export const serverOf = (options: ServerOptions | (() => ServerOptions) = {}): (() => Server) => {
+/** One server for all tests of the enclosing file or `describe`; a function makes its options, and what they need. */
+export const serverOf = (options: ServerOptions | (() => Promise<ServerOptions>) = {}): (() => Server) => {
   let server: Server | undefined
   before(async () => {
-    server = await startServer(typeof options === 'function' ? options() : options)
+    server = await startServer(typeof options === 'function' ? await options() : options)
   })
   after(async () => {
     await server?.stop()

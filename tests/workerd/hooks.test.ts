@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { after, describe, it } from 'node:test'
 import type { Event } from '../clients/client.ts'
 import type { DoRpcGeneration } from '../clients/do-rpc/remote-object.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
@@ -41,10 +41,8 @@ import {
 import { hs256, secret } from './tokens.ts'
 
 let listener: HookListener
-before(async () => {
+const server = serverOf(async () => {
   listener = await HookListener.start()
-})
-const server = serverOf(() => {
   const { vars, ...options } = listener.options([
     'validate_payload',
     'on_push',
@@ -594,6 +592,32 @@ describe('on_pull_res', () => {
     })
   }
 
+  for (const generation of rpcGenerations) {
+    it(`that has a page of a ${generation} answer when that ends: a disconnect waits for the page, a reset does not`, async () => {
+      for (const ask of [overHttp, overDoRpc.bind(undefined, generation)]) {
+        const storeId = freshStoreId()
+        await fill(server(), storeId, 2_500)
+        const before = listener.of('on_pull_res', storeId).length
+        const { backendId } = await stateOf(server(), storeId)
+        const underWay = async (end: () => Promise<unknown>): Promise<readonly string[]> => {
+          const held = listener.hold('on_pull_res', storeId)
+          const answer = ask(storeId, pullFrame(generation, 1, storeId))
+          await held.waits
+          await end()
+          held.release()
+          return linesOfAnswer(generation, await answer)
+        }
+        const pages = (lines: readonly string[]): readonly string[] => lines.filter((line) => line.startsWith('Chunk'))
+        const stopped = await underWay(() => disconnect(server(), storeId))
+        assert.ok(pages(stopped).length > 0)
+        assert.deepEqual(stopped, [...pages(stopped), `Success ${id(generation, 1)}: null`])
+        const ended = await underWay(() => reset(server(), storeId))
+        assert.deepEqual(ended, [`BackendIdMismatchError ${id(generation, 1)}: received ${backendId}`])
+        assert.ok(listener.of('on_pull_res', storeId).length > before)
+      }
+    })
+  }
+
   it('that fails for one of two requests in one body leaves the answer to the other', async () => {
     const storeId = freshStoreId()
     await fill(server(), storeId, 3)
@@ -848,6 +872,39 @@ describe('on_committed', () => {
     })
   })
 
+  for (const isKilled of [false, true]) {
+    it(`is told of what a reset removes before what comes after it${isKilled ? ', also if the runtime is killed' : ''}`, async () => {
+      await onServers(async (start) => {
+        const [storeId, on] = [freshStoreId(), await start()]
+        await push(on, storeId, 0)
+        await keeps(on, storeId, 1)
+        const held = listener.hold('on_committed', storeId)
+        await push(on, storeId, 1, 2)
+        await held.waits
+        await push(on, storeId, 3)
+        const { backendId: old } = await stateOf(on, storeId)
+        const backendId = await reset(on, storeId)
+        await push(on, storeId, 0, 2)
+        let now = on
+        if (isKilled) {
+          await on.kill()
+          now = await start()
+        }
+        held.release('too late')
+        await keeps(now, storeId, 2)
+        const told = listener
+          .of('on_committed', storeId)
+          .flatMap(({ seen }) => seen.batch.map((event) => `${seen.backendId} ${event.seqNum}`))
+        const [first, second] = [[1, 2, 3, 4].map((at) => `${old} ${at}`), [1, 2].map((at) => `${backendId} ${at}`)]
+        assert.deepEqual([...new Set(told)], [...first, ...second], 'each at least once, in order')
+        assert.deepEqual(told.slice(-2), second)
+        await push(now, storeId, 2)
+        await keeps(now, storeId, 3)
+        assert.deepEqual(listener.of('on_committed', storeId).at(-1)!.seen, { batch: batchOf(2), backendId })
+      })
+    })
+  }
+
   it('is called again by the alarm after the runtime was killed, though nobody comes', async () => {
     await onServers(async (start) => {
       const [storeId, on] = [freshStoreId(), await start()]
@@ -879,8 +936,8 @@ describe('on_committed', () => {
 
   it('that is not written costs no row and no alarm; one that returns at once costs a row for each push', async () => {
     for (const [vars, rows, kept] of [
-      [{}, 2, []],
-      [{ HOOKS_COMMITTED: 'at-once' }, 3, ['4']],
+      [{}, 2, undefined],
+      [{ HOOKS_COMMITTED: 'at-once' }, 3, 4],
     ] as const) {
       await onServers(async (start) => {
         const [storeId, on] = [freshStoreId(), await start([], vars)]
@@ -895,7 +952,7 @@ describe('on_committed', () => {
         }
         await on.evict(storeId)
         await answered(peer, peer.push([]))
-        assert.deepEqual(await keptOf(on, storeId), kept)
+        assert.equal((await keptOf(on, storeId))?.after, kept)
         // The runtime makes this table when an alarm is set for the first time.
         const alarms = await on.sql(storeId, "SELECT name FROM sqlite_master WHERE name = '_cf_METADATA'")
         assert.deepEqual(alarms, [])
@@ -907,8 +964,7 @@ describe('on_committed', () => {
 describe('a hook that panics', () => {
   it('costs the requests that wait for hooks: their clients are told to connect again, and nothing is lost', async () => {
     const { vars, ...options } = listener.options(['on_push', 'on_committed'])
-    const own = await startServer({ ...options, vars })
-    try {
+    await withServer({ ...options, vars }, async (own) => {
       const [storeId, elsewhere] = [freshStoreId(), freshStoreId()]
       const [peer, idle] = [await Peer.connect(own, 'v04', storeId), await Peer.connect(own, 'v04', storeId)]
       const waiting = await Peer.connect(own, 'v05', elsewhere)
@@ -945,16 +1001,13 @@ describe('a hook that panics', () => {
         listener.of('on_committed', storeId).flatMap(({ seen }) => seen.batch.map((event) => event.seqNum))
       await eventually('it is told of the next event', () => numbers().includes(3))
       assert.deepEqual(numbers(), [1, 2, 2, 3])
-    } finally {
-      await own.stop()
-    }
+    })
   })
 })
 
 describe('the example', () => {
   it('lets editors alone delete, and writes a row into D1 for each event', async () => {
-    const own = await startServer({ dist: 'examples/rust-hooks/dist', vars: { JWT_SECRET: secret } })
-    try {
+    await withServer({ dist: 'examples/rust-hooks/dist', vars: { JWT_SECRET: secret } }, async (own) => {
       const database = await own.miniflare.getD1Database('DB')
       const schema = readFileSync(join(root, 'examples/rust-hooks/schema.sql'), 'utf8')
       await database.exec(schema.replaceAll(/--.*|\n/g, ' '))
@@ -984,8 +1037,6 @@ describe('the example', () => {
         return (rows as readonly unknown[]).length >= 3 && rows
       })
       assert.deepEqual(rows, expected)
-    } finally {
-      await own.stop()
-    }
+    })
   })
 })

@@ -3,7 +3,7 @@
  * opened. Half a minute and more is waited for here, all at once.
  */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
@@ -23,12 +23,12 @@ const push = async (server: Server, storeId: string, head: number): Promise<void
 
 describe('though nobody comes,', { concurrency: true }, () => {
   let listener: HookListener
-  before(async () => {
-    listener = await HookListener.start()
-  })
   const server = serverOf({ vars, doRpcClients: true, edit: withRecorder('hang-once') })
   const failing = serverOf({ vars, doRpcClients: true, inspect: true, edit: withRecorder('fail') })
-  const hooked = serverOf(() => listener.options(['on_committed']))
+  const hooked = serverOf(async () => {
+    listener = await HookListener.start()
+    return listener.options(['on_committed'])
+  })
   after(() => listener.stop())
 
   it('a call that an object does not answer for 30 seconds is made again, with what has come since', async () => {
