@@ -10,7 +10,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import * as core from '../.cache/bindgen/core.js'
-import { Ended, hasEnded, instanceNumber, whenEnded } from '../src/edge/instance.js'
+import { connectAgain, Ended, hasEnded, instanceNumber, whenEnded } from '../src/edge/instance.js'
 // Stands beside the bundle; the bundler leaves this import alone.
 import wasm from './index_bg.wasm'
 
@@ -21,14 +21,6 @@ core.begin()
 interface State {
   readonly id: { readonly name?: string }
   getWebSockets(): readonly WebSocket[]
-}
-
-const connectAgain = (socket: WebSocket): void => {
-  try {
-    socket.close(1012, 'connect again')
-  } catch {
-    // It is closed.
-  }
 }
 
 /** What an error is and where it happened. What it says may hold what a user wrote, unless it is the engine's own. */

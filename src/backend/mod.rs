@@ -301,6 +301,12 @@ impl<S: Sql> SyncBackend<S> {
         self.connections.insert(connection)
     }
 
+    /// Whether a message of a connection waits: for a hook, or for the time when it may be decided.
+    #[must_use]
+    pub fn is_waiting(&self, id: ConnectionId) -> bool {
+        self.waiting.has(id)
+    }
+
     /// What is known of an open connection.
     #[must_use]
     pub fn peer(&self, id: ConnectionId) -> Option<Peer> {

@@ -6,7 +6,7 @@ use std::task::Poll;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 
-use super::poll::{hook, poll_once, spawn};
+use super::poll::{hook, poll_hook_once, spawn};
 use super::shared::Shared;
 use super::sql::JsText;
 use super::{hooks, js, msgpack};
@@ -23,11 +23,11 @@ impl<H: Hooks> Shared<H> {
             Message::Call { object, frame } => self.call(id, &object, &frame),
             Message::Committed(page) => {
                 let shared = self.clone();
-                let mut work = Box::pin(hook(hooks::tell(self.clone(), page)));
-                match poll_once(work.as_mut()) {
+                let mut work = Box::pin(hooks::tell(self.clone(), page));
+                match poll_hook_once(work.as_mut(), self.has_unsent()) {
                     Poll::Ready(result) => Some(outcome(result)),
                     Poll::Pending => {
-                        spawn(async move { shared.delivered(id, outcome(work.await)) });
+                        spawn(async move { shared.delivered(id, outcome(hook(work).await)) });
                         None
                     }
                 }

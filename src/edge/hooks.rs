@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::poll::{hook, poll_once, spawn};
+use super::poll::{hook, poll_hook_once, spawn};
 use super::shared::Shared;
 use super::sql::JsText;
 use crate::backend::{Ask, CommittedPage, Hook, read_events};
@@ -19,12 +19,12 @@ impl<H: Hooks> Shared<H> {
     /// Runs a hook: its verdict if it returns at once, else the backend is told when it does.
     pub(super) fn ask(self: &Rc<Self>, ask: Ask<JsText>) -> Option<Verdict> {
         let (shared, id) = (self.clone(), ask.id);
-        let mut work = Box::pin(hook(run(self.clone(), ask)));
-        match poll_once(work.as_mut()) {
+        let mut work = Box::pin(run(self.clone(), ask));
+        match poll_hook_once(work.as_mut(), self.has_unsent()) {
             Poll::Ready(verdict) => Some(verdict),
             Poll::Pending => {
                 spawn(async move {
-                    let verdict = work.await;
+                    let verdict = hook(work).await;
                     // Where the object cannot be had any more, nobody waits either.
                     let _ = shared.turn(|backend, turn| backend.on_verdict(id, verdict, turn));
                     let _ = shared.with(None, |awake| awake.wake_answers());

@@ -100,6 +100,22 @@ export const owe = () => {
   return promise.promise
 }
 
+/** Has a client connect again, and ask again for what it waits for. @param {WebSocket} socket */
+export const connectAgain = (socket) => {
+  try {
+    socket.close(1012, 'connect again')
+  } catch {
+    // It is closed.
+  }
+}
+
+/** The same to a client: its socket is closed if that fails. @param {WebSocket} socket */
+export const oweTo = (socket) => {
+  const promise = owe()
+  promise.catch(() => connectAgain(socket))
+  return promise
+}
+
 /** @param {Promise<unknown>} promise */
 const take = (promise) => {
   const taken = owed.get(promise)

@@ -106,8 +106,9 @@ impl<H: Hooks> Object<H> {
         let done = self
             .0
             .turn(|backend, turn| backend.on_frame(from, frame, turn));
-        if done.is_err() {
-            js::close(socket, 1012, "connect again");
+        match done {
+            Ok(()) => self.0.owe(from, socket),
+            Err(_) => js::close(socket, 1012, "connect again"),
         }
         Ok(JsValue::UNDEFINED)
     }

@@ -18,7 +18,11 @@ extern "C" {
     /// A promise that fails if the instance ends before it is settled.
     fn owe() -> JsValue;
 
-    fn settle(promise: &JsValue, value: &JsValue);
+    /// A promise whose socket is closed if the instance ends before it is settled.
+    #[wasm_bindgen(js_name = oweTo)]
+    pub(super) fn owe_to(socket: &JsValue) -> JsValue;
+
+    pub(super) fn settle(promise: &JsValue, value: &JsValue);
 
     fn refuse(promise: &JsValue, error: &JsValue);
 }
@@ -54,7 +58,18 @@ pub(super) fn poll_once<F: Future>(work: Pin<&mut F>) -> Poll<F::Output> {
     work.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Runs a hook of an app. Only to be polled while nothing that a turn made has yet to be sent: if the hook
+/// Runs a hook of an app until it waits, and then by [`hook`]. As long as something that a turn made
+/// `is_unsent`, a panic of the hook loses it.
+pub(super) fn poll_hook_once<F: Future>(work: Pin<&mut F>, is_unsent: bool) -> Poll<F::Output> {
+    let owner = if is_unsent {
+        Owner::at_work()
+    } else {
+        Owner::default()
+    };
+    owner.run(|| poll_once(work))
+}
+
+/// Runs a hook of an app that has waited. Nothing that a turn made has yet to be sent then: if the hook
 /// panics, no socket is closed but those whose messages wait.
 pub(super) fn hook<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     owned(Owner::default(), work)

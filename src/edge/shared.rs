@@ -13,9 +13,9 @@ use worker::Env;
 use super::awake::Awake;
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
-use super::{config, js};
+use super::{config, js, poll};
 use crate::auth::{Access, Grant};
-use crate::backend::{Output, Refusal, Report, Rules, SyncBackend};
+use crate::backend::{ConnectionId, Output, Refusal, Report, Rules, SyncBackend};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::event::StoreId;
 use crate::hooks::{Hooks, Installed};
@@ -37,6 +37,8 @@ pub(super) struct Shared<H: Hooks> {
     /// What a turn has left to do while an app's code runs.
     pub(super) queue: RefCell<VecDeque<Output<JsText>>>,
     pub(super) is_applying: Cell<bool>,
+    /// What is owed to the clients whose messages wait: see [`poll::owe_to`].
+    owed: RefCell<Vec<(ConnectionId, JsValue)>>,
     /// An empty list that the next turn need not make.
     pub(super) spare_outputs: Cell<Vec<Output<JsText>>>,
     /// What the alarm is set to, as far as this life of the object knows.
@@ -97,6 +99,7 @@ impl<H: Hooks> Shared<H> {
             store_id: RefCell::new(Rc::from("")),
             queue: RefCell::new(VecDeque::new()),
             is_applying: Cell::new(false),
+            owed: RefCell::new(Vec::new()),
             spare_outputs: Cell::new(Vec::new()),
             alarm_at_ms: Cell::new(None),
         }))
@@ -117,6 +120,38 @@ impl<H: Hooks> Shared<H> {
     /// The store whose object this is.
     pub(super) fn store_id(&self) -> Rc<str> {
         self.store_id.borrow().clone()
+    }
+
+    /// Whether something that a turn made has yet to be done.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.queue.borrow().is_empty()
+    }
+
+    /// Has the socket of a connection closed if the instance ends while one of its messages waits: its
+    /// client would have no answer.
+    pub(super) fn owe(&self, to: ConnectionId, socket: &JsValue) {
+        let is_waiting = self.borrow(|awake| awake.backend.is_waiting(to));
+        let mut owed = self.owed.borrow_mut();
+        if matches!(is_waiting, Ok(true)) && owed.iter().all(|(known, _)| *known != to) {
+            owed.push((to, poll::owe_to(socket)));
+        }
+    }
+
+    /// Lets go of the connections of which nothing waits any more.
+    pub(super) fn settle(&self) {
+        let mut owed = self.owed.borrow_mut();
+        if owed.is_empty() {
+            return;
+        }
+        let _ = self.borrow(|awake| {
+            owed.retain(|(to, promise)| {
+                let is_waiting = awake.backend.is_waiting(*to);
+                if !is_waiting {
+                    poll::settle(promise, &JsValue::UNDEFINED);
+                }
+                is_waiting
+            });
+        });
     }
 
     pub(super) fn is_asleep(&self) -> bool {

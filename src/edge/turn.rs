@@ -61,6 +61,7 @@ impl<H: Hooks> Shared<H> {
         if !self.queue.borrow().is_empty() {
             self.apply_queue();
         }
+        self.settle();
         self.spare_outputs.replace(turn.out);
         Ok(result)
     }

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
@@ -38,6 +39,13 @@ const withServer = async (options: ServerOptions, test: (server: Server) => Prom
   } finally {
     await server.stop()
   }
+}
+
+/** Changes a Worker's source, so that no alarm is set to more than two seconds from now. */
+const impatient = (source: string): string => {
+  const call = /\.setAlarm\(([\w$]+)\)/
+  assert.match(source, call)
+  return source.replace(call, '.setAlarm(Math.min($1,Date.now()+2000))')
 }
 
 /** The lines of instances that ended. */
@@ -342,28 +350,38 @@ describe('with hooks', () => {
     })
   })
 
-  it('an alarm that cannot open its store is repeated by the runtime', async () => {
-    const storeId = freshStoreId()
-    let calls = 0
-    listener.answer('on_committed', storeId, () => ((calls += 1) === 1 ? 'not now' : ''))
-    await withServer({ ...listener.options(['on_committed']), inspect: true }, async (server) => {
+  it('one that panics before all of a frame has been sent costs the sockets of its object', async () => {
+    await withServer(listener.options(['on_push_res']), async (server) => {
+      const [storeId, headers] = [freshStoreId(), { 'x-device': 'panics' }]
+      const idle = await connectLive(server, storeId)
+      const peer = await Peer.connect(server, 'v05', storeId, { headers })
+      peer.client.send([pushFrame('v05', 1, storeId, batchOf(0)), pushFrame('v05', 2, storeId, batchOf(1))])
+      for (const { client } of [peer, idle]) assert.equal((await client.dismissed()).code, 1012)
+      const again = await connectLive(server, storeId)
+      await assertLive(server, again, eventsIn(again.client.frames).length)
+    })
+  })
+
+  it('an alarm that cannot open its store goes off again', async () => {
+    const [storeId, storage] = [freshStoreId(), mkdtempSync(join(tmpdir(), 'alarm-'))]
+    const options = { ...listener.options(['on_committed']), edit: impatient, inspect: true, storage }
+    const held = listener.hold('on_committed', storeId)
+    await withServer(options, async (server) => {
       const peer = await Peer.connect(server, 'v04', storeId)
       await peer.pushed(batchOf(0))
-      await eventually('the hook has failed, and an alarm is set', async () => {
-        const lines = await linesOf(server, storeId)
-        return lines.some(({ event }) => event === 'hook-error')
-      })
+      await held.waits
       await server.sql(storeId, 'ALTER TABLE context_7 RENAME TO hidden')
       await server.sql(storeId, 'CREATE TABLE context_7 (unrelated)')
-      await server.evict(storeId)
-      const isMet = (): boolean => server.logs.some((line) => line.includes('open-failed') && line.includes(storeId))
-      await eventually('the alarm has met it', isMet)
-      assert.equal(calls, 1)
+      await server.kill()
+    })
+    await withServer(options, async (server) => {
+      await eventually('the alarm meets it', () => server.logs.some((line) => line.includes('"open-failed"')))
+      assert.equal(listener.of('on_committed', storeId).length, 1)
       await server.sql(storeId, 'DROP TABLE context_7')
       await server.sql(storeId, 'ALTER TABLE hidden RENAME TO context_7')
-      await eventually('the hook is told', () => calls === 2)
-      peer.client.terminate()
+      await listener.told(storeId, 2)
     })
+    rmSync(storage, { recursive: true })
   })
 })
 

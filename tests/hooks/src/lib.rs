@@ -116,6 +116,9 @@ impl Hooks for TestHooks {
     }
 
     async fn on_push_res(&self, context: &Context<'_>) -> Result<(), HookError> {
+        if context.headers.iter().any(|(_, value)| value == "panics") {
+            panic!("the test asked for it");
+        }
         self.ask("on_push_res", "null", context).await
     }
 
