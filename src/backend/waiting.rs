@@ -468,7 +468,18 @@ impl<S: Sql> SyncBackend<S> {
         verdict: Result<(), HookError>,
         turn: &mut Turn<S::Text>,
     ) {
-        match self.waiting.leave(id) {
+        let waited = self.waiting.leave(id);
+        if let None
+        | Some(Waits::Message {
+            is_interrupted: true,
+            ..
+        }) = &waited
+            && let Err(error) = &verdict
+        {
+            // No client is told, but the log is.
+            Self::report_hook(error, turn);
+        }
+        match waited {
             None => {}
             Some(Waits::Message {
                 from,
