@@ -43,10 +43,27 @@ enum Who {
     Object(usize),
 }
 
+/// What a reset removed before `on_committed` was known to have been told of it.
+#[derive(Debug)]
+pub(super) struct Removed {
+    backend_id: String,
+    /// Number and marker of each event.
+    events: Vec<(i64, u64)>,
+    position: Position,
+}
+
+impl Removed {
+    fn is_told(&self) -> bool {
+        let last = self.events.last().map_or(0, |(seq_num, _)| *seq_num);
+        self.position.high >= last
+    }
+}
+
 #[derive(Debug)]
 struct UnderWay {
     id: DeliveryId,
     who: Who,
+    lifetime: String,
     last: i64,
     since_ms: u64,
 }
@@ -54,6 +71,8 @@ struct UnderWay {
 #[derive(Debug)]
 pub(super) struct Followers {
     committed: Position,
+    /// By age, of lifetimes that are over.
+    removed: Vec<Removed>,
     /// By client.
     objects: Vec<Option<Subscription>>,
     under_way: Vec<UnderWay>,
@@ -87,9 +106,15 @@ impl Followers {
     pub(super) fn new(clients: usize) -> Self {
         Self {
             committed: Position::at(0),
+            removed: Vec::new(),
             objects: vec![None; clients],
             under_way: Vec::new(),
         }
+    }
+
+    /// `on_committed` is told from here on.
+    pub(super) fn begin_at(&mut self, head: i64) {
+        self.committed = Position::at(head);
     }
 
     pub(super) fn is_under_way(&self, id: DeliveryId) -> bool {
@@ -103,7 +128,8 @@ impl Followers {
             .iter_mut()
             .flatten()
             .map(|one| &mut one.position);
-        for position in objects.chain([&mut self.committed]) {
+        let removed = self.removed.iter_mut().map(|one| &mut one.position);
+        for position in objects.chain(removed).chain([&mut self.committed]) {
             if std::mem::take(&mut position.is_new) && !has_failed {
                 position.durable = position.low;
             }
@@ -113,6 +139,9 @@ impl Followers {
     /// Memory is lost.
     pub(super) fn lose(&mut self) {
         self.committed.lose();
+        for removed in &mut self.removed {
+            removed.position.lose();
+        }
         for subscription in self.objects.iter_mut().flatten() {
             subscription.position.lose();
         }
@@ -126,7 +155,28 @@ impl Followers {
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    /// The events after this one may be yet to be told to `on_committed`.
+    pub(super) fn told_at_least(&self) -> i64 {
+        self.committed.low
+    }
+
+    /// A lifetime is over, of which these events may be yet to be told to `on_committed`.
+    pub(super) fn reset(&mut self, backend_id: &str, events: Vec<(i64, u64)>) {
+        self.removed
+            .retain(|one| one.position.low < one.events.last().map_or(0, |last| last.0));
+        if !events.is_empty() {
+            let Position { low, high, .. } = self.committed;
+            self.removed.push(Removed {
+                backend_id: backend_id.to_owned(),
+                events,
+                position: Position {
+                    low,
+                    high,
+                    durable: low,
+                    is_new: false,
+                },
+            });
+        }
         self.committed = Position::at(0);
         self.under_way.clear();
         for subscription in self.objects.iter_mut().flatten() {
@@ -165,7 +215,8 @@ impl Followers {
 
     /// Who has not been told everything.
     pub(super) fn owed(&self, head: i64, has_on_committed: bool) -> Option<String> {
-        if has_on_committed && self.committed.high < head {
+        let is_told = self.removed.iter().all(Removed::is_told);
+        if has_on_committed && (self.committed.high < head || !is_told) {
             return Some("on_committed".to_owned());
         }
         let objects = self.objects.iter().enumerate();
@@ -225,6 +276,10 @@ impl World {
         self.followers.under_way.push(UnderWay {
             id: delivery.id,
             who,
+            lifetime: match &delivery.message {
+                Message::Committed(page) => page.backend_id.as_str().to_owned(),
+                Message::Call { .. } => self.log.backend_id.clone(),
+            },
             last,
             since_ms: self.now_ms,
         });
@@ -319,10 +374,32 @@ impl World {
 
     fn check_committed(&mut self, page: &CommittedPage<HostText>) -> (Who, i64, bool) {
         assert!(self.plan.uses.has_on_committed());
-        assert_eq!(page.backend_id.as_str(), self.log.backend_id);
         let array = format!("[{}]", page.items.as_str());
         let events = read_events(&array).unwrap();
         let first = events[0].seq_num;
+        let last = events.last().unwrap().seq_num;
+        let removed = &mut self.followers.removed;
+        if page.backend_id.as_str() != self.log.backend_id {
+            let of = removed
+                .iter()
+                .position(|one| one.backend_id == page.backend_id.as_str())
+                .expect("a lifetime of which something was not told");
+            assert!(removed[..of].iter().all(Removed::is_told), "in order");
+            let Removed {
+                events: expected,
+                position,
+                ..
+            } = &mut removed[of];
+            position.begin(first);
+            let expected = expected.iter().filter(|(seq_num, _)| *seq_num >= first);
+            for (event, (seq_num, marker)) in events.iter().zip(expected) {
+                assert_eq!(event.seq_num, *seq_num);
+                assert_eq!(marker_of(event.args_text().unwrap()), *marker);
+            }
+            self.seen.count(Kind::CommittedRemoved);
+            return (Who::Committed, last, false);
+        }
+        assert!(removed.iter().all(Removed::is_told), "nothing is skipped");
         if first <= self.followers.committed.high {
             self.seen.count(Kind::CommittedRepeated);
         }
@@ -333,7 +410,6 @@ impl World {
             assert_eq!(event.seq_num, expected.event.seq_num);
             assert_eq!(marker_of(event.args_text().unwrap()), expected.event.marker);
         }
-        let last = events.last().unwrap().seq_num;
         (Who::Committed, last, false)
     }
 
@@ -384,13 +460,20 @@ impl World {
         };
         let UnderWay {
             who,
+            lifetime,
             last,
             since_ms,
             ..
         } = under_way.swap_remove(index);
         tell!(self, "  outcome {id:?} {who:?} up to {last}: {outcome:?}");
         let (position, deadline_ms) = match who {
-            Who::Committed => (&mut self.followers.committed, HOOK_DEADLINE_MS),
+            Who::Committed => {
+                let mut removed = self.followers.removed.iter_mut();
+                let removed = removed.find(|one| one.backend_id == lifetime);
+                let position = removed.map(|one| &mut one.position);
+                let position = position.unwrap_or(&mut self.followers.committed);
+                (position, HOOK_DEADLINE_MS)
+            }
             Who::Object(client) => {
                 let subscription = &mut self.followers.objects[client];
                 if subscription.as_ref().is_some_and(|one| one.has_ended) {

@@ -142,6 +142,20 @@ impl World {
         self.followers.commit(has_failed);
     }
 
+    /// Takes note of the log that a world begins with.
+    pub(super) fn adopt_rows(&mut self, padding: usize) {
+        for row in self.new_rows() {
+            let event = Event {
+                seq_num: row.seq_num,
+                parent_seq_num: row.parent_seq_num,
+                marker: marker_of(&row.args),
+                client: 0,
+                padding,
+            };
+            self.log.push(event, row);
+        }
+    }
+
     fn new_rows(&self) -> Vec<Row> {
         let mut query = self
             .sql
@@ -218,9 +232,13 @@ impl World {
             self.log.backend_id
         );
         tell!(self, "  lifetime {backend_id}");
+        let untold = self.log.after(self.followers.told_at_least()).iter();
+        let untold = untold.map(|stored| (stored.event.seq_num, stored.event.marker));
+        let untold = untold.filter(|_| self.plan.uses.has_on_committed());
+        let untold: Vec<(i64, u64)> = untold.collect();
+        self.followers.reset(&self.log.backend_id, untold);
         self.log.begin(backend_id);
         self.head_before = 0;
-        self.followers.reset();
         for end in self.ends.iter_mut().filter(|end| end.is_open) {
             end.is_over |= end.family == Family::Plain;
         }

@@ -61,6 +61,7 @@ kinds! {
     CommittedFailed
     CommittedHanging
     CommittedRepeated
+    CommittedRemoved
     LateOutcomes
     Resets
     PlainResets
