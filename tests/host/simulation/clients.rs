@@ -67,7 +67,7 @@ enum Kinds {
 impl Client {
     pub(super) fn by_chance(random: &mut Random, plan: &Plan) -> Vec<Self> {
         let count = if plan.is_heavy {
-            9
+            13
         } else {
             2 + random.index(4)
         };
@@ -81,7 +81,12 @@ impl Client {
             (1, (Generation::V05, Transport::DoRpc)),
         ];
         let clients = (0..count).map(|_| {
-            let (generation, transport) = random.weighted(&kinds);
+            let kinds = if plan.is_heavy {
+                &kinds[..3]
+            } else {
+                &kinds[..]
+            };
+            let (generation, transport) = random.weighted(kinds);
             Self {
                 tongue: Tongue {
                     generation,
@@ -95,7 +100,7 @@ impl Client {
                 believes: None,
                 pull: None,
                 outgoing: None,
-                is_stalled: plan.is_heavy && random.chance(60),
+                is_stalled: plan.is_heavy && random.chance(80),
                 has_pulled: false,
                 own: None,
                 is_doubtful: false,
@@ -181,6 +186,7 @@ impl World {
         enum Do {
             Read,
             Push,
+            PushMany,
             Pull,
             PullMore,
             Both,
@@ -195,10 +201,12 @@ impl World {
         let one = &self.clients[client];
         let is_pulling = one.pull.is_some() || one.believes.is_some();
         let is_rpc = u64::from(!one.is_plain());
+        let is_limited = self.plan.limits.push_rate.is_some();
         let reads = if one.is_stalled { 1 } else { 14 };
         let choices = [
             (reads, Do::Read),
             (8, Do::Push),
+            (if is_limited { 6 } else { 0 }, Do::PushMany),
             (if is_pulling { 0 } else { 14 }, Do::Pull),
             (is_rpc, Do::PullMore),
             (is_rpc, Do::Both),
@@ -217,6 +225,13 @@ impl World {
                 }
             }
             Do::Push => self.push_something(client, end),
+            Do::PushMany => {
+                for _ in 0..12 {
+                    let (request, text) = self.push_of(client, Kinds::Next);
+                    self.begin_event();
+                    self.frame(end, &text, vec![request]);
+                }
+            }
             Do::Pull => self.pull_live(client, end),
             Do::PullMore => {
                 let (request, text) = self.pull_from_anywhere(client, false);

@@ -92,6 +92,11 @@ impl Followers {
         }
     }
 
+    /// `on_committed` is told from here on.
+    pub(super) fn begin_at(&mut self, head: i64) {
+        self.committed = Position::at(head);
+    }
+
     pub(super) fn is_under_way(&self, id: DeliveryId) -> bool {
         self.under_way.iter().any(|one| one.id == id)
     }

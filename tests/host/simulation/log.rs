@@ -142,6 +142,20 @@ impl World {
         self.followers.commit(has_failed);
     }
 
+    /// Takes note of the log that a world begins with.
+    pub(super) fn adopt_rows(&mut self, padding: usize) {
+        for row in self.new_rows() {
+            let event = Event {
+                seq_num: row.seq_num,
+                parent_seq_num: row.parent_seq_num,
+                marker: marker_of(&row.args),
+                client: 0,
+                padding,
+            };
+            self.log.push(event, row);
+        }
+    }
+
     fn new_rows(&self) -> Vec<Row> {
         let mut query = self
             .sql

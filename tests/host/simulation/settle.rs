@@ -158,6 +158,7 @@ impl World {
     fn disconnect_all(&mut self) {
         tell!(self, "everybody has to connect again");
         self.seen.count(Kind::Disconnected);
+        self.has_cut_answers = true;
         self.begin_event();
         let _ = self.event(Cause::Disconnect, |backend, turn| {
             backend.disconnect_all("maintenance", turn);

@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     /// Events of many kilobytes, and clients that do not read.
     pub(super) is_heavy: bool,
+    /// Events that are there from the beginning.
+    pub(super) existing: u64,
     /// Percentage of hooks, client objects and other parties that do what they should at once.
     pub(super) health: u64,
     /// Percentage of events in which storage fails, or the object is lost.
@@ -129,11 +131,15 @@ pub(super) struct World {
     pub(super) is_healthy: bool,
     /// What the turn at hand reports.
     pub(super) reports: Vec<Report>,
+    /// The connections that it closes.
+    pub(super) closing: Vec<usize>,
     pub(super) cause: Cause,
     /// The head before the turn at hand.
     pub(super) head_before: i64,
     /// Failures of storage before the event at hand.
     pub(super) failures_before: usize,
+    /// Whether something has happened that ends answers early.
+    pub(super) has_cut_answers: bool,
     lifetimes: Rc<Cell<u64>>,
     next_marker: u64,
 }
@@ -161,7 +167,12 @@ impl Plan {
                 uses = hook(uses);
             }
         }
-        let is_heavy = random.chance(2);
+        let is_heavy = random.chance(1);
+        let existing = if is_heavy {
+            10
+        } else {
+            random.weighted(&[(80, 0), (12, 30), (8, 1_800)])
+        };
         let limits = Limits {
             push_rate: random.chance(8).then_some(1),
             store_bytes_max: if random.chance(4) { 60_000 } else { u64::MAX },
@@ -176,6 +187,7 @@ impl Plan {
             uses,
             limits,
             is_heavy,
+            existing,
             health: random.weighted(&[(1, 100), (2, 80), (2, 50)]),
             trouble,
         }
@@ -209,9 +221,11 @@ impl World {
             trap: None,
             is_healthy: false,
             reports: Vec::new(),
+            closing: Vec::new(),
             cause: Cause::Wake,
             head_before: 0,
             failures_before: 0,
+            has_cut_answers: false,
             lifetimes: Rc::default(),
             next_marker: 0,
         };
@@ -219,7 +233,31 @@ impl World {
         world.open().expect("a new store can be opened");
         world.object = None;
         world.log.begin(&world.lifetime());
+        world.adopt_existing();
         world
+    }
+
+    /// The log that a world begins with.
+    fn adopt_existing(&mut self) {
+        let (count, padding) = (
+            self.plan.existing,
+            if self.plan.is_heavy { 700_000 } else { 5 },
+        );
+        if count == 0 {
+            return;
+        }
+        self.sql.set_up(&format!(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) \
+             INSERT INTO eventlog_7_sim SELECT n, n - 1, 'v1.Noted', \
+             '{{\"sekret\":' || n || ',\"text\":\"' || printf('%.{padding}c', 'x') || '\"}}', '2025-01-01T00:00:00.000Z', 'c0', 's' FROM numbers; \
+             UPDATE context_7 SET currentHead = {count};"
+        ));
+        self.adopt_rows(padding);
+        self.next_marker = count;
+        if self.plan.uses.has_on_committed() {
+            // A store that meets the hook for the first time begins at the head that it has then.
+            self.followers.begin_at(self.log.head());
+        }
     }
 
     /// A marker for an event that nobody has made yet.
@@ -327,6 +365,7 @@ impl World {
         self.sql.heal();
         if self.sql.failures() > self.failures_before {
             self.seen.count(Kind::StorageFailures);
+            self.has_cut_answers = true;
             for client in &mut self.clients {
                 client.is_doubtful = true;
             }
@@ -360,7 +399,7 @@ impl World {
             self.lose();
             return Err(Lost);
         }
-        let mut reports = Vec::new();
+        let (mut reports, mut closing) = (Vec::new(), Vec::new());
         for output in &turn.out {
             match output {
                 Output::WakeAt { at_ms } => {
@@ -368,17 +407,21 @@ impl World {
                     self.alarm_at_ms = Some(known.min(*at_ms));
                 }
                 Output::Report(report) => reports.push(report.clone()),
+                Output::Close { connection, .. } => {
+                    closing.extend(object.ends.get(connection));
+                }
                 _ => {}
             }
         }
         let outer = (
             std::mem::replace(&mut self.reports, reports),
+            std::mem::replace(&mut self.closing, closing),
             std::mem::replace(&mut self.cause, cause),
             std::mem::replace(&mut self.head_before, self.log.head()),
         );
         self.note_rows();
         let applied = self.apply(turn.out);
-        (self.reports, self.cause, self.head_before) = outer;
+        (self.reports, self.closing, self.cause, self.head_before) = outer;
         applied
     }
 
