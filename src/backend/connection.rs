@@ -194,13 +194,21 @@ impl<T> Connection<T> {
         Some(self.subscriptions.remove(index))
     }
 
-    /// Drops a pull. Nobody acknowledges what is on its way of it.
+    /// Ends a pull. Its client takes what is on its way of it, and then hears of the end.
     pub(super) fn remove(&mut self, id: &RequestId) {
         let is_meant = |pull: &mut Subscription<T>| pull.requester().id == *id;
         for pull in self.subscriptions.extract_if(.., is_meant) {
-            self.abandoned.add(&pull.into_in_flight().1);
             self.changed = true;
+            let left = pull.into_in_flight();
+            if left.1.bytes() > 0 {
+                self.finished.push(left);
+            }
         }
+    }
+
+    /// Ends a pull at its client's wish, which takes nothing more of it, nor acknowledges what it is sent.
+    pub(super) fn abandon(&mut self, id: &RequestId) {
+        self.remove(id);
         for (_, in_flight) in self.finished.extract_if(.., |(known, _)| known == id) {
             self.abandoned.add(&in_flight);
         }

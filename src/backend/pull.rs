@@ -72,7 +72,7 @@ impl<S: Sql> SyncBackend<S> {
         let room = connection.room().clone();
         let subscription = Subscription::new(requester.clone(), follow, after, head, room);
         // A request id used again means the newer request.
-        connection.remove(&requester.id);
+        connection.abandon(&requester.id);
         if connection.is_abandoning() {
             return self.close_stalled(from, turn);
         }
@@ -128,7 +128,7 @@ impl<S: Sql> SyncBackend<S> {
         let Some(connection) = self.connections.get_mut(from) else {
             return;
         };
-        connection.remove(&requester.id);
+        connection.abandon(&requester.id);
         if connection.is_abandoning() {
             return self.close_stalled(from, turn);
         }
@@ -268,6 +268,8 @@ impl<S: Sql> SyncBackend<S> {
             connection.takes(turn.now_ms);
             connection.acknowledge_all();
             if connection.grant().is_expired(turn.now_ms) {
+                self.stats.refuse(&Refusal::Expired, turn.now_ms);
+                turn.out.push(Output::Report(Report::Expired));
                 self.end_pulls(id, &Refusal::Expired, turn);
             } else {
                 self.send_pages(id, None, turn);

@@ -1,5 +1,6 @@
 //! A push, done in one turn: checked, admitted, appended, published, acknowledged in this order (INV-2).
 
+use super::connection::Connection;
 use super::refusal::Refusal;
 use super::report::Report;
 use super::{ConnectionId, Output, SyncBackend, Turn, iso_8601};
@@ -37,6 +38,10 @@ impl<S: Sql> SyncBackend<S> {
             return Ok(());
         }
         self.check_lifetime(backend_id)?;
+        // It may have waited while its lifetime ended, which clients of 0.3 do not name.
+        if self.connections.get(from).is_some_and(Connection::is_over) {
+            return Err(Refusal::OtherLifetime);
+        }
         self.check_names(&events)?;
         let Some(batch) = Batch::parse(events, &self.limits)? else {
             return Ok(());
