@@ -739,7 +739,7 @@ impl World {
                 }
             }
             let _ = self.event(Cause::End(end), |backend, turn| {
-                backend.go_on(connection, turn)
+                backend.go_on(connection, turn);
             });
             self.serve();
         }

@@ -792,15 +792,14 @@ impl World {
         let verdict = self.verdict_at_once();
         tell!(self, "  ask {:?} {is_about:?}: {verdict:?}", ask.id);
         self.set_gate(is_about, Gate::Asked(ask.id));
-        match verdict {
-            Some(verdict) => self.judge(ask.id, is_about, verdict),
-            None => {
-                self.seen.count(Kind::SlowVerdicts);
-                let object = self.object.as_mut().unwrap();
-                let id = ask.id;
-                object.asks.push(Pending { id, is_about });
-                Ok(())
-            }
+        if let Some(verdict) = verdict {
+            self.judge(ask.id, is_about, verdict)
+        } else {
+            self.seen.count(Kind::SlowVerdicts);
+            let object = self.object.as_mut().unwrap();
+            let id = ask.id;
+            object.asks.push(Pending { id, is_about });
+            Ok(())
         }
     }
 
