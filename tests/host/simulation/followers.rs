@@ -209,8 +209,9 @@ impl Followers {
         subscription.is_some_and(|one| one.is_certain && !one.has_ended && one.pull == pull)
     }
 
+    /// The last event that `on_committed` has taken.
     pub(super) fn committed_up_to(&self) -> i64 {
-        self.committed.low
+        self.committed.high
     }
 
     /// Who has not been told everything.

@@ -420,6 +420,7 @@ impl World {
             std::mem::replace(&mut self.head_before, self.log.head()),
         );
         self.note_rows();
+        self.note_dropped();
         let applied = self.apply(turn.out);
         (self.reports, self.closing, self.cause, self.head_before) = outer;
         applied
@@ -465,6 +466,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of who is called no more, whether or not that is told to anybody.
+    fn note_dropped(&mut self) {
+        let dropped = |report: &Report| match report {
+            Report::ClientObjectDropped { object_id, .. } => Some(object_id.clone()),
+            _ => None,
+        };
+        let dropped: Vec<String> = self.reports.iter().filter_map(dropped).collect();
+        for object_id in dropped {
+            self.object_dropped(&object_id);
+        }
     }
 
     /// Whether the object is lost now.
@@ -534,7 +547,6 @@ impl World {
         match report {
             Report::UnknownPull => self.seen.count(Kind::UnknownPull),
             Report::TakesNothing { .. } => self.seen.count(Kind::TakesNothing),
-            Report::ClientObjectDropped { object_id, .. } => self.object_dropped(object_id),
             Report::Refused { refusal, .. } => match refusal.reason() {
                 Reason::PushRate => self.seen.count(Kind::PushBeyondRate),
                 Reason::StoreFull => self.seen.count(Kind::StoreFull),
