@@ -13,13 +13,26 @@ export interface Cost {
   readonly generatorLoad: number
 }
 
-/** CPU time of all threads of `pid` so far; the scheduler counts nanoseconds, clock ticks would be too coarse. */
-export const cpuUsOf = (pid: number): number => {
-  let ns = 0
+/**
+ * Times of all threads of `pid` so far, on a CPU and waiting for one; the scheduler counts nanoseconds, clock ticks would
+ * be too coarse.
+ */
+const timesOf = (pid: number): { readonly cpuUs: number; readonly waitUs: number } => {
+  let [cpuNs, waitNs] = [0, 0]
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
+    const [cpu, wait] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')
+    cpuNs += Number(cpu)
+    waitNs += Number(wait)
   }
-  return ns / 1000
+  return { cpuUs: cpuNs / 1000, waitUs: waitNs / 1000 }
+}
+
+const cpuUsOf = (pid: number): number => timesOf(pid).cpuUs
+
+/** Time for which `pid` had something to do, whether it got a CPU for it or not. */
+export const busyUsOf = (pid: number): number => {
+  const { cpuUs, waitUs } = timesOf(pid)
+  return cpuUs + waitUs
 }
 
 const settlePollMs = 20

@@ -65,8 +65,10 @@ const results: Result[] = []
 try {
   for (const row of chosen) {
     const started = performance.now()
-    results.push(await run(row, collect ? 'always' : 'as usual'))
-    console.error(`${row.name}: ${row.title}: ${((performance.now() - started) / 1000).toFixed(1)} s`)
+    const result = await run(row, collect ? 'always' : 'as usual')
+    results.push(result)
+    const seconds = ((performance.now() - started) / 1000).toFixed(0)
+    console.error(`${row.title}: ${result.memory?.growth.toFixed(0) ?? '–'} MiB, ${outcomeOf(result)} (${seconds} s)`)
   }
 } finally {
   await removeLogs()

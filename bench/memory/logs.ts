@@ -20,8 +20,8 @@ interface Contents {
 
 const contents = {
   empty: { events: 0, textBytes: 0, batchEvents: 1 },
-  /** 2.5 MB, which one turn sends. */
-  large: { events: 3, textBytes: 850_000, batchEvents: 1 },
+  /** 1.7 MB, which one turn sends. */
+  large: { events: 2, textBytes: 850_000, batchEvents: 1 },
   /** 14 MB, each page of it as large as pages are. */
   long: { events: 1_600, textBytes: 8_500, batchEvents: 100 },
   million: { events: 1_000_000, textBytes: 60, batchEvents: 1_000 },

@@ -27,23 +27,42 @@ interface Options {
 const everyMs = 200
 const roundTripMsMax = 20_000
 
+/** What the two threads tell each other. */
+type Said = 'begin' | 'stop'
+type Told = 'ready' | Met
+
 export class Neighbour {
   readonly #worker: Worker
   readonly #met: Promise<Met>
 
-  /** Starts on a store that is empty so far. */
-  constructor(options: Options) {
-    this.#worker = new Worker(new URL(import.meta.url), { workerData: options })
+  private constructor(worker: Worker) {
+    this.#worker = worker
     this.#met = new Promise((resolve, reject) => {
-      this.#worker.once('message', resolve)
-      this.#worker.once('error', reject)
+      worker.on('message', (told: Told) => {
+        if (told !== 'ready') resolve(told)
+      })
+      worker.once('error', reject)
     })
     this.#met.catch(() => {}) // `stop` tells
   }
 
+  /** Starts on a store that is empty so far, and resolves once it has been served. */
+  static async start(options: Options): Promise<Neighbour> {
+    const worker = new Worker(new URL(import.meta.url), { workerData: options })
+    const neighbour = new Neighbour(worker)
+    const ready = new Promise((resolve) => worker.once('message', resolve))
+    await inTime('the client of the other store starts', roundTripMsMax, Promise.race([ready, neighbour.#met]))
+    return neighbour
+  }
+
+  /** What it meets counts from now on. */
+  begin(): void {
+    this.#worker.postMessage('begin' satisfies Said)
+  }
+
   /** Resolves with what it met; rejects when it does not come to an end, as when there is no server any more. */
   async stop(): Promise<Met> {
-    this.#worker.postMessage('stop')
+    this.#worker.postMessage('stop' satisfies Said)
     try {
       return await inTime('the client of the other store stops', roundTripMsMax + everyMs, this.#met)
     } finally {
@@ -54,10 +73,12 @@ export class Neighbour {
 
 /** Goes on until the main thread says to stop. */
 const live = async ({ url, storeId, backendId }: Options): Promise<void> => {
-  let isOver = false
-  parentPort!.once('message', () => (isOver = true))
   const failures: string[] = []
-  let [roundTrips, worstMs] = [0, 0]
+  let [isOver, isReady, roundTrips, worstMs] = [false, false, 0, 0]
+  parentPort!.on('message', (said: Said) => {
+    if (said === 'stop') isOver = true
+    else [roundTrips, worstMs] = [0, 0]
+  })
   const client = await Healthy.open(url, 'v04', storeId, { backendId, head: 0 })
   while (!isOver) {
     const start = performance.now()
@@ -72,11 +93,14 @@ const live = async ({ url, storeId, backendId }: Options): Promise<void> => {
     const tookMs = performance.now() - start
     roundTrips += 1
     worstMs = Math.max(worstMs, tookMs)
+    if (!isReady) parentPort!.postMessage('ready' satisfies Told)
+    isReady = true
     await pause(Math.max(0, everyMs - tookMs))
   }
   failures.push(...client.closes.map((code) => `its socket was closed with ${code}`))
   client.close()
-  parentPort!.postMessage({ roundTrips, worstMs, failures } satisfies Met)
+  parentPort!.postMessage({ roundTrips, worstMs, failures } satisfies Told)
+  parentPort!.removeAllListeners('message')
 }
 
 if (!isMainThread) await live(workerData as Options)

@@ -73,7 +73,7 @@ const pulls = 150
 
 const manyPulls = (how: 'in one frame' | 'in one frame each', idleness: Idleness): Row => ({
   name: `${how === 'in one frame' ? 'frame' : 'socket'}.${idleness}`,
-  title: `${pulls} pulls of 2.5 MB on one socket, ${how}, ${idleness}`,
+  title: `${pulls} pulls of 1.7 MB on one socket, ${how}, ${idleness}`,
   log: 'large',
   play: async (scene) => {
     const sockets = await openIdle(scene, 1, 'v05', idleness)
@@ -86,7 +86,7 @@ const manyPulls = (how: 'in one frame' | 'in one frame each', idleness: Idleness
 
 const pullsInBody = (answer: 'read' | 'unread'): Row => ({
   name: `body.${answer}`,
-  title: `${pulls} pulls of 2.5 MB in one HTTP body, ${answer}`,
+  title: `${pulls} pulls of 1.7 MB in one HTTP body, ${answer}`,
   log: 'large',
   play: async (scene) => {
     const frames = times(pulls).map((id) => overHttp(pullFrame('v05', id, scene.storeId)))

@@ -124,21 +124,20 @@ export const run = async (row: Row, collecting: Collecting): Promise<Result> => 
     }
   }
   let note = ''
-  const neighbour = new Neighbour({
-    url: server.url,
-    storeId: 'neighbour',
-    backendId: filled.positions.neighbour.backendId,
-  })
   let scene: Scene | undefined
+  let neighbour: Neighbour | undefined
 
   const play = async (): Promise<Memory> => {
     await warm(server, filled)
+    const { backendId } = filled.positions.neighbour
+    neighbour = await Neighbour.start({ url: server.url, storeId: 'neighbour', backendId })
     scene = await Scene.open(server, row, filled)
     await pause(idleMs)
     await scene.rest()
     await collect()
     const before = residentMib(pid)
     forgetPeak(pid)
+    neighbour.begin()
     // What client objects hold is not the sync object's: theirs is never left lying.
     const workers = [...(hasObjects ? [clientWorkerName] : []), ...(collecting === 'always' ? [syncWorker] : [])]
     const stopCollecting = keepCollecting(server, workers)
@@ -162,7 +161,7 @@ export const run = async (row: Row, collecting: Collecting): Promise<Result> => 
   try {
     const memory = await attempt(play())
     if (!existsSync(`/proc/${pid}`)) failures.push('the runtime has died')
-    const met = await attempt(neighbour.stop())
+    const met = neighbour === undefined ? undefined : await attempt(neighbour.stop())
     failures.push(...(met?.failures ?? []).map((failure) => `the other store: ${failure}`))
     return {
       name: row.name,

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Server } from '../../tests/harness/server.ts'
 import type { Generation } from '../../tests/workerd/peer.ts'
-import { cpuUsOf } from '../measure.ts'
+import { busyUsOf } from '../measure.ts'
 import { batchOf, type Script } from './events.ts'
 import { Healthy, type Position } from './healthy.ts'
 import { inTime } from './in-time.ts'
@@ -96,13 +96,13 @@ export class Scene {
   async rest(): Promise<void> {
     const { pid } = this.server
     const deadline = performance.now() + restMsMax
-    let [quiet, cpuUs] = [0, cpuUsOf(pid)]
+    let [quiet, busyUs] = [0, busyUsOf(pid)]
     while (quiet < restPolls && performance.now() < deadline) {
       const start = performance.now()
       await pause(restPollMs)
-      const now = cpuUsOf(pid)
-      quiet = (now - cpuUs) / 1000 / (performance.now() - start) < restLoadMax ? quiet + 1 : 0
-      cpuUs = now
+      const now = busyUsOf(pid)
+      quiet = (now - busyUs) / 1000 / (performance.now() - start) < restLoadMax ? quiet + 1 : 0
+      busyUs = now
     }
   }
 
