@@ -202,12 +202,18 @@ impl<H: Hooks> Shared<H> {
                 Ok(())
             }
             Err(error) => {
-                let (event, message) = match &error {
-                    Unavailable::Configuration(error) => ("configuration", error.to_string()),
-                    Unavailable::Storage(error) => ("open-failed", error.to_string()),
-                    error => ("open-failed", error.to_string()),
-                };
-                log(&self.store_id()).write(LogLevel::Error, event, &message);
+                let log = log(&self.store_id());
+                match &error {
+                    Unavailable::Configuration(error) => {
+                        log.write(LogLevel::Error, "configuration", &error.to_string());
+                    }
+                    Unavailable::Storage(error) => {
+                        log.write(LogLevel::Error, "open-failed", &error.to_string());
+                    }
+                    Unavailable::Nameless | Unavailable::Busy => {
+                        log.write(LogLevel::Error, "open-failed", &error.to_string());
+                    }
+                }
                 Err(error)
             }
         }

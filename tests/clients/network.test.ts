@@ -111,7 +111,7 @@ forEachBackend([ours], (backend) => {
             await eventually('the store had the time to get it', () => isInStep() || performance.now() > patience)
             return isInStep()
           },
-          15_000,
+          30_000,
           () => ({ pushed, shown: store.todos().length, connections: proxy.accepted }),
         )
       } finally {
