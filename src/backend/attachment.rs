@@ -60,6 +60,9 @@ struct Pull {
     id: Box<RawValue>,
     after: i64,
     live: bool,
+    /// Whether it waits for room, and nothing of it is on its way that will be acknowledged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    idle: bool,
 }
 
 /// Bytes that the attachment of `connection` can come to have: a pull takes most while it is not simply
@@ -67,7 +70,7 @@ struct Pull {
 pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> usize {
     const FIXED: usize = r#"{"format":2,"storeId":,"backendId":"","pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":,"plainPull":,"isOver":true}"#
         .len();
-    const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false},"#.len();
+    const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false,"idle":true},"#.len();
     let ids = connection
         .subscriptions()
         .iter()
@@ -110,6 +113,7 @@ pub(super) fn keep<S: Sql>(connection: &Connection<S::Text>, store: &EventStore<
                 id,
                 after: subscription.after().to_i64(),
                 live: subscription.is_live(),
+                idle: subscription.is_idle(),
             });
         }
     }
@@ -170,6 +174,7 @@ impl<S: Sql> SyncBackend<S> {
             id,
             after: head.to_i64(),
             live: true,
+            idle: false,
         });
         let pulls = live.chain(attachment.pulls).filter(|_| !is_over);
         for pull in pulls {
@@ -186,7 +191,9 @@ impl<S: Sql> SyncBackend<S> {
                 } else {
                     Follow::Nothing
                 };
+                self.is_paused |= pull.idle;
                 Subscription::new(requester, follow, after, page_head, room)
+                    .with_earlier(!pull.idle)
             });
         }
         if family == Family::Plain && !subscriptions.is_empty() {

@@ -196,6 +196,8 @@ pub struct SyncBackend<S: Sql> {
     in_flight: Sum,
     /// Whether a pull waits for room at the object.
     is_paused: bool,
+    /// Whether this turn has had a push, after which it is looked who waits for a pull of another connection.
+    is_probe_due: bool,
     /// When pulls of 0.3 sockets go on, if there are some under way.
     plain_at_ms: Option<u64>,
 }
@@ -244,6 +246,7 @@ impl<S: Sql> SyncBackend<S> {
             page_heads: PageHeads::new(),
             in_flight: Sum::default(),
             is_paused: false,
+            is_probe_due: false,
             plain_at_ms: None,
         }
     }
@@ -446,7 +449,8 @@ impl<S: Sql> SyncBackend<S> {
                     connection.expect_no_pull();
                 }
                 self.push(from, &requester, backend_id.as_deref(), events, turn);
-                self.probe_overdue(turn);
+                // When all of its frame is done: a pull may follow in it.
+                self.is_probe_due = true;
             }
             Inbound::Pull {
                 requester,
@@ -499,8 +503,11 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Everything that a turn leaves for later, asked for at its end.
     fn end_turn(&mut self, turn: &mut Turn<S::Text>) {
-        self.ask_shown(turn);
+        if std::mem::take(&mut self.is_probe_due) {
+            self.probe_overdue(turn);
+        }
         self.make_room(turn);
+        self.ask_shown(turn);
         let followers = self.followers.next_ms(&self.store, turn.now_ms);
         let times = [
             followers,

@@ -147,9 +147,12 @@ impl<S: Sql> SyncBackend<S> {
         let pulls = pulls.unwrap_or_default();
         if pulls.iter().any(Subscription::is_ready) {
             self.send_pages(to, None, turn);
-        } else if pulls.iter().any(Subscription::is_paging) {
+        } else if self.is_full() && pulls.iter().any(Subscription::is_paging) {
             // It waits for room at the object, if not for acknowledgements.
-            self.is_paused |= self.is_full();
+            self.is_paused = true;
+            if let Some(connection) = self.connections.get_mut(to) {
+                connection.mark_changed();
+            }
         }
     }
 
@@ -356,7 +359,7 @@ impl<S: Sql> SyncBackend<S> {
         self.is_paused = false;
         let is_ready = |connection: &Connection<S::Text>| {
             let mut pulls = connection.subscriptions().iter();
-            pulls.any(|pull| pull.is_ready() && pull.unacknowledged() == 0)
+            pulls.any(|pull| pull.is_ready() && pull.is_idle())
         };
         for id in self.connections.ids(is_ready) {
             if self.is_full() {

@@ -39,8 +39,10 @@ pub(super) struct Subscription<T> {
     delivery: Delivery,
     /// Pages and broadcasts that are on their way.
     in_flight: InFlight,
-    /// Whether it has been sent a page.
-    has_paged: bool,
+    /// Whether pages that an earlier life of the object sent may be on their way.
+    has_earlier: bool,
+    /// Pages and broadcasts that it has been sent.
+    pages: u64,
     /// Whether the attachment kept with the socket knows it.
     kept: bool,
     page_head: T,
@@ -64,7 +66,8 @@ impl<T> Subscription<T> {
             after,
             delivery: Delivery::Paging,
             in_flight: InFlight::new(room),
-            has_paged: false,
+            has_earlier: false,
+            pages: 0,
             kept: false,
             page_head,
             full_since_ms: None,
@@ -79,6 +82,20 @@ impl<T> Subscription<T> {
             delivery,
             ..Self::new(requester, Follow::Frames, after, page_head, room)
         }
+    }
+
+    /// The same as it was in an earlier life of the object, whose pages may be on their way.
+    pub(super) fn with_earlier(self, has_earlier: bool) -> Self {
+        Self {
+            has_earlier,
+            ..self
+        }
+    }
+
+    /// Whether it waits, while no acknowledgement of it is to come.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_acknowledged = self.requester.generation != Generation::V03;
+        is_acknowledged && self.is_paging() && self.in_flight.count() == 0 && !self.has_earlier
     }
 
     pub(super) fn requester(&self) -> &Rc<Requester> {
@@ -141,12 +158,12 @@ impl<T> Subscription<T> {
     /// A page of `bytes` up to `last` is on its way.
     pub(super) fn sent(&mut self, last: SeqNum, bytes: usize) {
         self.after = last;
-        self.has_paged = true;
+        self.pages += 1;
         self.in_flight.sent(bytes);
     }
 
     pub(super) fn has_paged(&self) -> bool {
-        self.has_paged
+        self.pages > 0
     }
 
     /// How many more pages may be on their way. 0.3 clients acknowledge none, so theirs are not counted.
@@ -230,7 +247,7 @@ impl<T> Subscription<T> {
 
     /// A page or broadcast has arrived; which one of the connection.
     pub(super) fn acknowledge(&mut self) -> Option<u64> {
-        (self.full_since_ms, self.is_stuck) = (None, false);
+        (self.full_since_ms, self.is_stuck, self.has_earlier) = (None, false, false);
         self.in_flight.taken()
     }
 

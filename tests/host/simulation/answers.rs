@@ -63,22 +63,22 @@ impl World {
         else {
             panic!("{heard:?}")
         };
-        let is_known = matches!(
-            self.ends[end].request(id),
-            Some(Request {
-                ask: Asked::Pull(_),
-                ..
-            })
-        );
+        let requests = self.ends[end].requests.iter();
+        let is_known = requests
+            .rev()
+            .find(|request| request.id == *id)
+            .is_some_and(|request| {
+                // One that stands behind others in its frame has not been looked at.
+                matches!(request.ask, Asked::Pull(_)) && !self.is_behind(request, end)
+            });
         if !is_known {
             return self.check_probe(end, heard);
         }
-        let (head, is_held) = (self.log.head(), self.plan.uses.has_on_pull_res());
+        let (log_end, is_held) = (self.log.head(), self.plan.uses.has_on_pull_res());
         let is_excused = self.is_cut_short();
         let lifetime = self.log.backend_id.clone();
-        let (one, has_slept) = (&mut self.ends[end], self.life);
+        let one = &mut self.ends[end];
         let (is_socket, family) = (one.is_socket(), one.family);
-        let _ = has_slept;
         let request = one.request(id).unwrap();
         assert!(!request.is_answered, "a page after the end of {request:?}");
         assert!(!request.is_interrupted, "a page of {request:?}");
@@ -107,7 +107,7 @@ impl World {
         );
         pull.last = events.last().map_or(pull.last, seq_num);
         pull.pages += 1;
-        let more = u64::try_from((head - pull.last).max(0)).unwrap();
+        let more = u64::try_from((log_end - pull.last).max(0)).unwrap();
         // What waited for a hook was read earlier.
         let is_late = is_held && !is_socket;
         let mut kind = Kind::Pages;
@@ -253,7 +253,6 @@ impl World {
 
     fn check_push_done(&mut self, end: usize, id: &str) {
         let has_hook = self.plan.uses.has_on_push_res();
-        let lifetime = self.log.backend_id.clone();
         let request = self.ends[end].request(id).unwrap();
         assert!(
             !request.is_answered && !request.is_interrupted,
@@ -282,7 +281,6 @@ impl World {
         if push.stored_in.is_none() && !is_empty {
             self.seen.count(Kind::Repeated);
         }
-        let _ = lifetime;
         if self.now_ms > self.ends[end].requests[index].sent_ms
             && self.cause == Cause::Alarm
             && self.plan.limits.push_rate.is_some()
@@ -315,12 +313,6 @@ impl World {
             .position(|one| one.id == id)
             .unwrap();
         let request = &self.ends[end].requests[index];
-        let has_reason = |reason| {
-            assert!(
-                reasons.contains(&reason),
-                "{error} without a reason: {request:?}"
-            );
-        };
         if is_ahead {
             let push = request.push().expect("a push");
             assert!(self.may_be_decided(request), "{request:?}");
@@ -350,6 +342,19 @@ impl World {
             }
             return self.seen.count(Kind::OtherLifetime);
         }
+        self.check_refused(end, index, error, &reasons);
+    }
+
+    /// A request is refused for another reason than what is stored.
+    fn check_refused(&mut self, end: usize, index: usize, error: &Value, reasons: &[Reason]) {
+        let (log_end, is_plain) = (self.log.head(), self.ends[end].family == Family::Plain);
+        let request = &self.ends[end].requests[index];
+        let has_reason = |reason| {
+            assert!(
+                reasons.contains(&reason),
+                "{error} without a reason: {request:?}"
+            );
+        };
         match &request.ask {
             Asked::Push(push) if push.is_foreign => {
                 has_reason(Reason::OtherStore);
@@ -368,7 +373,7 @@ impl World {
                     has_reason(Reason::Hook);
                     self.seen.count(Kind::RefusedByHook);
                 } else {
-                    self.check_refused_push(end, index, &reasons);
+                    self.check_refused_push(end, index, reasons);
                 }
             }
             Asked::Pull(pull) if pull.is_foreign => has_reason(Reason::OtherStore),
@@ -383,7 +388,7 @@ impl World {
                 let is_why = |reason: &&Reason| match reason {
                     Reason::Hook => self.plan.uses.has_on_pull_res(),
                     Reason::Expired => is_expired && !is_socket,
-                    Reason::BackendIdMismatch => is_plain && (pull.last > head || is_over),
+                    Reason::BackendIdMismatch => is_plain && (pull.last > log_end || is_over),
                     Reason::Storage => is_plain && self.has_failed(),
                     _ => false,
                 };
@@ -460,6 +465,10 @@ impl World {
         };
         if !matches!(request.ask, Asked::Pull(_)) || is_asked_now(request) {
             return false;
+        }
+        if request.is_answered {
+            // It is over, which may be said again.
+            return true;
         }
         let Asked::Pull(pull) = &mut request.ask else {
             return false;

@@ -432,7 +432,7 @@ impl World {
     /// A pull from where the client is.
     fn next_pull(&mut self, client: usize, live: bool, calls: bool) -> (Request, String) {
         let cursor = self.cursor(client);
-        self.pull_after(client, live, calls, cursor, STORE)
+        self.pull_after(client, live, calls, cursor.as_ref(), STORE)
     }
 
     fn cursor(&self, client: usize) -> Option<(String, i64)> {
@@ -448,24 +448,24 @@ impl World {
         client: usize,
         live: bool,
         calls: bool,
-        cursor: Option<(String, i64)>,
+        cursor: Option<&(String, i64)>,
         store: &str,
     ) -> (Request, String) {
         let tongue = self.clients[client].tongue;
-        let backend_id = cursor.as_ref().filter(|_| !self.clients[client].is_plain());
+        let backend_id = cursor.filter(|_| !self.clients[client].is_plain());
         let pull = Pull {
             live,
             calls,
             backend_id: backend_id.map(|(id, _)| id.clone()),
             is_foreign: store != STORE && tongue.generation != Generation::V03,
-            last: cursor.as_ref().map_or(0, |(_, after)| *after),
+            last: cursor.map_or(0, |(_, after)| *after),
             state: Delivery::Waiting,
             pages: 0,
             has_slept: false,
         };
         let request = self.request(client, Asked::Pull(pull));
         let object = calls.then(|| format!("o{client}"));
-        let cursor = cursor.as_ref().map(|(id, after)| (&**id, *after));
+        let cursor = cursor.map(|(id, after)| (&**id, *after));
         let text = tongue.pull(&request.id, store, live, cursor, object.as_deref());
         (request, text)
     }
@@ -489,7 +489,7 @@ impl World {
         } else {
             STORE
         };
-        self.pull_after(client, live, calls, cursor, store)
+        self.pull_after(client, live, calls, cursor.as_ref(), store)
     }
 
     fn push_something(&mut self, client: usize, end: usize) {
@@ -683,6 +683,7 @@ impl World {
                 let tongue = self.clients[client].tongue;
                 let text = tongue.unsubscribe(&request.id, &format!("o{client}"), None);
                 self.clients[client].own = None;
+                self.followers.replace(client);
                 self.ask_once(client, vec![(request, text)]);
             }
             _ => {
@@ -840,8 +841,11 @@ impl World {
                         "client {client} is not told everything"
                     );
                 }
-                own.told = own.told.max(events.last().map_or(0, seq_num));
-                own.may_hear_again = false;
+                let last = events.last().map_or(0, seq_num);
+                if last > own.told {
+                    // What it had heard is over.
+                    (own.told, own.may_hear_again) = (last, false);
+                }
                 let backend_id = backend_id.clone();
                 self.take(client, events, backend_id.as_deref());
             }
@@ -901,10 +905,12 @@ impl World {
     fn settle_poll(&mut self, client: usize) {
         match self.clients[client].end {
             Some(end) if !self.ends[end].is_open => self.clients[client].end = None,
-            Some(_) => {}
-            None if self.clients[client].last < self.log.head() => self.poll(client),
-            None if self.knows_another_lifetime(client) => self.poll(client),
-            None => {}
+            None if self.clients[client].last < self.log.head()
+                || self.knows_another_lifetime(client) =>
+            {
+                self.poll(client);
+            }
+            _ => {}
         }
     }
 

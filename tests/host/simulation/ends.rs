@@ -21,6 +21,7 @@ pub(super) struct Event {
 
 /// A connection, open or over.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub(super) struct End {
     pub(super) client: usize,
     pub(super) transport: Transport,
@@ -115,6 +116,7 @@ pub(super) struct Push {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub(super) struct Pull {
     pub(super) live: bool,
     /// Whether it asks for calls of its client.

@@ -460,8 +460,8 @@ impl World {
                     })?;
                 }
                 Output::WakeAt { .. } => {}
-                Output::Ask(ask) => self.ask(ask)?,
-                Output::Deliver(delivery) => self.deliver(delivery)?,
+                Output::Ask(ask) => self.ask(&ask)?,
+                Output::Deliver(delivery) => self.deliver(&delivery)?,
                 Output::Report(report) => self.report(&report),
             }
         }
@@ -799,20 +799,19 @@ impl World {
         self.serve();
     }
 
-    fn ask(&mut self, ask: Ask<HostText>) -> Result<(), Lost> {
-        let is_about = self.about(&ask);
+    fn ask(&mut self, ask: &Ask<HostText>) -> Result<(), Lost> {
+        let is_about = self.about(ask);
         let verdict = self.verdict_at_once();
         tell!(self, "  ask {:?} {is_about:?}: {verdict:?}", ask.id);
         self.set_gate(is_about, Gate::Asked(ask.id));
         if let Some(verdict) = verdict {
-            self.judge(ask.id, is_about, verdict)
-        } else {
-            self.seen.count(Kind::SlowVerdicts);
-            let object = self.object.as_mut().unwrap();
-            let id = ask.id;
-            object.asks.push(Pending { id, is_about });
-            Ok(())
+            return self.judge(ask.id, is_about, verdict);
         }
+        self.seen.count(Kind::SlowVerdicts);
+        let object = self.object.as_mut().unwrap();
+        let id = ask.id;
+        object.asks.push(Pending { id, is_about });
+        Ok(())
     }
 
     fn verdict_at_once(&mut self) -> Option<bool> {
@@ -910,9 +909,9 @@ impl World {
         request.gate == if has_hook { Gate::Yes } else { Gate::Closed }
     }
 
-    fn deliver(&mut self, delivery: Told<HostText>) -> Result<(), Lost> {
+    fn deliver(&mut self, delivery: &Told<HostText>) -> Result<(), Lost> {
         let id = delivery.id;
-        let outcome = self.receive_delivery(&delivery);
+        let outcome = self.receive_delivery(delivery);
         tell!(self, "  delivery {id:?}: {outcome:?}");
         match outcome {
             Some(outcome) => self.delivered(id, outcome),
