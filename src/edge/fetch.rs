@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::Array;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use worker::Env;
@@ -157,7 +156,7 @@ impl<H> Inner<H> {
         let answer = self.forward(request, &visit)?;
         // Where the object fails, an answer over HTTP still has a body and the headers that let a page read it.
         Ok(match entrant.door {
-            Door::Http => js::or_unavailable(&answer, &header_list(&visit.headers)),
+            Door::Http => js::or_unavailable(&answer, &header_lines(&visit.headers)),
             Door::Socket(_) => answer,
         })
     }
@@ -222,14 +221,14 @@ fn log(refusal: &Refusal, suppressed: u64) {
     }
 }
 
-/// What a request is about that has reached the object with these `state` and `env`.
+/// What a request is about that has reached the object with this id and `env`.
 pub(super) fn visit(
-    state: &JsValue,
+    object_id: &str,
     env: &Env,
     request: &Request,
 ) -> Result<Result<Visit, Answer>, JsValue> {
     if let Some(header) = request.headers().get(VISIT_HEADER)? {
-        let visit = Visit::from_header(&header, &js::id_of(state));
+        let visit = Visit::from_header(&header, object_id);
         return Ok(visit.ok_or_else(route::forged));
     }
     match config(env) {
@@ -263,11 +262,11 @@ fn with_facts<R>(
         query,
         host_header: header(),
         origin_header: header(),
-        upgrade: header(),
-        requested_headers: header(),
         authorization: header(),
         cookie: header(),
         ray: header(),
+        upgrade: header(),
+        requested_headers: header(),
         has_place: route::is_localhost(host) && js::has_place(request),
     }))
 }
@@ -283,21 +282,25 @@ fn binding(env: &Env, config: &Config) -> Option<JsValue> {
 }
 
 pub(super) fn respond(answer: &Answer) -> Result<JsValue, JsValue> {
-    let headers = header_list(&answer.headers);
+    let mut headers = header_lines(&answer.headers);
     let Some(body) = answer.body.as_deref() else {
         return js::respond(answer.status, "", &headers);
     };
-    headers.unshift(&Array::of2(
-        &JsValue::from_str("Content-Type"),
-        &JsValue::from_str(answer.content_type),
-    ));
+    push_header(&mut headers, "Content-Type", answer.content_type);
     js::respond(answer.status, body, &headers)
 }
 
-/// Headers as the platform takes them.
-pub(super) fn header_list(headers: &Headers) -> Array {
-    let pairs = headers
-        .iter()
-        .map(|(name, value)| Array::of2(&JsValue::from_str(name), &JsValue::from_str(value)));
-    pairs.collect()
+/// Headers as `js` takes them: a line for each.
+pub(super) fn header_lines(headers: &Headers) -> String {
+    let mut lines = String::new();
+    for (name, value) in headers {
+        push_header(&mut lines, name, value);
+    }
+    lines
+}
+
+pub(super) fn push_header(lines: &mut String, name: &str, value: &str) {
+    for part in [name, ":", value, "\n"] {
+        lines.push_str(part);
+    }
 }

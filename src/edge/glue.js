@@ -150,12 +150,18 @@ export const readBody = async (message, max) => {
   return new Uint8Array(await new Blob(pieces).arrayBuffer())
 }
 
-/** @param {Array<[string, string]>} headers */
-const jsonHeaders = (headers) => [['Content-Type', 'application/json'], ...headers]
+/** Headers as the core writes them, a line for each. @param {string} lines @returns {Array<[string, string]>} */
+const headersOf = (lines) =>
+  lines.split('\n').flatMap((line) => {
+    const colon = line.indexOf(':')
+    return colon < 0 ? [] : [[line.slice(0, colon), line.slice(colon + 1)]]
+  })
 
-/** @param {string[]} frames @param {Array<[string, string]>} headers */
+const jsonType = 'Content-Type:application/json\n'
+
+/** @param {string[]} frames @param {string} headers */
 export const respondJson = (frames, headers) =>
-  new Response(`[${frames.join(',')}]`, { headers: /** @type {any} */ (jsonHeaders(headers)) })
+  new Response(`[${frames.join(',')}]`, { headers: headersOf(jsonType + headers) })
 
 /**
  * By it a stream is broken off whose reader takes nothing: what it holds is let go.
@@ -222,7 +228,7 @@ const stream = (pieces, step, encode, lifeline = {}) => {
  * @param {string[]} first
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
  * @param {Lifeline} lifeline
- * @param {Array<[string, string]>} headers
+ * @param {string} headers
  */
 export const streamJson = (first, step, lifeline, headers) => {
   const encoder = new TextEncoder()
@@ -237,7 +243,7 @@ export const streamJson = (first, step, lifeline, headers) => {
     return [encoder.encode(text.join('') + (isLast ? ']' : ''))]
   }
   const body = stream(first, step, encode, lifeline)
-  return new Response(body, { headers: /** @type {any} */ (jsonHeaders(headers)) })
+  return new Response(body, { headers: headersOf(jsonType + headers) })
 }
 
 /** @param {(goOn: boolean) => any[]} step */
@@ -276,11 +282,9 @@ export const factsOf = (request) => {
   const { method, headers } = request
   /** @param {string} name */
   const header = (name) => headers.get(name) ?? ''
-  return [
-    ...[method, origin, hostname, pathname, search.slice(1)],
-    ...[header('Host'), header('Origin'), header('Upgrade'), header('Access-Control-Request-Headers')],
-    ...[header('Authorization'), header('Cookie'), header('CF-Ray')],
-  ].join('\n')
+  let facts = `${method}\n${origin}\n${hostname}\n${pathname}\n${search.slice(1)}\n${header('Host')}\n${header('Origin')}`
+  facts += `\n${header('Authorization')}\n${header('Cookie')}\n${header('CF-Ray')}\n${header('Upgrade')}`
+  return method === 'OPTIONS' ? `${facts}\n${header('Access-Control-Request-Headers')}` : facts
 }
 
 /** @param {any} request */
@@ -306,7 +310,7 @@ export const forward = (objects, id, request, header, value) => {
   return objects.get(id).fetch(forwarded)
 }
 
-/** @param {Promise<Response>} answer @param {Array<[string, string]>} headers */
+/** @param {Promise<Response>} answer @param {string} headers */
 export const orUnavailable = (answer, headers) =>
   answer.then(
     // An object of which the core ended in the middle of it knows no headers.
@@ -375,16 +379,16 @@ export const fetchText = async (url, max, redirects) => {
   }
 }
 
-/** @param {number} status @param {BodyInit | null} body @param {Array<[string, string]>} headers */
+/** @param {number} status @param {BodyInit | null} body @param {string} headers */
 export const respond = (status, body, headers) => {
-  const all = new Headers(headers)
+  const all = new Headers(headersOf(headers))
   if (body !== '' && !all.has('Content-Type')) all.set('Content-Type', 'text/plain')
   return new Response(body === '' ? null : body, { status, headers: all })
 }
 
-/** @param {Response} answer @param {Array<[string, string]>} headers */
+/** @param {Response} answer @param {string} headers */
 export const withHeaders = (answer, headers) => {
-  for (const [name, value] of headers) answer.headers.set(name, value)
+  for (const [name, value] of headersOf(headers)) answer.headers.set(name, value)
   return answer
 }
 

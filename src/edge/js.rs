@@ -93,7 +93,7 @@ extern "C" {
 
     /// An answer that is the JSON array of these texts.
     #[wasm_bindgen(catch, js_name = respondJson)]
-    pub(super) fn respond_json(frames: &Array, headers: &Array) -> Result<JsValue, JsValue>;
+    pub(super) fn respond_json(frames: &Array, headers: &str) -> Result<JsValue, JsValue>;
 
     /// The same answer as a stream: `step(true)` makes more texts, the last followed by a null;
     /// `step(false)` ends it.
@@ -102,7 +102,7 @@ extern "C" {
         first: Array,
         step: &JsValue,
         lifeline: &Object,
-        headers: &Array,
+        headers: &str,
     ) -> Result<JsValue, JsValue>;
 
     /// A stream of bytes, made in the same way.
@@ -140,8 +140,8 @@ extern "C" {
     ) -> Result<Promise, JsValue>;
 
     /// What is to be known of a request, a line for each fact: its method; origin, host name, path and query of
-    /// its URL; and the headers `Host`, `Origin`, `Upgrade`, `Access-Control-Request-Headers`, `Authorization`,
-    /// `Cookie` and `CF-Ray`. One call, and the platform's URL parser: a Rust one would bring the tables of international
+    /// its URL; and the headers `Host`, `Origin`, `Authorization`, `Cookie`, `CF-Ray`, `Upgrade` and, of OPTIONS alone,
+    /// `Access-Control-Request-Headers`. One call, and the platform's URL parser: a Rust one would bring the tables of international
     /// domain names.
     #[wasm_bindgen(catch, js_name = factsOf)]
     pub(super) fn facts_of(request: &JsValue) -> Result<String, JsValue>;
@@ -166,7 +166,7 @@ extern "C" {
 
     /// The same promise of an answer, or a 503 where it fails.
     #[wasm_bindgen(js_name = orUnavailable)]
-    pub(super) fn or_unavailable(answer: &JsValue, headers: &Array) -> JsValue;
+    pub(super) fn or_unavailable(answer: &JsValue, headers: &str) -> JsValue;
 
     /// A promise of whether WebCrypto verifies a signature.
     pub(super) fn verify(
@@ -183,11 +183,11 @@ extern "C" {
 
     /// An answer; plain text where `headers` do not say otherwise, no body where `body` is empty.
     #[wasm_bindgen(catch)]
-    pub(super) fn respond(status: u16, body: &str, headers: &Array) -> Result<JsValue, JsValue>;
+    pub(super) fn respond(status: u16, body: &str, headers: &str) -> Result<JsValue, JsValue>;
 
     /// The same answer with these headers as well.
     #[wasm_bindgen(catch, js_name = withHeaders)]
-    pub(super) fn with_headers(answer: &JsValue, headers: &Array) -> Result<JsValue, JsValue>;
+    pub(super) fn with_headers(answer: &JsValue, headers: &str) -> Result<JsValue, JsValue>;
 
     /// An error that asks who called to call again.
     pub(super) fn retryable(message: &str) -> JsValue;

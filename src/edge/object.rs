@@ -41,7 +41,7 @@ impl<H: Hooks> Object<H> {
     /// What the platform throws.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         let shared = &self.0;
-        let visit = match fetch::visit(shared.state(), shared.env(), &request)? {
+        let visit = match fetch::visit(shared.id(), shared.env(), &request)? {
             Ok(visit) => visit,
             Err(answer) => return fetch::respond(&answer),
         };

@@ -13,7 +13,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::awake::Answer;
-use super::fetch::header_list;
+use super::fetch::{header_lines, push_header};
 use super::poll::{now_or_later, step};
 use super::shared::{Shared, Unavailable};
 use super::sql::JsText;
@@ -34,7 +34,7 @@ pub(super) async fn http<H: Hooks>(
     asked: Asked,
     headers: Headers,
 ) -> Result<JsValue, JsValue> {
-    let headers = header_list(&headers);
+    let mut headers = header_lines(&headers);
     if let Some(store_id) = &asked.store_id
         && let Err(refusal) = shared.check_grant(store_id, &asked.grant)
     {
@@ -51,7 +51,7 @@ pub(super) async fn http<H: Hooks>(
         Err(error) => return js::with_headers(&error.respond()?, &headers),
     };
     if let Some(reason) = answering.answer.refusal() {
-        headers.push(&header("Retry-After", "1"));
+        push_header(&mut headers, "Retry-After", "1");
         return js::respond(503, reason, &headers);
     }
     if answering.is_small() {
@@ -61,10 +61,6 @@ pub(super) async fn http<H: Hooks>(
     }
     let (first, lifeline) = (answering.next()?, answering.answer.lifeline().clone());
     js::stream_json(first, &answering.into_js(), &lifeline, &headers)
-}
-
-fn header(name: &str, value: &str) -> Array {
-    Array::of2(&JsValue::from_str(name), &JsValue::from_str(value))
 }
 
 /// A call: bytes, or a stream of bytes where pages are in the answer.

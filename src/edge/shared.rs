@@ -26,6 +26,8 @@ use crate::store::{EventStore, Found};
 /// What the handlers of an object, and the futures they leave behind, share.
 pub(super) struct Shared<H: Hooks> {
     state: JsValue,
+    /// The object's id.
+    id: String,
     storage: JsValue,
     sql: JsValue,
     env: Env,
@@ -89,8 +91,10 @@ impl<H: Hooks> Shared<H> {
         let env: Env = env.unchecked_into();
         let storage = js::storage_of(&state)?;
         let sql = js::sql_of(&storage)?;
+        let id = js::id_of(&state);
         Ok(Rc::new(Self {
             state,
+            id,
             storage,
             sql,
             hooks: Installed::new(hooks(env.clone())),
@@ -107,6 +111,10 @@ impl<H: Hooks> Shared<H> {
 
     pub(super) fn state(&self) -> &JsValue {
         &self.state
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(super) fn env(&self) -> &Env {
@@ -250,7 +258,7 @@ impl<H: Hooks> Shared<H> {
         let rules = Rules {
             event_names: config.event_names,
             admin: config.admin,
-            object_id: js::id_of(&self.state),
+            object_id: self.id.clone(),
             uses: self.hooks.uses(),
         };
         let sql = self.object_sql();
@@ -341,5 +349,5 @@ fn report_found(log: &Log, found: Found, head: u64, sockets: usize) {
 }
 
 pub(super) fn text(status: u16, body: &str) -> Result<JsValue, JsValue> {
-    js::respond(status, body, &js_sys::Array::new())
+    js::respond(status, body, "")
 }
