@@ -78,7 +78,7 @@ const before: Partial<Record<Name, Contender>> =
     : {
         before: {
           backend: 'livestore-sync-worker',
-          load: fast,
+          load: { ...fast, jwtPush1: push1, jwtHttpPush1: push1 },
           folder: options.before,
           server: { dist: options.before },
         },
