@@ -7,6 +7,8 @@ use super::refusal::{Reason, Refusal};
 use super::report::{About, Report};
 use super::{ConnectionId, EXPIRED, Output, SyncBackend, TRY_LATER, Turn};
 use crate::auth::Access;
+use crate::event::StoreId;
+use crate::store::EventStore;
 use crate::store::sql::Sql;
 use crate::wire::{self, Generation, Inbound, Malformed, Requester, Transport};
 
@@ -22,6 +24,38 @@ pub(super) enum Checked {
 }
 
 impl<S: Sql> SyncBackend<S> {
+    /// Whether an object that is not in memory yet may serve `store_id` to a visitor with this access: who may
+    /// only read makes no store.
+    ///
+    /// # Errors
+    /// [`Refusal::NoStore`].
+    pub fn may_open(sql: &S, store_id: &StoreId, access: Access) -> Result<(), Refusal> {
+        if access == Access::ReadWrite {
+            return Ok(());
+        }
+        match EventStore::exists(sql, store_id) {
+            Ok(false) => Err(Refusal::NoStore),
+            // Whether it can be read shows when it is opened.
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether one more socket may be accepted, for a client of `store_id`.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherObject`], [`Refusal::Connections`].
+    pub fn admit(&mut self, store_id: &StoreId, now_ms: u64) -> Result<(), Refusal> {
+        let refusal = if self.store.store_id() != store_id {
+            Refusal::OtherObject
+        } else if self.sockets().count() >= self.limits.connections_max {
+            Refusal::Connections
+        } else {
+            return Ok(());
+        };
+        self.stats.refuse(&refusal, now_ms);
+        Err(refusal)
+    }
+
     /// Whether a connection may send this message; refuses it if not.
     pub(super) fn check(
         &mut self,

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The payload names another store.
     #[error("payload.storeId is not the store of this connection")]
     OtherStore,
+    /// The visitor asks for another store than that of the object it was led to.
+    #[error("this object belongs to another store")]
+    OtherObject,
     /// `MAX_FRAME_BYTES`.
     #[error("the frame has {bytes} bytes, but at most {bytes_max} are accepted (MAX_FRAME_BYTES)")]
     FrameTooLarge {
@@ -112,7 +115,7 @@ pub enum Reason {
     ServerAhead,
     /// [`Refusal::BackendIdMismatch`], [`Refusal::OtherLifetime`].
     BackendIdMismatch,
-    /// [`Refusal::OtherStore`].
+    /// [`Refusal::OtherStore`], [`Refusal::OtherObject`].
     OtherStore,
     /// [`Refusal::FrameTooLarge`].
     FrameTooLarge,
@@ -202,7 +205,7 @@ impl Refusal {
         match self {
             Self::ServerAhead { .. } => Reason::ServerAhead,
             Self::BackendIdMismatch { .. } | Self::OtherLifetime => Reason::BackendIdMismatch,
-            Self::OtherStore => Reason::OtherStore,
+            Self::OtherStore | Self::OtherObject => Reason::OtherStore,
             Self::FrameTooLarge { .. } => Reason::FrameTooLarge,
             Self::NoBatch(_) => Reason::NoBatch,
             Self::EventName { .. } => Reason::EventName,
@@ -250,6 +253,7 @@ impl Refusal {
             | Self::BackendIdMismatch { .. }
             | Self::OtherLifetime
             | Self::OtherStore
+            | Self::OtherObject
             | Self::FrameTooLarge { .. }
             | Self::NoBatch(_)
             | Self::EventName { .. }
@@ -261,6 +265,16 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::Hook(_)
             | Self::AdminSecret => false,
+        }
+    }
+
+    /// The HTTP status for a visitor that is not let in.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NoStore => 404,
+            Self::OtherObject => 400,
+            _ => 503,
         }
     }
 

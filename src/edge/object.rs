@@ -12,10 +12,10 @@ use worker::worker_sys::web_sys::Request;
 
 use super::awake::connection_of;
 use super::poll::now_or_later;
-use super::shared::{Shared, text};
+use super::shared::Shared;
 use super::{admin, fetch, js, one_shot};
 use crate::auth::Grant;
-use crate::backend::{Frame, Refusal, SyncBackend};
+use crate::backend::{Frame, SyncBackend};
 use crate::config::LogLevel;
 use crate::event::StoreId;
 use crate::hooks::Hooks;
@@ -157,14 +157,7 @@ impl<H: Hooks> Shared<H> {
         }
         let answer = self.with(Some(store_id), |awake| {
             let backend = &mut awake.backend;
-            if backend.store().store_id() != store_id {
-                return Ok(text(400, "this object belongs to another store"));
-            }
-            if backend.sockets().count() >= backend.limits().connections_max {
-                let refusal = Refusal::Connections;
-                backend.stats().refuse(&refusal, js::now_ms());
-                return Err(refusal);
-            }
+            backend.admit(store_id, js::now_ms())?;
             Ok(awake.connect(self.state(), family, grant))
         });
         match answer {

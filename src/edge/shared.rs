@@ -14,7 +14,7 @@ use super::awake::Awake;
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
 use super::{config, js, poll};
-use crate::auth::{Access, Grant};
+use crate::auth::Grant;
 use crate::backend::{ConnectionId, Output, Refusal, Report, Rules, SyncBackend};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::event::StoreId;
@@ -276,13 +276,10 @@ impl<H: Hooks> Shared<H> {
 
     /// Whether `grant` may have this object serve `store_id`: a token that may only read makes no store.
     pub(super) fn check_grant(&self, store_id: &StoreId, grant: &Grant) -> Result<(), Refusal> {
-        if grant.access == Access::ReadWrite || !self.is_asleep() {
-            return Ok(());
-        }
-        match self.exists(store_id) {
-            Ok(false) => Err(Refusal::NoStore),
-            // Whether it can be read shows when it is opened.
-            Ok(true) | Err(_) => Ok(()),
+        if self.is_asleep() {
+            SyncBackend::may_open(&self.object_sql(), store_id, grant.access)
+        } else {
+            Ok(())
         }
     }
 
@@ -292,12 +289,7 @@ impl<H: Hooks> Shared<H> {
         store_id: &StoreId,
         refusal: Refusal,
     ) -> Result<JsValue, JsValue> {
-        let status = if refusal == Refusal::NoStore {
-            404
-        } else {
-            503
-        };
-        let message = refusal.to_string();
+        let (status, message) = (refusal.status(), refusal.to_string());
         let level = config(&self.env).map_or(LogLevel::Info, |config| config.log_level);
         let log = Log::new(level, store_id.as_str(), &self.env);
         let about = None;

@@ -42,6 +42,7 @@ mod msgpack;
 mod simulation;
 mod sql_store;
 mod transcripts;
+mod visitors;
 
 use livestore_sync_worker::backend::FreshIds;
 use livestore_sync_worker::event::BackendId;
