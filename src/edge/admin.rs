@@ -16,6 +16,7 @@ use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, EXPORT_EVENTS_MAX};
 use crate::route::admin::{Ask, Refusal, confirm};
+use crate::store::OpenError;
 use crate::store::sql::StoreError;
 
 const JSON: &str = "application/json";
@@ -50,7 +51,7 @@ impl From<StoreError> for Failed {
 
 impl From<Unavailable> for Failed {
     fn from(error: Unavailable) -> Self {
-        Self::Refused(Refusal::new(500, &error.to_string()))
+        Self::Refused(Refusal::new(error.status(), &error.to_string()))
     }
 }
 
@@ -76,6 +77,16 @@ async fn serve<H: Hooks>(
 ) -> Result<JsValue, Failed> {
     if !shared.exists(store_id)? {
         return Err(Refusal::new(404, "there is no such store").into());
+    }
+    if ask == Ask::Reset {
+        let body = JsFuture::from(js::read_body(request, ADMIN_BODY_BYTES_MAX)?).await?;
+        let body = body.dyn_into::<Uint8Array>().map(|body| body.to_vec());
+        let body = String::from_utf8(body.unwrap_or_default()).unwrap_or_default();
+        confirm(&body, store_id)?;
+        let opened = shared.with(Some(store_id), |_| ());
+        if let Err(Unavailable::Closed(OpenError::Elsewhere { .. })) = opened {
+            shared.discard(store_id)?;
+        }
     }
     let is_own = shared.with(Some(store_id), |awake| {
         awake.backend.store().store_id() == store_id
@@ -108,10 +119,6 @@ async fn serve<H: Hooks>(
             respond_json(&Disconnected { closed })
         }
         Ask::Reset => {
-            let body = JsFuture::from(js::read_body(request, ADMIN_BODY_BYTES_MAX)?).await?;
-            let body = body.dyn_into::<Uint8Array>().map(|body| body.to_vec());
-            let body = String::from_utf8(body.unwrap_or_default()).unwrap_or_default();
-            confirm(&body, store_id)?;
             let backend_id = shared.turn(SyncBackend::reset)??;
             respond_json(&Reset {
                 backend_id: backend_id.as_str(),

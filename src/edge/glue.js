@@ -44,6 +44,17 @@ export const sizeOf = (sql) => {
   }
 }
 
+/** @param {any} storage @returns {number | undefined} */
+export const keyValueHead = (storage) => {
+  const head = storage.kv.get('currentHead')
+  return typeof head === 'number' ? head : undefined
+}
+
+/** @param {any} storage */
+export const forgetKeyValueHead = (storage) => {
+  storage.kv.delete('currentHead')
+}
+
 /** @param {string} head @param {string} body @param {string} tail */
 export const join = (head, body, tail) => head + body + tail
 

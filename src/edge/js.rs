@@ -87,6 +87,14 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = sqlOf)]
     pub(super) fn sql_of(storage: &JsValue) -> Result<JsValue, JsValue>;
 
+    /// What sync-cf 0.3 kept as the head, in the storage beside SQLite.
+    #[wasm_bindgen(catch, js_name = keyValueHead)]
+    pub(super) fn key_value_head(storage: &JsValue) -> Result<Option<f64>, JsValue>;
+
+    /// Forgets it.
+    #[wasm_bindgen(catch, js_name = forgetKeyValueHead)]
+    pub(super) fn forget_key_value_head(storage: &JsValue) -> Result<(), JsValue>;
+
     /// A promise of the body's bytes, or of undefined when there are more than `max`.
     #[wasm_bindgen(catch, js_name = readBody)]
     pub(super) fn read_body(request: &JsValue, max: usize) -> Result<Promise, JsValue>;

@@ -21,7 +21,7 @@ use crate::event::StoreId;
 use crate::hooks::{Hooks, Installed};
 use crate::limits::ALARM_RETRY_MS;
 use crate::store::sql::StoreError;
-use crate::store::{EventStore, Found};
+use crate::store::{EventStore, Found, OpenError};
 
 /// What the handlers of an object, and the futures they leave behind, share.
 pub(super) struct Shared<H: Hooks> {
@@ -56,22 +56,26 @@ pub(super) enum Unavailable {
     /// Nobody says whose object this is.
     #[error("The store of this object is not known")]
     Nameless,
-    /// SQLite failed.
-    #[error("The store could not be opened")]
-    Storage(StoreError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Closed(#[from] OpenError),
     /// It is in the middle of a turn.
     #[error("The store is busy")]
     Busy,
 }
 
 impl Unavailable {
+    /// The HTTP status for who asks.
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Configuration(_) => 500,
+            Self::Nameless | Self::Closed(_) | Self::Busy => 503,
+        }
+    }
+
     /// The answer to who asks over HTTP.
     pub(super) fn respond(&self) -> Result<JsValue, JsValue> {
-        let status = match self {
-            Self::Configuration(_) => 500,
-            Self::Nameless | Self::Storage(_) | Self::Busy => 503,
-        };
-        text(status, &self.to_string())
+        text(self.status(), &self.to_string())
     }
 }
 
@@ -177,6 +181,11 @@ impl<H: Hooks> Shared<H> {
         EventStore::exists(&self.object_sql(), store_id)
     }
 
+    /// Begins another lifetime of a store whose log is not here.
+    pub(super) fn discard(&self, store_id: &StoreId) -> Result<(), StoreError> {
+        EventStore::discard(&self.object_sql(), store_id, &js::fresh_backend_id())
+    }
+
     fn object_sql(&self) -> ObjectSql {
         ObjectSql::new(self.storage.clone(), self.sql.clone())
     }
@@ -211,17 +220,17 @@ impl<H: Hooks> Shared<H> {
             }
             Err(error) => {
                 let log = log(&self.store_id());
-                match &error {
-                    Unavailable::Configuration(error) => {
-                        log.write(LogLevel::Error, "configuration", &error.to_string());
+                let (event, message) = match &error {
+                    Unavailable::Configuration(error) => ("configuration", error.to_string()),
+                    Unavailable::Closed(OpenError::Storage(error)) => {
+                        ("open-failed", error.to_string())
                     }
-                    Unavailable::Storage(error) => {
-                        log.write(LogLevel::Error, "open-failed", &error.to_string());
+                    Unavailable::Closed(OpenError::Elsewhere { .. }) => {
+                        ("log-elsewhere", error.to_string())
                     }
-                    Unavailable::Nameless | Unavailable::Busy => {
-                        log.write(LogLevel::Error, "open-failed", &error.to_string());
-                    }
-                }
+                    Unavailable::Nameless | Unavailable::Busy => ("open-failed", error.to_string()),
+                };
+                log.write(LogLevel::Error, event, &message);
                 Err(error)
             }
         }
@@ -244,7 +253,7 @@ impl<H: Hooks> Shared<H> {
         if let Some(kept) = kept.find_map(SyncBackend::<ObjectSql>::store_of) {
             return Ok(kept);
         }
-        let only = EventStore::only_store_id(&self.object_sql()).map_err(Unavailable::Storage)?;
+        let only = EventStore::only_store_id(&self.object_sql()).map_err(OpenError::Storage)?;
         only.ok_or(Unavailable::Nameless)
     }
 
@@ -262,8 +271,7 @@ impl<H: Hooks> Shared<H> {
             uses: self.hooks.uses(),
         };
         let sql = self.object_sql();
-        let (store, found) = EventStore::open(sql, store_id, js::fresh_backend_id())
-            .map_err(Unavailable::Storage)?;
+        let (store, found) = EventStore::open(sql, store_id, js::fresh_backend_id())?;
         report_found(&log, found, store.head().get(), sockets.len());
         let fresh_ids = Box::new(js::fresh_backend_id);
         let backend = SyncBackend::new(store, config.limits, rules, fresh_ids);

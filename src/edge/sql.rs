@@ -73,6 +73,16 @@ impl Sql for ObjectSql {
         js::size_of(&self.sql) as u64
     }
 
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates.
+    fn key_value_head(&self) -> Result<Option<u64>, StoreError> {
+        let head = js::key_value_head(&self.storage).map_err(failed)?;
+        Ok(head.map(|head| head as u64))
+    }
+
+    fn forget_key_value_head(&self) -> Result<(), StoreError> {
+        js::forget_key_value_head(&self.storage).map_err(failed)
+    }
+
     #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
     fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
         let (statements, others) = (Array::new(), Array::new());

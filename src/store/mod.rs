@@ -8,6 +8,8 @@ mod pack;
 pub mod schema;
 pub mod sql;
 
+use thiserror::Error;
+
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use crate::wire::Family;
@@ -55,6 +57,24 @@ pub enum Found {
     },
 }
 
+/// Why a store cannot be opened.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum OpenError {
+    /// SQLite failed; opening can be tried again.
+    #[error("The store could not be opened")]
+    Storage(#[from] StoreError),
+    /// The stored head says that there are events, and there are none: to go on from nothing, or from the head, would be
+    /// another history than the one that clients know.
+    #[error(
+        "The log of this store is not in its object: {head} events were acknowledged, and none of them is stored here. \
+         It may lie in D1, where sync-cf can keep it. Nothing is served before it is here, or the store is reset"
+    )]
+    Elsewhere {
+        /// The stored head.
+        head: SeqNum,
+    },
+}
+
 /// Events of one page as the text of its JSON items, without brackets.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -83,9 +103,18 @@ impl<S: Sql> EventStore<S> {
     /// A stored backend id is kept (INV-8); `fresh` is used where there is none.
     ///
     /// # Errors
-    /// When SQLite fails; nothing is half done, and opening can be tried again.
-    pub fn open(sql: S, store_id: StoreId, fresh: BackendId) -> Result<(Self, Found), StoreError> {
-        let state = match schema::create_missing(&sql, &store_id, &fresh)? {
+    /// When SQLite fails, or the log is not here; nothing is half done, and opening can be tried again.
+    pub fn open(sql: S, store_id: StoreId, fresh: BackendId) -> Result<(Self, Found), OpenError> {
+        let tables = schema::find_tables(&sql, &store_id)?;
+        if !tables.has_log {
+            let stored = if tables.has_context {
+                schema::stored_head(&sql, &store_id)?
+            } else {
+                SeqNum::ROOT
+            };
+            Self::check_presence(&sql, stored, SeqNum::ROOT)?;
+        }
+        let state = match schema::create_missing(&sql, tables, &store_id, &fresh)? {
             Created::Everything => {
                 let store = Self::new(sql, store_id, fresh, SeqNum::ROOT, SeqNum::ROOT);
                 return Ok((store, Found::NewStore));
@@ -99,6 +128,7 @@ impl<S: Sql> EventStore<S> {
         let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
         else {
             let log = Self::read_last(&sql, &statements)?;
+            Self::check_presence(&sql, SeqNum::ROOT, log)?;
             sql.transact(&[Step {
                 statement: &statements.insert_context,
                 params: &[
@@ -117,6 +147,7 @@ impl<S: Sql> EventStore<S> {
                 Found::NoContext,
             ));
         };
+        Self::check_presence(&sql, stored, log)?;
         let mut found = Found::InStep;
         if stored < log {
             found = Found::Behind { stored, log };
@@ -286,12 +317,12 @@ impl<S: Sql> EventStore<S> {
         Ok(())
     }
 
-    /// Whether an object has a log of this store, without making one.
+    /// Whether an object has a log of this store, or had one that lies elsewhere, without making one.
     ///
     /// # Errors
-    /// When SQLite fails.
+    /// When the platform fails.
     pub fn exists(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
-        schema::exists(sql, store_id)
+        Ok(schema::exists(sql, store_id)? || sql.key_value_head()?.is_some())
     }
 
     /// The store whose log an object holds, if it is one alone: for an object that nobody tells its name.
@@ -531,6 +562,31 @@ impl<S: Sql> EventStore<S> {
             },
         )?;
         Ok(context)
+    }
+
+    /// Whether a log up to `log` is the one that was acknowledged up to `stored`, and not an empty one beside it.
+    fn check_presence(sql: &S, stored: SeqNum, log: SeqNum) -> Result<(), OpenError> {
+        if log > SeqNum::ROOT {
+            return Ok(());
+        }
+        let old = sql.key_value_head()?.unwrap_or(0);
+        let old = SeqNum::clamped(i64::try_from(old).unwrap_or(i64::MAX));
+        let head = stored.max(old);
+        if head > SeqNum::ROOT {
+            return Err(OpenError::Elsewhere { head });
+        }
+        Ok(())
+    }
+
+    /// Begins another lifetime of a store that cannot be opened since its log is not here.
+    ///
+    /// # Errors
+    /// When the platform fails; what was done by then stays so, and it can be called again.
+    pub fn discard(sql: &S, store_id: &StoreId, fresh: &BackendId) -> Result<(), StoreError> {
+        sql.forget_key_value_head()?;
+        let tables = schema::find_tables(sql, store_id)?;
+        schema::create_missing(sql, tables, store_id, fresh)?;
+        schema::reset(sql, store_id, fresh, fresh, None)
     }
 
     fn read_last(sql: &S, statements: &Opening<S::Statement>) -> Result<SeqNum, StoreError> {

@@ -160,6 +160,14 @@ fn of_family<T>([plain, rpc]: &[T; 2], family: Family) -> &T {
     }
 }
 
+/// Which tables an object has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tables {
+    pub(super) has_log: bool,
+    pub(super) has_context: bool,
+    has_state: bool,
+}
+
 /// What [`create_missing`] had to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -176,31 +184,66 @@ const INSERT_CONTEXT: &str =
     "INSERT OR REPLACE INTO context_7 (storeId, currentHead, backendId) VALUES (?1, ?2, ?3)";
 const SET_HEAD: &str = "UPDATE context_7 SET currentHead = ?1 WHERE storeId = ?2";
 
+/// Looks which tables an object has.
+///
+/// # Errors
+/// When SQLite fails.
+pub(super) fn find_tables<S: Sql>(sql: &S, store_id: &StoreId) -> Result<Tables, StoreError> {
+    let table = log_table(store_id);
+    let tables = sql.prepare(
+        "SELECT count(CASE name WHEN ?1 THEN 1 END), count(CASE name WHEN 'context_7' THEN 1 END), \
+         count(CASE name WHEN 'livestore_sync_state' THEN 1 END) FROM sqlite_master \
+         WHERE type = 'table' AND name IN (?1, 'context_7', 'livestore_sync_state')",
+    );
+    let mut found = Tables::default();
+    sql.query(&tables, &[Param::Text(&table)], &mut |row| {
+        if let [Value::Int(log), Value::Int(context), Value::Int(state)] = row {
+            found = Tables {
+                has_log: *log > 0,
+                has_context: *context > 0,
+                has_state: *state > 0,
+            };
+        }
+    })?;
+    Ok(found)
+}
+
+/// The stored head of a store, as far as there is a context of it.
+///
+/// # Errors
+/// When SQLite fails.
+pub(super) fn stored_head<S: Sql>(sql: &S, store_id: &StoreId) -> Result<SeqNum, StoreError> {
+    let row = sql.prepare("SELECT currentHead FROM context_7 WHERE storeId = ?1");
+    let mut head = SeqNum::ROOT;
+    sql.query(&row, &[Param::Text(store_id.as_str())], &mut |row| {
+        if let [Value::Int(stored)] = row {
+            head = SeqNum::clamped(*stored);
+        }
+    })?;
+    Ok(head)
+}
+
 /// Creates the tables that are missing, in the very text that sync-cf stores; a store without either
 /// gets its context row, with head 0 and the backend id `fresh`, in the same transaction.
 ///
 /// # Errors
 /// When SQLite fails; then nothing is made.
-pub fn create_missing<S: Sql>(
+pub(super) fn create_missing<S: Sql>(
     sql: &S,
+    tables: Tables,
     store_id: &StoreId,
     fresh: &BackendId,
 ) -> Result<Created, StoreError> {
-    let table = log_table(store_id);
-    let tables = sql.prepare(
-        "SELECT count(*) - count(nullif(name, 'livestore_sync_state')), \
-         count(nullif(name, 'livestore_sync_state')) FROM sqlite_master \
-         WHERE type = 'table' AND name IN ('context_7', ?1, 'livestore_sync_state')",
-    );
-    let (mut present, mut has_state) = (0, false);
-    sql.query(&tables, &[Param::Text(&table)], &mut |row| {
-        if let [Value::Int(state), Value::Int(count)] = row {
-            (present, has_state) = (*count, *state > 0);
-        }
-    })?;
-    if present == 2 {
+    let Tables {
+        has_log,
+        has_context,
+        has_state,
+    } = tables;
+    if has_log && has_context {
         return Ok(Created::AtMostOne { has_state });
     }
+    let is_new = !has_log && !has_context;
+    let table = log_table(store_id);
     let log = sql.prepare(&format!(
         "CREATE TABLE IF NOT EXISTS \"{table}\" (\"seqNum\" integer primary key   , \"parentSeqNum\" integer   \
          not null , \"name\" text   not null , \"args\" text    , \"createdAt\" text   not null , \"clientId\" \
@@ -226,14 +269,14 @@ pub fn create_missing<S: Sql>(
             params: &[],
         },
     ];
-    if present == 0 {
+    if is_new {
         steps.push(Step {
             statement: &insert,
             params: &row,
         });
     }
     sql.transact(&steps)?;
-    Ok(if present == 0 {
+    Ok(if is_new {
         Created::Everything
     } else {
         Created::AtMostOne { has_state }
@@ -265,17 +308,29 @@ pub(crate) fn lines(store_id: &StoreId) -> String {
     )
 }
 
-/// Whether there is a log of this store.
+/// Whether there is a log of this store, or a context.
 ///
 /// # Errors
 /// When SQLite fails.
 pub(crate) fn exists<S: Sql>(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
-    let tables =
-        sql.prepare("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1");
-    let mut exists = false;
-    sql.query(&tables, &[Param::Text(&log_table(store_id))], &mut |row| {
-        exists = matches!(row, [Value::Int(1..)]);
+    let tables = sql.prepare(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('context_7', ?1)",
+    );
+    let (mut has_context, mut exists) = (false, false);
+    let table = log_table(store_id);
+    sql.query(&tables, &[Param::Text(&table)], &mut |row| {
+        if let [Value::Text(name)] = row {
+            let is_context = name.read() == "context_7";
+            has_context |= is_context;
+            exists |= !is_context;
+        }
     })?;
+    if has_context && !exists {
+        let row = sql.prepare("SELECT 1 FROM context_7 WHERE storeId = ?1");
+        sql.query(&row, &[Param::Text(store_id.as_str())], &mut |_| {
+            exists = true;
+        })?;
+    }
     Ok(exists)
 }
 

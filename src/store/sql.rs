@@ -85,6 +85,18 @@ pub trait Sql {
     /// Bytes of the database.
     fn size_bytes(&self) -> u64;
 
+    /// The head that sync-cf 0.3 kept beside SQLite, whose log lay in D1; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the platform fails.
+    fn key_value_head(&self) -> Result<Option<u64>, StoreError>;
+
+    /// Forgets that head.
+    ///
+    /// # Errors
+    /// When the platform fails; then it is not forgotten.
+    fn forget_key_value_head(&self) -> Result<(), StoreError>;
+
     /// Runs all steps in one transaction.
     ///
     /// # Errors

@@ -66,6 +66,7 @@ struct Database {
     fault: RefCell<Option<Fault>>,
     failures: Cell<usize>,
     is_held: Cell<bool>,
+    key_value_head: Cell<Option<u64>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +107,13 @@ impl HostSql {
             fault: RefCell::new(None),
             failures: Cell::new(0),
             is_held: Cell::new(false),
+            key_value_head: Cell::new(None),
         }))
+    }
+
+    /// Keeps a head beside SQLite, as sync-cf 0.3 did.
+    pub(crate) fn set_key_value_head(&self, head: u64) {
+        self.0.key_value_head.set(Some(head));
     }
 
     /// The connection, to look at and to prepare what a test starts from; not counted, never failing.
@@ -270,6 +277,17 @@ impl Sql for HostSql {
                 .unwrap()
         };
         pragma("page_count") * pragma("page_size")
+    }
+
+    fn key_value_head(&self) -> Result<Option<u64>, StoreError> {
+        self.run(|| Ok(self.0.key_value_head.get()))
+    }
+
+    fn forget_key_value_head(&self) -> Result<(), StoreError> {
+        self.run(|| {
+            self.0.key_value_head.set(None);
+            Ok(())
+        })
     }
 
     fn transact(&self, steps: &[Step<'_, Rc<str>, HostText>]) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use livestore_sync_worker::json;
 use livestore_sync_worker::limits::{Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use livestore_sync_worker::store::schema::log_table;
 use livestore_sync_worker::store::sql::StoreError;
-use livestore_sync_worker::store::{EventStore, Found, Page};
+use livestore_sync_worker::store::{EventStore, Found, OpenError, Page};
 use livestore_sync_worker::wire::{Family, encode_items};
 use proptest::prelude::*;
 
@@ -26,11 +26,11 @@ const STORE: &str = "my-store.1";
 const FRESH: &str = "fresh-backend-id-----";
 const CREATED: &str = "2026-11-22T10:19:11.954Z";
 
-fn open(sql: &HostSql) -> Result<(EventStore<HostSql>, Found), StoreError> {
+fn open(sql: &HostSql) -> Result<(EventStore<HostSql>, Found), OpenError> {
     open_store(sql, STORE)
 }
 
-fn open_store(sql: &HostSql, store_id: &str) -> Result<(EventStore<HostSql>, Found), StoreError> {
+fn open_store(sql: &HostSql, store_id: &str) -> Result<(EventStore<HostSql>, Found), OpenError> {
     let fresh = BackendId::stored(FRESH.to_owned());
     EventStore::open(sql.clone(), StoreId::new(store_id), fresh)
 }

@@ -4,8 +4,7 @@ use livestore_sync_worker::auth::{Access, Grant};
 use livestore_sync_worker::backend::{Refusal, Rules, SyncBackend, Turn};
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::Limits;
-use livestore_sync_worker::store::EventStore;
-use livestore_sync_worker::store::sql::StoreError;
+use livestore_sync_worker::store::{EventStore, OpenError};
 use livestore_sync_worker::wire::Family;
 
 use crate::fresh_ids;
@@ -14,7 +13,7 @@ use crate::host_sql::{Binding, HostSql, When};
 const STORE: &str = "visited";
 const NOW_MS: u64 = 1_795_342_751_954;
 
-fn open(sql: &HostSql) -> Result<EventStore<HostSql>, StoreError> {
+fn open(sql: &HostSql) -> Result<EventStore<HostSql>, OpenError> {
     let fresh = BackendId::stored("a-backend-id---------".to_owned());
     EventStore::open(sql.clone(), StoreId::new(STORE), fresh).map(|(store, _)| store)
 }

@@ -4,11 +4,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { serialize } from 'node:v8'
 import type { Event } from '../clients/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { type Backend, type Server, startServer } from '../harness/server.ts'
+import { targetOf } from '../harness/raw-client.ts'
+import { authToken, type Backend, type Server, startServer } from '../harness/server.ts'
+import { adminSecret, administer, reset, storePath } from './administration.ts'
 import { lineOf } from './answers.ts'
-import { logTableOf, rowsOf, tablesOf, withDatabase } from './database.ts'
+import { logTableOf, rowsOf, tablesIn, tablesOf, withDatabase } from './database.ts'
+import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { assertEvents, eventsIn, generations, logOf, type Page, Peer, pushedFrame } from './peer.ts'
 
@@ -303,4 +307,83 @@ describe('a store whose rows are not as this backend leaves them', () => {
     )
     await assertServes('with-large-rows', log)
   })
+})
+
+describe('a store whose log is not in its object', () => {
+  const folder = new Folder()
+  let server: Server
+
+  /** What other deployments leave in an object, by the store. */
+  const edits = {
+    // sync-cf 0.4 with its log in D1: the context alone.
+    'context-alone': 'DROP TABLE "<log>"',
+    emptied: 'DELETE FROM "<log>"',
+    // sync-cf 0.3, with its log in D1: a number beside SQLite.
+    'number-alone': `DROP TABLE "<log>"; DROP TABLE context_7;
+      CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+      INSERT INTO _cf_KV VALUES ('currentHead', x'${serialize(5).toString('hex')}')`,
+  } as const
+  const names = Object.keys(edits) as ReadonlyArray<keyof typeof edits>
+
+  before(async () => {
+    await folder.with('livestore-sync-worker', async (first) => {
+      for (const name of names) {
+        const peer = await Peer.connect(first, 'v04', name)
+        assert.deepEqual((await peer.pushed(batchOf(0, 5))).answer, pushedFrame('v04', 1))
+      }
+    })
+    for (const name of names) {
+      withDatabase(folder.path, name, (database) => database.exec(edits[name].replaceAll('<log>', logTableOf(name))))
+    }
+    server = await startServer({
+      storage: folder.path,
+      vars: { LOG_LEVEL: 'debug', ADMIN_SECRET: adminSecret },
+      inspect: true,
+    })
+  })
+  after(async () => {
+    await server.stop()
+    folder.remove()
+  })
+
+  for (const name of names) {
+    it(`serves nobody, says why, and changes nothing (${name})`, async () => {
+      const before = await tablesIn(server, name)
+      const why = /^The log of this store is not in its object: 5 events were acknowledged/
+      for (const storeWay of [
+        { target: targetOf({ storeId: name, payload: { authToken }, transport: 'ws' }), upgrade: 'websocket' },
+        {
+          target: targetOf({ storeId: name, payload: { authToken }, transport: 'http' }),
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: '[]',
+        },
+      ]) {
+        const answer = await knock(server, storeWay)
+        assert.equal(answer.status, 503)
+        assert.match(answer.body, why)
+      }
+      const state = await administer(server, storePath(name))
+      assert.equal(state.status, 503)
+      assert.match((JSON.parse(state.body) as { error: string }).error, why)
+      const lines = (await linesOf(server, name)).filter(({ level }) => level === 'error')
+      assert.deepEqual(new Set(lines.map(({ event }) => event)), new Set(['log-elsewhere']))
+      assert.deepEqual(await tablesIn(server, name), before)
+    })
+
+    it(`begins another lifetime once an operator resets it (${name})`, async () => {
+      const wrong = await administer(server, storePath(name, '/reset'), {
+        method: 'POST',
+        body: '{"storeId":"another"}',
+      })
+      assert.equal(wrong.status, 400)
+      const backendId = await reset(server, name)
+      const [page] = await pull(server, name)
+      assert.deepEqual([page!.backendId, eventsOf([page!])], [backendId, []])
+      const peer = await Peer.connect(server, 'v05', name)
+      assert.deepEqual((await peer.pushed(batchOf(0), backendId)).answer, pushedFrame('v05', 1))
+      await server.evict(name)
+      assertEvents(await logOf(server, name), batchOf(0))
+    })
+  }
 })

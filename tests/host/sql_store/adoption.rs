@@ -55,14 +55,89 @@ fn a_head_ahead_of_the_log_is_kept() {
     assert_eq!((found, store.head().get()), (Found::InStep, 8));
 }
 
+fn elsewhere(head: i64) -> OpenError {
+    let head = SeqNum::clamped(head);
+    OpenError::Elsewhere { head }
+}
+
 #[test]
-fn an_empty_log_with_a_head_goes_on_from_it() {
-    let sql = adopt("", &[(STORE, 4, "kept")]);
-    let (mut store, found) = open(&sql).unwrap();
-    let (stored, log) = (SeqNum::clamped(4), SeqNum::ROOT);
-    assert_eq!(found, Found::Ahead { stored, log });
-    append(&mut store, &[Sample::new(5)]).unwrap();
-    assert_eq!(numbers(&store, 0), [5]);
+fn a_head_without_a_log_means_that_the_log_is_elsewhere() {
+    let [log_table, context_table] = ddl(STORE);
+    let with_head = |sql: &HostSql| {
+        sql.set_up(&context_table);
+        sql.set_up("INSERT INTO context_7 VALUES ('my-store.1', 4, 'kept')");
+    };
+    let without_log = HostSql::in_memory(Binding::Doubles);
+    with_head(&without_log);
+    for sql in [adopt("", &[(STORE, 4, "kept")]), without_log] {
+        let before = dump(&sql);
+        assert_eq!(open(&sql).map(|_| ()), Err(elsewhere(4)));
+        assert_eq!(dump(&sql), before, "something was made");
+        // Once the log is here, it is served.
+        sql.set_up(&log_table.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"));
+        sql.set_up(&format!(
+            "INSERT INTO eventlog_7_my_store_1 VALUES {}",
+            rows(1..=4)
+        ));
+        assert_eq!(open(&sql).unwrap().1, Found::InStep);
+    }
+    // Another store's head says nothing of this one.
+    let sql = adopt("", &[("another", 4, "other")]);
+    assert_eq!(open(&sql).unwrap().1, Found::NoContext);
+}
+
+#[test]
+fn the_head_that_0_3_kept_beside_sqlite_counts_as_long_as_the_log_is_empty() {
+    for sql in [
+        HostSql::in_memory(Binding::Doubles),
+        adopt("", &[]),
+        adopt("", &[(STORE, 0, "kept")]),
+        adopt("", &[(STORE, 0, "")]),
+    ] {
+        sql.set_key_value_head(7);
+        let before = dump(&sql);
+        assert_eq!(open(&sql).map(|_| ()), Err(elsewhere(7)));
+        assert_eq!(dump(&sql), before, "something was made");
+        sql.set_key_value_head(0);
+        open(&sql).unwrap();
+    }
+    let sql = adopt(&rows(1..=3), &[]);
+    sql.set_key_value_head(7);
+    assert_eq!(open(&sql).unwrap().1, Found::NoContext);
+}
+
+#[test]
+fn a_store_whose_log_is_elsewhere_exists_and_can_be_discarded() {
+    let old = HostSql::in_memory(Binding::Doubles);
+    old.set_key_value_head(7);
+    let [_, context_table] = ddl(STORE);
+    let newer = HostSql::in_memory(Binding::Doubles);
+    newer.set_up(&context_table);
+    newer.set_up("INSERT INTO context_7 VALUES ('my-store.1', 4, 'kept')");
+    for sql in [old, newer] {
+        let store_id = StoreId::new(STORE);
+        assert_eq!(EventStore::exists(&sql, &store_id), Ok(true));
+        let discard = || {
+            let next = BackendId::stored("the-next-lifetime----".to_owned());
+            EventStore::discard(&sql, &store_id, &next)
+        };
+        // Wherever it breaks off, the store is the old one or the new one.
+        for skip in 0..3 {
+            sql.fail_after(skip, When::Before);
+            assert!(discard().is_err());
+            sql.heal();
+        }
+        discard().unwrap();
+        let (mut store, found) = open(&sql).unwrap();
+        assert_eq!(
+            (found, store.backend_id().as_str()),
+            (Found::InStep, "the-next-lifetime----")
+        );
+        append(&mut store, &[Sample::new(1)]).unwrap();
+        assert_eq!(numbers(&store, 0), [1]);
+    }
+    let empty = HostSql::in_memory(Binding::Doubles);
+    assert_eq!(EventStore::exists(&empty, &StoreId::new(STORE)), Ok(false));
 }
 
 #[test]

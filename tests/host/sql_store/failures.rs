@@ -34,7 +34,10 @@ fn fail_each(
 }
 
 fn opens(sql: &HostSql) -> Result<(), StoreError> {
-    open(sql).map(drop)
+    open(sql).map(drop).map_err(|error| match error {
+        OpenError::Storage(error) => error,
+        OpenError::Elsewhere { .. } => panic!("{error}"),
+    })
 }
 
 #[test]
