@@ -576,8 +576,123 @@ mod tests {
     }
 
     #[test]
-    fn a_new_backend_id_has_21_characters_of_the_alphabet() {
-        let id = BackendId::from_random([255; 21]);
-        assert_eq!(id.as_str(), "_".repeat(21));
+    fn a_new_backend_id_is_a_letter_of_the_alphabet_for_each_byte_all_equally_often() {
+        let mut letters = std::collections::BTreeMap::new();
+        for byte in 0..=255 {
+            let mut bytes = [0; 21];
+            bytes[usize::from(byte) % 21] = byte;
+            let id = BackendId::from_random(bytes);
+            assert_eq!(id.as_str().len(), 21);
+            for (index, letter) in id.as_str().bytes().enumerate() {
+                if index == usize::from(byte) % 21 {
+                    *letters.entry(letter).or_insert(0) += 1;
+                } else {
+                    assert_eq!(letter, b'A', "{id:?}");
+                }
+            }
+        }
+        let is_of_alphabet =
+            |letter: &u8| letter.is_ascii_alphanumeric() || *letter == b'-' || *letter == b'_';
+        assert!(letters.keys().all(is_of_alphabet), "{letters:?}");
+        assert_eq!(letters.len(), 64);
+        assert!(letters.values().all(|times| *times == 4), "{letters:?}");
+    }
+
+    #[test]
+    fn the_bytes_of_an_event_are_those_of_all_that_its_client_chose() {
+        let json = r#"{"name":"na","args":{"a":"é"},"seqNum":1,"parentSeqNum":0,"clientId":"cli","sessionId":"sessi"}"#;
+        let event = json::read(json, Event::read).unwrap();
+        assert_eq!(event.content_bytes(), 2 + 10 + 3 + 5);
+    }
+
+    #[test]
+    fn names_ids_and_events_may_be_as_long_as_their_limit_and_no_longer() {
+        let with = |name: usize, client: usize, session: usize| {
+            let (name, client) = ("n".repeat(name), "c".repeat(client));
+            let session = "s".repeat(session);
+            let second = event(2, 1)
+                .replace("\"a\",", &format!("\"{name}\","))
+                .replace("\"c\"", &format!("\"{client}\""))
+                .replace("\"s\"", &format!("\"{session}\""));
+            format!("[{},{second}]", event(1, 0))
+        };
+        let (name, id) = (EVENT_NAME_BYTES_MAX, ORIGIN_ID_BYTES_MAX);
+        let longest = with(name, id, id);
+        assert!(parse(&longest).is_ok());
+        for (json, expected) in [
+            (
+                with(name + 1, id, id),
+                BatchError::NameTooLong {
+                    index: 1,
+                    bytes: name + 1,
+                },
+            ),
+            (
+                with(name, id + 1, id),
+                BatchError::IdTooLong {
+                    index: 1,
+                    field: "clientId",
+                    bytes: id + 1,
+                },
+            ),
+            (
+                with(name, id, id + 1),
+                BatchError::IdTooLong {
+                    index: 1,
+                    field: "sessionId",
+                    bytes: id + 1,
+                },
+            ),
+        ] {
+            assert_eq!(parse(&json).unwrap_err(), expected);
+        }
+
+        let bytes = name + 2 * id + "{}".len();
+        let limited = |event_bytes_max| {
+            let limits = Limits {
+                event_bytes_max,
+                ..Limits::default()
+            };
+            Batch::parse(json::read(&longest, Event::read_all).unwrap(), &limits)
+        };
+        assert!(limited(bytes).is_ok());
+        let expected = BatchError::EventTooLarge {
+            index: 1,
+            bytes,
+            max: bytes - 1,
+        };
+        assert_eq!(limited(bytes - 1).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn a_batch_may_hold_as_many_events_as_the_limit_and_no_more() {
+        let limits = Limits {
+            batch_events_max: 2,
+            ..Limits::default()
+        };
+        let of = |count: i64| {
+            let events: Vec<_> = (1..=count)
+                .map(|number| event(number, number - 1))
+                .collect();
+            format!("[{}]", events.join(","))
+        };
+        let (two, three) = (of(2), of(3));
+        let read = |json| json::read(json, Event::read_all).unwrap();
+        assert!(Batch::parse(read(&two), &limits).is_ok());
+        assert_eq!(
+            Batch::parse(read(&three), &limits).unwrap_err(),
+            BatchError::TooManyEvents { events: 3, max: 2 }
+        );
+    }
+
+    #[test]
+    fn numbers_are_kept_within_what_javascript_holds() {
+        let cases = [(i64::MIN, 0), (-1, 0), (7, 7), (i64::MAX, SEQ_NUM_MAX)];
+        for (value, expected) in cases {
+            assert_eq!(SeqNum::from(value).get(), expected);
+            assert_eq!(SeqNum::clamped(value).to_i64().cast_unsigned(), expected);
+        }
+        let (three, five) = (SeqNum::from(3), SeqNum::from(5));
+        assert_eq!((five.since(three), three.since(five)), (2, 0));
     }
 }

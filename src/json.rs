@@ -721,6 +721,14 @@ mod tests {
     }
 
     #[test]
+    fn each_character_is_quoted_as_the_library_and_javascript_do() {
+        for letter in (0..=0xff).map(char::from) {
+            let text = format!("a{letter}b{letter}");
+            assert_eq!(quote(&text), serde_json::to_string(&text).unwrap());
+        }
+    }
+
+    #[test]
     fn depth_is_no_limit() {
         let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
         assert!(is_valid(&deep));

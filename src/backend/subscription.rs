@@ -256,3 +256,119 @@ impl<T> Subscription<T> {
         (self.requester.id.clone(), self.in_flight)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_flight::Sum;
+    use super::*;
+    use crate::wire::{Family, Transport};
+
+    fn live(generation: Generation) -> Subscription<()> {
+        let requester = Requester {
+            generation,
+            id: RequestId::from_json("1").unwrap(),
+            trace_id: None,
+        };
+        let room = Room::new(Family::Rpc, Transport::WebSocket, &Sum::default());
+        Subscription::caught_up(requester, SeqNum::ROOT, (), room)
+    }
+
+    fn number(value: u64) -> SeqNum {
+        SeqNum::from(i64::try_from(value).unwrap())
+    }
+
+    /// One whose window is full.
+    fn full() -> Subscription<()> {
+        let mut pull = live(Generation::V04);
+        for _ in 0..WINDOW_PAGES {
+            pull.sent(number(7), 1);
+        }
+        pull
+    }
+
+    const FAR: u64 = 7 + STUCK_LAG_EVENTS;
+
+    #[test]
+    fn a_pull_is_stuck_once_it_is_far_behind_and_has_taken_nothing_for_long() {
+        let mut pull = full();
+        assert!(!pull.watch(number(FAR), 5));
+        // Not for long enough, then not far enough behind.
+        assert!(!pull.watch(number(FAR), 5 + STUCK_PULL_MS - 1));
+        assert!(!pull.watch(number(FAR - 1), 5 + STUCK_PULL_MS));
+        assert!(!pull.is_stuck());
+        assert!(pull.watch(number(FAR), 5 + STUCK_PULL_MS));
+        assert!(pull.is_stuck());
+        // It shows once.
+        assert!(!pull.watch(number(FAR + 1), 6 + STUCK_PULL_MS));
+        assert!(pull.is_stuck());
+    }
+
+    #[test]
+    fn a_stuck_pull_that_takes_something_is_none_and_has_all_the_time_again() {
+        let mut pull = full();
+        pull.watch(number(FAR), 0);
+        assert!(pull.watch(number(FAR), STUCK_PULL_MS));
+        assert_eq!(pull.acknowledge(), Some(1));
+        assert!(!pull.is_stuck());
+        pull.sent(number(7), 1);
+        assert!(!pull.watch(number(FAR), STUCK_PULL_MS + 1));
+        assert!(!pull.watch(number(FAR), 2 * STUCK_PULL_MS));
+        assert!(pull.watch(number(FAR), 2 * STUCK_PULL_MS + 1));
+        // As soon as it has room, it need not be waited for.
+        pull.acknowledge_all();
+        assert!(!pull.watch(number(FAR), 3 * STUCK_PULL_MS));
+        assert!(!pull.is_stuck());
+    }
+
+    #[test]
+    fn a_pull_with_room_is_not_stuck_however_far_behind_it_is() {
+        let mut pull = live(Generation::V04);
+        for now_ms in [0, STUCK_PULL_MS, 9 * STUCK_PULL_MS] {
+            assert!(!pull.watch(number(FAR), now_ms));
+        }
+    }
+
+    #[test]
+    fn the_window_is_that_many_pages_for_those_who_acknowledge() {
+        for generation in [Generation::V04, Generation::V05] {
+            let mut pull = live(generation);
+            for left in (1..=WINDOW_PAGES).rev() {
+                let (all, more) = (vec![1; left], vec![1; left + 1]);
+                assert!(!pull.has_to_wait());
+                assert!(
+                    pull.has_room_for(&all) && !pull.has_room_for(&more),
+                    "{left}"
+                );
+                pull.page_again();
+                assert_eq!(pull.is_ready(), left >= WINDOW_PAGES / 2, "{left}");
+                pull.sent(number(1), 1);
+            }
+            assert!(pull.has_to_wait());
+            assert_eq!(pull.unacknowledged(), WINDOW_PAGES);
+        }
+        let mut pull = live(Generation::V03);
+        for _ in 0..2 * WINDOW_PAGES {
+            pull.sent(number(1), 1);
+        }
+        assert!(!pull.has_to_wait());
+    }
+
+    #[test]
+    fn a_pull_is_idle_when_it_waits_for_room_and_no_acknowledgement_is_to_come() {
+        let mut pull = live(Generation::V05);
+        assert!(!pull.is_idle(), "it waits for nothing");
+        pull.page_again();
+        assert!(pull.is_idle());
+        pull.sent(number(1), 1);
+        assert!(!pull.is_idle());
+        pull.acknowledge();
+        assert!(pull.is_idle());
+        let mut pull = pull.with_earlier(true);
+        assert!(!pull.is_idle());
+        pull.acknowledge();
+        assert!(pull.is_idle());
+        let mut plain = live(Generation::V03);
+        plain.page_again();
+        assert!(!plain.is_idle());
+    }
+}

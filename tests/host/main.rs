@@ -11,6 +11,7 @@
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
+//! | [`operator`] | the state and the metrics of a store say what there is, and who is stuck is named once |
 //! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
 //!
 //! [`host_sql`] is the SQLite they run on, [`client`] the other end of the wire.
@@ -39,6 +40,7 @@ mod hostile;
 mod layout;
 mod log_model;
 mod msgpack;
+mod operator;
 mod simulation;
 mod sql_store;
 mod transcripts;
