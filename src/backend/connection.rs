@@ -412,3 +412,233 @@ impl<T> Connection<T> {
         self.has_paged = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::subscription::Follow;
+    use super::*;
+    use crate::event::SeqNum;
+
+    fn socket(family: Family) -> Connection<()> {
+        let (transport, grant) = (Transport::WebSocket, Grant::default());
+        Connection::new(family, transport, grant, &Sum::default(), 1_000)
+    }
+
+    fn id(number: u64) -> RequestId {
+        RequestId::from_json(&number.to_string()).unwrap()
+    }
+
+    fn requester(number: u64) -> Requester {
+        Requester {
+            id: id(number),
+            generation: Generation::V05,
+            trace_id: None,
+        }
+    }
+
+    /// Makes a pull that has been sent pages of these sizes, the last of which is its last.
+    fn pull(connection: &mut Connection<()>, number: u64, pages: &[usize]) {
+        let room = connection.room().clone();
+        let mut pull = Subscription::new(
+            requester(number),
+            Follow::Nothing,
+            SeqNum::ROOT,
+            (),
+            room.clone(),
+        );
+        for bytes in pages {
+            pull.sent(SeqNum::ROOT, *bytes);
+        }
+        pull.finish_paging();
+        connection.insert(pull);
+        connection.remove_finished();
+    }
+
+    #[test]
+    fn a_finished_pull_is_known_until_its_pages_have_arrived_and_leaves_nothing_behind() {
+        let mut connection = socket(Family::Rpc);
+        pull(&mut connection, 1, &[100, 10]);
+        assert!(connection.subscriptions().is_empty());
+        assert!(!connection.acknowledge(&id(2)));
+        assert!(connection.acknowledge(&id(1)));
+        assert_eq!(
+            (connection.room().bytes(), connection.finished.len()),
+            (10, 1)
+        );
+        assert!(connection.acknowledge(&id(1)));
+        assert_eq!(
+            (connection.room().bytes(), connection.finished.len()),
+            (0, 0)
+        );
+        assert!(!connection.acknowledge(&id(1)));
+        // An empty page takes up no room, so nobody waits for its acknowledgement.
+        pull(&mut connection, 3, &[0]);
+        assert!(connection.finished.is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_of_all_pulls_can_be_taken_at_once() {
+        let mut connection = socket(Family::Rpc);
+        pull(&mut connection, 1, &[100]);
+        pull(&mut connection, 2, &[10]);
+        connection.abandon(&id(2));
+        let room = connection.room().clone();
+        let mut paging =
+            Subscription::new(requester(3), Follow::Frames, SeqNum::ROOT, (), room.clone());
+        paging.sent(SeqNum::ROOT, 1);
+        connection.insert(paging);
+        assert_eq!((room.bytes(), room.abandoned_bytes()), (111, 10));
+        connection.acknowledge_all();
+        assert_eq!((room.bytes(), room.abandoned_bytes()), (0, 0));
+        assert!(connection.finished.is_empty());
+        assert_eq!(connection.find(&id(3)).unwrap().unacknowledged(), 0);
+    }
+
+    #[test]
+    fn what_was_abandoned_is_taken_with_something_that_was_sent_later() {
+        let mut connection = socket(Family::Rpc);
+        pull(&mut connection, 1, &[5]);
+        pull(&mut connection, 2, &[ABANDONED_BYTES_MAX]);
+        connection.abandon(&id(2));
+        assert!(!connection.is_abandoning());
+        pull(&mut connection, 3, &[1]);
+        connection.abandon(&id(3));
+        assert!(connection.is_abandoning());
+        assert!(connection.acknowledge(&id(1)));
+        assert!(connection.is_abandoning(), "it was sent earlier");
+        pull(&mut connection, 4, &[7]);
+        assert!(connection.acknowledge(&id(4)));
+        assert!(!connection.is_abandoning());
+        assert_eq!(connection.room().bytes(), 0);
+    }
+
+    #[test]
+    fn a_pull_is_removed_alone_and_with_it_goes_what_is_kept() {
+        let mut connection = socket(Family::Rpc);
+        for number in [1, 2] {
+            let room = connection.room().clone();
+            let follow = Follow::Frames;
+            let pull = Subscription::new(requester(number), follow, SeqNum::ROOT, (), room);
+            connection.insert(pull);
+        }
+        assert!(!connection.take_changed());
+        connection.remove_finished();
+        assert!(connection.take_changed() && !connection.take_changed());
+        assert!(connection.subscriptions().iter().all(Subscription::is_kept));
+        connection.remove(&id(3));
+        assert!(connection.take(&id(3)).is_none());
+        assert!(!connection.take_changed());
+        connection.remove(&id(1));
+        assert!(connection.take_changed());
+        assert!(connection.find(&id(1)).is_none() && connection.find_mut(&id(2)).is_some());
+        assert!(connection.take(&id(2)).is_some());
+        assert!(connection.take_changed());
+        // What begins and ends in one turn is not worth keeping.
+        pull(&mut connection, 4, &[1]);
+        assert!(!connection.take_changed());
+    }
+
+    #[test]
+    fn requests_from_the_first_on_are_of_this_socket_and_earlier_ones_of_another_life() {
+        let mut connection = socket(Family::Rpc);
+        let text = RequestId::from_json("\"no counter\"").unwrap();
+        assert!(!connection.has_seen(&id(7)) && connection.has_seen(&text));
+        connection.note_request(&requester(7));
+        assert!(connection.take_changed());
+        connection.note_request(&requester(9));
+        assert!(!connection.take_changed());
+        assert_eq!(connection.first_request(), Some(7));
+        assert!(!connection.has_seen(&id(6)));
+        assert!(connection.has_seen(&id(7)) && connection.has_seen(&id(8)));
+        connection.note_request(&requester(5));
+        assert!(connection.take_changed() && connection.has_seen(&id(5)));
+        connection.note_request(&Requester {
+            id: text.clone(),
+            ..requester(0)
+        });
+        assert!(!connection.take_changed() && connection.has_seen(&text));
+        assert_eq!(connection.first_request(), Some(5));
+    }
+
+    #[test]
+    fn a_pull_is_awaited_for_so_long_on_sockets_of_rpc_alone() {
+        let late_ms = 1_001 + PULL_PATIENCE_MS;
+        let mut connection = socket(Family::Rpc);
+        assert!(!connection.is_overdue(late_ms - 1) && connection.is_overdue(late_ms));
+        connection.expect_no_pull();
+        assert!(connection.take_changed() && !connection.is_overdue(late_ms));
+        connection.expect_no_pull();
+        assert!(!connection.take_changed());
+        assert!(!socket(Family::Plain).is_overdue(late_ms));
+        let (http, grant) = (Transport::Http, Grant::default());
+        let request = Connection::<()>::new(Family::Rpc, http, grant, &Sum::default(), 1_000);
+        assert!(!request.is_overdue(late_ms));
+    }
+
+    #[test]
+    fn a_client_is_asked_once_about_each_pull_and_about_so_many() {
+        let mut connection = socket(Family::Rpc);
+        for number in 0..PROBES_MAX as u64 {
+            assert!(connection.probe(&id(number)));
+            assert!(!connection.probe(&id(number)));
+        }
+        assert!(!connection.probe(&id(u64::MAX)));
+    }
+
+    #[test]
+    fn a_ping_shows_what_a_0_3_client_took_when_it_comes_as_late_as_one_that_was_answered() {
+        let after = |wait_ms: u64| {
+            let mut connection = socket(Family::Plain);
+            connection.sent_unproven(10);
+            connection.pinged(0);
+            connection.sent_unproven(1);
+            connection.pinged(wait_ms);
+            (connection.room().bytes(), connection.taken_at_ms())
+        };
+        assert_eq!(after(PLAIN_PING_MS - 1), (11, 1_000));
+        assert_eq!(after(PLAIN_PING_MS), (1, PLAIN_PING_MS));
+        // The same ping is seen more than once, and counts once.
+        let mut connection = socket(Family::Plain);
+        connection.pinged(0);
+        connection.sent_unproven(1);
+        connection.pinged(0);
+        connection.pinged(PLAIN_PING_MS);
+        assert_eq!(connection.room().bytes(), 1);
+        connection.pinged(2 * PLAIN_PING_MS);
+        assert_eq!(connection.room().bytes(), 0);
+    }
+
+    #[test]
+    fn a_client_has_its_time_from_when_it_took_something_or_had_everything() {
+        let mut connection = socket(Family::Rpc);
+        connection.begins_to_send(2_000);
+        assert_eq!(connection.taken_at_ms(), 2_000);
+        pull(&mut connection, 1, &[1]);
+        connection.begins_to_send(3_000);
+        assert_eq!(connection.taken_at_ms(), 2_000);
+        connection.takes(4_000);
+        assert_eq!(connection.taken_at_ms(), 4_000);
+        connection.acknowledge(&id(1));
+        connection.begins_to_send(3_500);
+        assert_eq!(connection.taken_at_ms(), 4_000, "clocks go back");
+    }
+
+    #[test]
+    fn a_0_3_socket_holds_one_frame_back_and_is_of_one_pull_and_one_lifetime() {
+        let mut connection = socket(Family::Plain);
+        assert!(connection.hold(()) && !connection.hold(()));
+        assert!(connection.take_held().is_some() && connection.take_held().is_none());
+        for (number, is_new) in [(1, true), (1, false), (2, true)] {
+            connection.set_plain_pull(&id(number));
+            assert_eq!(connection.take_changed(), is_new);
+            assert_eq!(connection.plain_pull(), Some(&id(number)));
+        }
+        for (is_over, is_new) in [(false, false), (true, true), (true, false), (false, true)] {
+            connection.set_over(is_over);
+            assert_eq!(
+                (connection.take_changed(), connection.is_over()),
+                (is_new, is_over)
+            );
+        }
+    }
+}

@@ -286,3 +286,87 @@ impl Refusal {
         Self::Malformed(message.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each, with how it is counted, and whether the same may be asked for later.
+    fn all() -> Vec<(Refusal, &'static str, bool)> {
+        let (head, provided) = (SeqNum::from(5), SeqNum::from(3));
+        let error = StoreError {
+            message: "disk I/O error".to_owned(),
+        };
+        let storage = Refusal::Storage {
+            what: "read the events",
+            error,
+        };
+        let mismatch = Refusal::BackendIdMismatch {
+            expected: BackendId::stored("new".to_owned()),
+            received: "old".to_owned(),
+        };
+        let (bytes, bytes_max) = (9, 8);
+        let large = Refusal::FrameTooLarge { bytes, bytes_max };
+        let no_batch = Refusal::NoBatch(BatchError::TooManyEvents { events: 2, max: 1 });
+        let (index, name) = (1, "v1.x".to_owned());
+        let named = Refusal::EventName { index, name };
+        let (bytes, bytes_max) = (9, 8);
+        let full = Refusal::StoreFull { bytes, bytes_max };
+        vec![
+            (
+                Refusal::ServerAhead { head, provided },
+                "server-ahead",
+                false,
+            ),
+            (mismatch, "backend-id-mismatch", false),
+            (Refusal::OtherLifetime, "backend-id-mismatch", false),
+            (Refusal::OtherStore, "other-store", false),
+            (large, "frame-too-large", false),
+            (no_batch, "no-batch", false),
+            (named, "event-name", false),
+            (full, "store-full", true),
+            (Refusal::PushRate { rate: 2 }, "push-rate", true),
+            (Refusal::Connections, "connections", false),
+            (Refusal::Pulls, "pulls", false),
+            (Refusal::Busy, "memory", true),
+            (Refusal::ReadOnly, "read-only", false),
+            (Refusal::NoStore, "no-store", false),
+            (Refusal::Expired, "expired", false),
+            (Refusal::Malformed("no".to_owned()), "malformed", false),
+            (Refusal::Hook(HookError::new("no")), "hook", false),
+            (Refusal::AdminSecret, "admin-secret", false),
+            (storage, "storage", true),
+        ]
+    }
+
+    #[test]
+    fn each_is_counted_as_its_kind_and_the_temporary_ones_are_known() {
+        let mut counted = std::collections::BTreeSet::new();
+        for (refusal, reason, is_temporary) in all() {
+            assert_eq!(refusal.reason().name(), reason);
+            assert_eq!(refusal.is_temporary(), is_temporary, "{reason}");
+            counted.insert(reason);
+        }
+        assert_eq!(counted.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn clients_are_told_in_words_unless_they_know_an_error_for_it() {
+        for (refusal, _, _) in all() {
+            let message = refusal.to_string();
+            assert!(!message.is_empty() && !message.contains("disk I/O"));
+            let expected = match &refusal {
+                Refusal::ServerAhead { head, provided } => Failure::ServerAhead {
+                    minimum_expected: *head,
+                    provided: *provided,
+                },
+                Refusal::BackendIdMismatch { expected, received } => Failure::BackendIdMismatch {
+                    expected: expected.clone(),
+                    received: received.clone(),
+                },
+                _ => Failure::Unknown { message },
+            };
+            assert_eq!(refusal.failure(), expected);
+        }
+    }
+}

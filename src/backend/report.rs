@@ -175,3 +175,122 @@ impl fmt::Display for Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::RequestId;
+
+    fn about() -> About {
+        About {
+            generation: Generation::V04,
+            transport: Transport::Http,
+            trace_id: Some("trace".into()),
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_happened_to_which_request_and_why() {
+        let refused = |about| Report::Refused {
+            about,
+            refusal: Refusal::ReadOnly,
+        };
+        let about = Some(about());
+        let stored = Report::Stored {
+            about: about.clone().unwrap(),
+            events: 3,
+            head: SeqNum::from(7),
+        };
+        let pulled = Report::Pulled {
+            about: about.clone().unwrap(),
+            after: SeqNum::from(4),
+        };
+        let dropped = Report::ClientObjectDropped {
+            object_id: "0a1b".to_owned(),
+            message: "no such binding".to_owned(),
+        };
+        let read_only = "the token grants reading alone: pushes are refused";
+        let read_only_reason = Some(Reason::ReadOnly);
+        let expected = [
+            (stored, "stored 3 events, the head is 7", &about, None),
+            (pulled, "answered a pull after 4", &about, None),
+            (refused(about.clone()), read_only, &about, read_only_reason),
+            (refused(None), read_only, &None, read_only_reason),
+            (
+                Report::StuckClient {
+                    client_id: "c".to_owned(),
+                    refusals: 10,
+                },
+                "client c was refused 10 times in a row because it does not know the head",
+                &None,
+                None,
+            ),
+            (
+                Report::StuckPull {
+                    generation: Generation::V05,
+                    lag: 1_000,
+                },
+                "a live pull (v05) lacks 1000 events and takes none",
+                &None,
+                None,
+            ),
+            (
+                Report::StoreFailed {
+                    during: "read",
+                    message: "disk I/O error".to_owned(),
+                },
+                "storage failed during read: disk I/O error",
+                &None,
+                None,
+            ),
+            (
+                Report::HookFailed {
+                    message: "on_push threw".to_owned(),
+                },
+                "on_push threw",
+                &None,
+                None,
+            ),
+            (
+                Report::UnknownPull,
+                "closed a connection that acknowledged an unknown pull",
+                &None,
+                None,
+            ),
+            (
+                Report::Expired,
+                "closed a connection whose token has expired",
+                &None,
+                None,
+            ),
+            (
+                Report::TakesNothing { bytes: 5 },
+                "closed a connection that took none of the 5 bytes on their way to it",
+                &None,
+                Some(Reason::Memory),
+            ),
+            (
+                dropped,
+                "gave up calling the client object 0a1b: no such binding",
+                &None,
+                None,
+            ),
+            (Report::Reset { events: 9 }, "removed 9 events", &None, None),
+        ];
+        for (report, line, about, reason) in expected {
+            assert_eq!(report.to_string(), line);
+            assert_eq!(report.about(), about.as_ref(), "{line}");
+            assert_eq!(report.reason(), reason, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_about_the_request_as_it_came() {
+        let requester = Requester {
+            id: RequestId::from_json("\"1\"").unwrap(),
+            generation: Generation::V04,
+            trace_id: Some("trace".into()),
+        };
+        assert_eq!(About::new(&requester, Transport::Http), about());
+    }
+}
