@@ -1,15 +1,17 @@
 // Changes the core in one place at a time and asks whether a test on the host notices: a seeded sample of what
 // cargo-mutants (`cargo install cargo-mutants --locked`) can change, by .cargo/mutants.toml.
 //
-//   npm run mutants -- [--count 260] [--from 0] [--seed 7] [--only src/backend/admin.rs] [--list]
+//   npm run mutants -- [--count 260] [--from 0] [--seed 7] [--only src/backend/admin.rs] [--these FILE] [--list]
 //
-// Stages, each for what the one before let pass: the tests in `src/`, those of `tests/host` that are quick, all of them.
-// `--count` is 0 for all mutants, `--from` how many of the sample were run before, `--only` keeps those whose name holds the text, `--list` names the sample and ends.
+// Stages, each for what the one before let pass: the tests in `src/` (if the file or its folder has some), those of
+// `tests/host` that are quick, all of them.
+// `--count` is 0 for all mutants, `--from` how many of the sample were run before, `--only` keeps those whose name holds
+// the text, `--these` takes those that a file names, a line each, `--list` names the sample and ends.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from './toolchain.mjs'
 
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '0' },
     seed: { type: 'string', default: '7' },
     only: { type: 'string', default: '' },
+    these: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
 })
@@ -31,13 +34,14 @@ const slow = [
   'pages_are_full_whatever_the_sizes',
   'pages_hold_at_most_900_000_bytes',
   'what_escapes_add_counts_in_the_size_of_a_page',
+  'no_frame_by_hand_does_harm',
   'what_is_no_json_is_refused_where_it_is',
 ]
 const skipped = slow.flatMap((test) => ['--skip', test])
 /** @type {{ name: string, targets: string[], skipped: string[], env: Record<string, string> }[]} */
 const stages = [
   { name: 'src', targets: ['--lib'], skipped, env: { PROPTEST_CASES: '16' } },
-  { name: 'quick', targets: ['--test=host'], skipped, env: { PROPTEST_CASES: '12', SIMULATION_STEPS: '1500' } },
+  { name: 'quick', targets: ['--test=host'], skipped, env: { PROPTEST_CASES: '4', SIMULATION_STEPS: '1500' } },
   { name: 'all', targets: ['--tests'], skipped: [], env: {} },
 ]
 
@@ -107,7 +111,10 @@ if (listed.status !== 0) fail('`cargo mutants --list` (is it installed? `cargo i
 const all = JSON.parse(listed.text).map((/** @type {{ name: string }} */ mutant) => mutant.name)
 const chosen = shuffled(all).filter((name) => name.includes(values.only))
 const from = Number(values.from)
-const sample = chosen.slice(from, values.count === '0' ? undefined : from + Number(values.count))
+const named = values.these === undefined ? undefined : readFileSync(values.these, 'utf8').split('\n')
+const sample = named
+  ? chosen.filter((name) => named.includes(name))
+  : chosen.slice(from, values.count === '0' ? undefined : from + Number(values.count))
 console.log(`mutants: ${sample.length} of ${all.length}, from ${from}, seed ${values.seed}`)
 if (values.list) {
   for (const name of sample.sort()) console.log(name)
@@ -121,13 +128,23 @@ const total = { caught: 0, timeout: 0, unviable: 0 }
 /** @type {string[]} */
 let left = sample
 
+/** Whether tests of the very file, or of its folder, may notice.
+ * @param {string} mutant */
+const hasOwnTests = (mutant) => {
+  const file = join(root, mutant.replace(/:.*/, ''))
+  const hasTests = (/** @type {string} */ path) => readFileSync(path, 'utf8').includes('#[cfg(test)]')
+  const parent = join(dirname(file), 'mod.rs')
+  return hasTests(file) || (existsSync(parent) && hasTests(parent))
+}
+
 for (const { name, targets, skipped, env } of stages) {
-  if (left.length === 0) break
+  const now = name === 'src' ? left.filter(hasOwnTests) : left
+  if (now.length === 0) continue
   const output = join(results, name)
   rmSync(output, { recursive: true, force: true })
   mkdirSync(join(output, 'mutants.out'), { recursive: true })
   // Whoever iterates leaves out what an earlier run has caught. (Patterns of names are not heeded for every kind.)
-  const others = all.filter((mutant) => !left.includes(mutant))
+  const others = all.filter((mutant) => !now.includes(mutant))
   writeFileSync(join(output, 'mutants.out/caught.txt'), others.map((mutant) => `${mutant}\n`).join(''))
   const cargoArgs = targets.map((target) => `--cargo-arg=${target}`)
   const options = ['--iterate', '--in-place', '--output', output, '--colors', 'never', ...cargoArgs]
@@ -140,11 +157,11 @@ for (const { name, targets, skipped, env } of stages) {
   const [caught, missed, timeout, unviable] = kinds.map(read)
   if (!caught || !missed || !timeout || !unviable) throw new Error('unreachable')
   const known = caught.length + missed.length + timeout.length + unviable.length
-  if (known !== left.length) fail(`stage ${name}: ${left.length} mutants went in and ${known} came out`)
+  if (known !== now.length) fail(`stage ${name}: ${now.length} mutants went in and ${known} came out`)
   total.caught += caught.length
   total.timeout += timeout.length
   total.unviable += unviable.length
-  left = missed
+  left = left.filter((mutant) => !now.includes(mutant) || missed.includes(mutant))
   const minutes = ((Date.now() - begun) / 60_000).toFixed(1)
   console.log(
     `mutants: stage ${name}: caught ${caught.length}, timeouts ${timeout.length}, left ${left.length}; ${minutes} min`,
