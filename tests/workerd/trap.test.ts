@@ -140,13 +140,17 @@ describe('the core that ends between storing a push and telling of it', () => {
   })
 
   it('answers 503 where the Worker itself was at work, and serves the next', async () => {
-    const target = httpTarget(freshStoreId())
-    const headers = { origin: 'https://app.example', 'access-control-request-headers': 'x-unlucky' }
+    const storeId = freshStoreId()
+    const peer = await connectLive(server, storeId)
+    const headers = { origin: 'https://app.example' }
     for (const how of hows) {
-      await order(server, { how, at: 'x-unlucky' })
-      assertUnavailable(await knock(server, { method: 'OPTIONS', target, headers }))
+      // As it writes to the log whom it refuses.
+      await order(server, { how, at: '"event":"refused"' })
+      const target = httpTarget(storeId, { authToken: 'wrong' })
+      assertUnavailable(await knock(server, { method: 'POST', target, headers }))
       assert.equal((await knock(server, { method: 'OPTIONS', target, headers })).status, 204)
     }
+    await assertLive(server, peer, 0)
   })
 
   it('goes on with its other outputs where one of them fails, and closes the socket that has missed it', async () => {
@@ -290,6 +294,7 @@ describe('with hooks', () => {
       const overDoRpc = call(server, 'v04', stores.call, pushFrame('v04', 1, stores.call, batchOf(0)))
       overDoRpc.catch(() => {})
       await Promise.all(held.map(({ waits }) => waits))
+      assert.deepEqual(await idle.settled(), [], 'another of the same store is answered meanwhile')
       let pages = 0
       const stuck = Promise.withResolvers<string>()
       listener.answer('on_pull_res', stores.stream, () => ((pages += 1) === 3 ? stuck.promise : ''))
@@ -382,6 +387,39 @@ describe('with hooks', () => {
       await listener.told(storeId, 2)
     })
     rmSync(storage, { recursive: true })
+  })
+
+  for (const how of hows) {
+    it(`an alarm in which the core ends by a ${how} goes off again, though nobody comes`, async () => {
+      const options = listener.options(['on_committed'])
+      const edit = (source: string): string => withFaults(impatient(source))
+      await withServer({ ...options, edit }, async (server) => {
+        const storeId = freshStoreId()
+        listener.answer('on_committed', storeId, () => 'the search is down')
+        const peer = await Peer.connect(server, 'v04', storeId)
+        await peer.pushed(batchOf(0))
+        await listener.told(storeId, 1)
+        peer.client.terminate()
+        await order(server, { how, at: `"event":"opened","storeId":"${storeId}"` })
+        await server.evict(storeId)
+        await eventually('the alarm meets it', () => trapsOf(server).length === 1)
+        const before = listener.of('on_committed', storeId).length
+        await listener.told(storeId, before + 1)
+      })
+    })
+  }
+
+  it('a panic has its line also after the core was replaced', async () => {
+    await withServer(listener.options(['on_push']), async (server) => {
+      const panicking = batchOf(0).map((event) => ({ ...event, name: 'v1.Panic' }))
+      for (const count of [1, 2]) {
+        const peer = await Peer.connect(server, 'v04', freshStoreId())
+        peer.push(panicking)
+        assert.equal((await peer.client.dismissed()).code, 1012)
+        const panics = (): number => server.logs.filter((line) => line.includes('"event":"panic"')).length
+        await eventually('it is logged', () => panics() === count)
+      }
+    })
   })
 })
 
