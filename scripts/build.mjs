@@ -4,9 +4,10 @@
 //
 //   node scripts/build.mjs                        the Worker of this repository, into dist/
 //   node scripts/build.mjs examples/rust-hooks    that of a crate with hooks of its own, into its own dist/
+//   node scripts/build.mjs --draft tests/hooks    the same within seconds, large and slow: nothing to ship or to measure
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -15,7 +16,12 @@ import { namedName, stripped } from './names.mjs'
 
 const started = Date.now()
 /** The folder of the crate that is built. */
-const crate = resolve(process.argv[2] ?? root)
+const [folder = root] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
+const crate = resolve(folder)
+/** Whether time to build counts for more than what is built. */
+const isDraft = process.argv.includes('--draft')
+const profile = isDraft ? 'draft' : 'release'
+const draft = { inherits: 'release', 'opt-level': 1, lto: false, 'codegen-units': 64, incremental: true }
 const isOwn = crate === resolve(root)
 const bindgen = join(root, '.cache', isOwn ? 'bindgen' : `bindgen-of/${basename(crate)}`)
 const dist = join(crate, 'dist')
@@ -84,17 +90,19 @@ if (library === undefined) fail(`${crate}/Cargo.toml names no package`)
 const tools = toolchain()
 // The library is a WebAssembly module here alone: as a dependency its file would have the same name whatever features it
 // was built with, and crates that share a target folder would take one for the other.
-const compile = ['rustc', '--release', '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
+const compile = ['rustc', '--profile', profile, '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
 // The paths of sources, which panics are logged with, begin where those who read them know their way.
 const homes = [process.env['CARGO_HOME'] ?? join(homedir(), '.cargo'), root]
 const flags = homes.map((home) => `--remap-path-prefix=${home}=`)
 compile.push('--config', `target.${wasmTarget}.rustflags=${JSON.stringify(flags)}`)
+for (const [key, value] of Object.entries(isDraft ? draft : {}))
+  compile.push('--config', `profile.draft.${key}=${JSON.stringify(value)}`)
 run('compiling the core for wasm32', tools.cargo, compile, tools)
 rmSync(bindgen, { recursive: true, force: true })
 run('writing its JavaScript side', tools.wasmBindgen, [
   ...['--target', 'web', '--encode-into', 'always', '--out-dir', bindgen, '--out-name', 'core'],
   ...['--experimental-reset-state-function', '--omit-default-module-path'],
-  join(root, 'target/wasm', wasmTarget, `release/${library}.wasm`),
+  join(root, 'target/wasm', wasmTarget, `${profile}/${library}.wasm`),
 ])
 
 /** Ends an instance of the core once something was thrown out of it. */
@@ -136,33 +144,38 @@ await esbuild.build({
   ],
 })
 
-// What the platform's crate exports and the bundle does not name is dropped from the WebAssembly, too.
+/** @param {string} wasm @param {string} named */
+const shrink = (wasm, named) => {
+  // What the platform's crate exports and the bundle does not name is dropped from the WebAssembly, too.
+  const words = new Set(readFileSync(join(dist, 'index.js'), 'utf8').match(/[\w$]+/g))
+  const exported = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(wasm)))
+  const used = exported.flatMap(({ name }) => (words.has(name) ? [{ name: `export ${name}`, export: name }] : []))
+  const graph = join(bindgen, 'graph.json')
+  const exports = { name: 'bundle', root: true, reaches: used.map(({ name }) => name) }
+  writeFileSync(graph, JSON.stringify([exports, ...used]))
+  /** What the compiler makes use of. More would let the optimiser write what other engines do not read. */
+  const features = [
+    'bulk-memory',
+    'multivalue',
+    'mutable-globals',
+    'nontrapping-float-to-int',
+    'reference-types',
+    'sign-ext',
+  ]
+  const enabled = features.map((feature) => `--enable-${feature}`)
+  run(
+    'dropping exports that nothing uses',
+    tools.wasmMetadce,
+    [...enabled, '-g', `--graph-file=${graph}`, wasm, '-o', wasm],
+    { stdio: ['inherit', 'ignore', 'inherit'] },
+  )
+  run('optimising', tools.wasmOpt, [...enabled, '-O3', '-g', '--strip-producers', wasm, '-o', named])
+}
+
 const wasm = join(bindgen, 'core_bg.wasm')
-const words = new Set(readFileSync(join(dist, 'index.js'), 'utf8').match(/[\w$]+/g))
-const exported = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(wasm)))
-const used = exported.flatMap(({ name }) => (words.has(name) ? [{ name: `export ${name}`, export: name }] : []))
-const graph = join(bindgen, 'graph.json')
-writeFileSync(graph, JSON.stringify([{ name: 'bundle', root: true, reaches: used.map(({ name }) => name) }, ...used]))
-/** What the compiler makes use of. More would let the optimiser write what other engines do not read. */
-const features = [
-  'bulk-memory',
-  'multivalue',
-  'mutable-globals',
-  'nontrapping-float-to-int',
-  'reference-types',
-  'sign-ext',
-]
-const enabled = features.map((feature) => `--enable-${feature}`)
-run(
-  'dropping exports that nothing uses',
-  tools.wasmMetadce,
-  [...enabled, '-g', `--graph-file=${graph}`, wasm, '-o', wasm],
-  {
-    stdio: ['inherit', 'ignore', 'inherit'],
-  },
-)
 const named = join(dist, namedName)
-run('optimising', tools.wasmOpt, [...enabled, '-O3', '-g', '--strip-producers', wasm, '-o', named])
+if (isDraft) copyFileSync(wasm, named)
+else shrink(wasm, named)
 writeFileSync(result, stripped(readFileSync(named)))
 
 const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
