@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
+import { eventually } from '../clients/waiting.ts'
 import { serverOf } from '../harness/servers.ts'
+import { adminSecret, stateOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import {
   assertEvents,
@@ -19,7 +21,11 @@ import {
   rpcGenerations,
 } from './peer.ts'
 
-const server = serverOf()
+const server = serverOf({ vars: { ADMIN_SECRET: adminSecret } })
+
+/** Resolves once a store has so many sockets. */
+const countsSockets = (storeId: string, count: number): Promise<unknown> =>
+  eventually(`${count} sockets are counted`, async () => (await stateOf(server(), storeId)).sockets.length === count)
 
 for (const generation of generations) {
   describe(`${generation}: a connection`, () => {
@@ -33,6 +39,7 @@ for (const generation of generations) {
         peer.pull({ live: true })
         await peer.settled()
         assert.equal((await peer.client.close(code, 'bye')).code, code)
+        await countsSockets(storeId, 1)
         assert.deepEqual((await other.pushed(batchOf(0))).answer, pushedFrame(generation, 1))
       })
     }
@@ -45,6 +52,7 @@ for (const generation of generations) {
         await peer.settled()
       }
       peers[0]!.client.terminate()
+      await countsSockets(storeId, 2)
       await peers[1]!.pushed(batchOf(0))
       assertEvents(eventsIn(await peers[2]!.settled()), batchOf(0))
     })

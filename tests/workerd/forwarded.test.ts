@@ -31,7 +31,7 @@ const withOtherDoor = (source: string): string => {
           const { pathname, searchParams } = new URL(request.url)
           if (!pathname.startsWith('/raw/')) return ${handler}.fetch(request, env)
           const objects = env.SYNC_BACKEND_DO
-          const id = objects.idFromName(searchParams.get('storeId') ?? searchParams.get('name') ?? '')
+          const id = objects.idFromName(['object', 'storeId', 'name'].map((name) => searchParams.get(name)).find(Boolean) ?? '')
           if (pathname === '/raw/id') return new Response(String(id))
           const rest = new URL(request.url.replace('/raw/', '/'))
           return objects.get(id).fetch(new Request(rest, request))
@@ -40,6 +40,7 @@ const withOtherDoor = (source: string): string => {
       class Logging extends ${object} {
         fetch(request) {
           console.log(JSON.stringify({ url: request.url, visit: request.headers.get('${visitHeader}') }))
+          if (request.url.endsWith('/fails')) throw new Error('the object is out of reach')
           return super.fetch(request)
         }
       }
@@ -144,6 +145,19 @@ describe("the object, behind the Worker's door", () => {
     assert.deepEqual(visit, { storeId, errand: { administer: { events: { after: 0, limit: 1 } } } })
   })
 
+  it('is missed with 503 where it cannot be reached, for a page that may read it', async () => {
+    const target = targetOf({
+      storeId: freshStoreId(),
+      payload: { authToken: 'own-token' },
+      transport: 'http',
+      path: '/fails',
+    })
+    const headers = { origin: 'https://app.example.com' }
+    const answer = await knock(server, { method: 'POST', target, headers, body: '{}' })
+    assert.deepEqual([answer.status, answer.body], [503, 'The store is not available: try again'])
+    assert.equal(answer.headers['access-control-allow-origin'], headers.origin)
+  })
+
   it('gets a GET with a body like any other request', async () => {
     const storeId = freshStoreId()
     const target = targetOf({ storeId, payload: { authToken: 'own-token' }, transport: 'http' })
@@ -184,6 +198,19 @@ describe("the object, behind an app's own door", () => {
       const { status, body } = await knock(server, { target })
       assert.deepEqual([status, body], [400, 'Invalid path'])
     }
+  })
+
+  it('lets no visitor of another store in', async () => {
+    const [storeId, other] = [freshStoreId(), freshStoreId()]
+    await pushRaw(storeId)
+    const door = `&object=${storeId}`
+    const socket = await knock(server, { target: targetOf({ storeId: other, ...raw }) + door, upgrade: 'websocket' })
+    assert.deepEqual([socket.status, socket.body], [400, 'this object belongs to another store'])
+    const target = targetOf({ storeId: other, transport: 'http', ...raw }) + door
+    const body = JSON.stringify(httpPull('v04', other))
+    const [answer] = framesIn(await knock(server, { method: 'POST', target, body }))
+    assert.match(answer!, /"Failure"/)
+    assert.deepEqual(eventsIn([answer!]), [])
   })
 
   it('asks an operator for the secret', async () => {

@@ -377,6 +377,49 @@ describe('when the object is dropped between any two frames', () => {
   })
 })
 
+describe('what a socket keeps', () => {
+  /** Runs in the Worker: stores of these names have sockets that cannot keep more than at first, or read it. */
+  const prelude = (): void => {
+    const { serializeAttachment, deserializeAttachment } = WebSocket.prototype as unknown as {
+      serializeAttachment: (this: WebSocket, kept: unknown) => void
+      deserializeAttachment: (this: WebSocket) => unknown
+    }
+    const full = new WeakSet<WebSocket>()
+    Object.assign(WebSocket.prototype, {
+      serializeAttachment(this: WebSocket, kept: unknown) {
+        if (full.has(this)) throw new Error('no room')
+        if (String(kept).includes('unkept-')) full.add(this)
+        serializeAttachment.call(this, kept)
+      },
+      deserializeAttachment(this: WebSocket) {
+        const kept = deserializeAttachment.call(this)
+        return String(kept).includes('unreadable-') ? 'of another time' : kept
+      },
+    })
+  }
+  const own = serverOf({ vars: { LOG_LEVEL: 'debug' }, edit: (source) => `(${prelude})();${source}` })
+
+  it('and cannot be read after an eviction closes it, so that its client connects again', async () => {
+    const storeId = `unreadable-${freshStoreId()}`
+    const peer = await Peer.connect(own(), 'v04', storeId)
+    peer.pull({ live: true })
+    await peer.settled()
+    await own().evict(storeId)
+    const pusher = await Peer.connect(own(), 'v05', storeId)
+    assert.deepEqual(await peer.client.dismissed(), { code: 1011, reason: 'invalid attachment: connect again' })
+    assert.deepEqual((await pusher.pushed(batchOf(0))).answer, pushedFrame('v05', 1))
+  })
+
+  it('and cannot be kept closes it, so that its client pulls again', async () => {
+    const storeId = `unkept-${freshStoreId()}`
+    const peer = await Peer.connect(own(), 'v04', storeId)
+    peer.pull({ live: true })
+    const reason = 'the connection could not be kept: connect again'
+    assert.deepEqual(await peer.client.dismissed(), { code: 1011, reason })
+    assert.ok(own().logs.some((line) => line.includes('"event":"attachment"') && line.includes(storeId)))
+  })
+})
+
 describe('a large log', () => {
   it('reaches a 0.3 client whole, over turns between which others are served, with what they push folded in', async () => {
     const storeId = freshStoreId()

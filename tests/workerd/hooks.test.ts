@@ -312,6 +312,29 @@ describe('on_push', () => {
     })
   }
 
+  it('that returns at once is obeyed before what follows in one frame, and what comes of it stays in order', async () => {
+    await withServer(listener.options(['on_push']), async (own) => {
+      const storeId = freshStoreId()
+      const peer = await Peer.connect(own, 'v05', storeId)
+      peer.pull({ live: true })
+      await peer.settled()
+      const named = (name: string): readonly Event[] => batchOf(0).map((event) => ({ ...event, name }))
+      peer.client.send([
+        pushFrame('v05', 11, storeId, named('v1.Refused')),
+        pushFrame('v05', 12, storeId, named('v1.LetIn')),
+        pushFrame('v05', 13, storeId, []),
+      ])
+      const lines: string[] = []
+      while (lines.length < 4) lines.push(lineOf('v05', await peer.client.next()))
+      assert.deepEqual(lines, [
+        refusal('v05', 11, 'refused at once'),
+        'Chunk 1: 1 events',
+        stored('v05', 12),
+        stored('v05', 13),
+      ])
+    })
+  })
+
   it('that waits for a push that still fits lets it in', async () => {
     const storeId = freshStoreId()
     const [peer, other] = [await connect('v04', storeId), await connectLive('v05', storeId)]
@@ -922,6 +945,28 @@ describe('on_committed', () => {
       await start()
       await eventually('it is called again', () => listener.of('on_committed', storeId).length > before)
       assert.deepEqual(listener.of('on_committed', storeId).at(-1)!.seen.batch, batchOf(0, 2))
+    })
+  })
+
+  it('that waits keeps no long 0.3 pull waiting, which goes on while on_committed waits', async () => {
+    await onServers(async (start) => {
+      const [storeId, first] = [freshStoreId(), await start([])]
+      const events = await fill(first, storeId, 30_000, 200)
+      await first.stop()
+      const on = await start()
+      const held = listener.hold('on_committed', storeId)
+      const before = await Peer.connect(on, 'v03', storeId)
+      before.pull()
+      await before.client.next()
+      await push(on, storeId, 30_000)
+      await held.waits
+      const after = await Peer.connect(on, 'v03', storeId)
+      after.pull()
+      for (const peer of [before, after]) {
+        await peer.client.upTo('the log is complete', (frame) => pageIn(frame)!.remaining === 0)
+        assertEvents(eventsIn(peer.client.frames), [...events, ...batchOf(30_000)])
+      }
+      held.release()
     })
   })
 

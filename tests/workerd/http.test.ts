@@ -7,9 +7,10 @@ import { request as send } from 'node:http'
 import { before, describe, it } from 'node:test'
 import type { Event } from '../clients/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
-import { within } from '../clients/waiting.ts'
+import { eventually, within } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
 import { serverOf } from '../harness/servers.ts'
+import { adminSecret, stateOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
 import { framesIn as read, httpTarget, overHttp } from './over-http.ts'
@@ -415,13 +416,20 @@ describe('beside sockets', () => {
 })
 
 describe('a pull of 20 MB', () => {
-  const server = serverOf()
+  const server = serverOf({ vars: { ADMIN_SECRET: adminSecret } })
   const storeId = freshStoreId()
   const count = 2_000
   let log: readonly Event[]
   before(async () => {
     log = await fill(server(), storeId, count, 10_000)
   })
+
+  /** Asserts that nothing is kept of requests that are over. */
+  const assertNoneLeft = (): Promise<unknown> =>
+    eventually('nothing is left of them', async () => {
+      const { connections, inFlightBytes } = await stateOf(server(), storeId)
+      return connections.byTransport.http === 0 && inFlightBytes === 0
+    })
 
   const startPull = (generation: Generation): Promise<SlowAnswer> =>
     SlowAnswer.toRequest(server(), storeId, pullFrame(generation, 1, storeId))
@@ -447,6 +455,7 @@ describe('a pull of 20 MB', () => {
       assert.equal(headers['content-type'], 'application/json')
       assert.ok(body.length > 20e6)
       assertEvents(eventsOf(generation, body), log)
+      await assertNoneLeft()
     })
   }
 
@@ -479,6 +488,7 @@ describe('a pull of 20 MB', () => {
     log = [...log, ...batchOf(log.length)]
     const { body } = await post(server(), storeId, pullRequest('v05', 1, storeId))
     assertEvents(eventsOf('v05', body), log)
+    await assertNoneLeft()
     assert.deepEqual(
       server().logs.filter((line) => line.includes('"error"')),
       [],
@@ -499,6 +509,7 @@ describe('a pull of 20 MB', () => {
       frames.map((frame) => JSON.parse(frame) as unknown),
       [pongFrame('v04', 1)],
     )
+    await assertNoneLeft()
   })
 })
 
@@ -522,6 +533,7 @@ const answersOf = (storeId: string): ReadonlyArray<readonly [what: string, Parti
   ['an empty body', { body: '' }, 200],
   ['a wrong token', { target: httpTarget(storeId, { authToken: 'wrong' }) }, 400],
   ['no token', { target: `/?storeId=${storeId}&transport=http` }, 400],
+  ['a body that is too large', { body: ' '.repeat(40_000_000) }, 413],
   ['a payload that is no JSON', { target: `/x?storeId=${storeId}&transport=http&payload=notjson` }, 400],
 ]
 
@@ -555,6 +567,19 @@ describe('a page', () => {
         assert.deepEqual(corsHeaders(answer), corsFor('*'))
       })
     }
+  })
+
+  describe('with ALLOWED_ORIGINS=* and a long log', () => {
+    const server = serverOf({ vars: { ALLOWED_ORIGINS: '*' } })
+
+    it('can read an answer that is streamed', async () => {
+      const storeId = freshStoreId()
+      const events = await fill(server(), storeId, 8, 790_000)
+      const answer = await post(server(), storeId, pullRequest('v05', 1, storeId), { headers: { origin: page } })
+      assertEvents(eventsIn(framesIn(answer)), events)
+      assert.equal(answer.headers['content-length'], undefined, 'it is streamed')
+      assert.deepEqual(corsHeaders(answer), corsFor('*'))
+    })
   })
 
   describe('with a list of ALLOWED_ORIGINS', () => {

@@ -191,6 +191,17 @@ describe('a store that began here', () => {
     assert.deepEqual(rows, [{ storeId, currentHead: 5, backendId }])
   })
 
+  it('has a backend id that is alike to no other in more places than chance has it', () =>
+    folder.with('livestore-sync-worker', async (server) => {
+      const idOf = async (): Promise<string> => {
+        const peer = await Peer.connect(server, 'v04', freshStoreId())
+        return (await peer.pages())[0]!.backendId!
+      }
+      const [one, other] = [await idOf(), await idOf()]
+      const alike = [...one].filter((letter, at) => letter === other[at])
+      assert.ok(alike.length < 8, `${one} and ${other}`)
+    }))
+
   it('goes on at sync-cf', () =>
     folder.with('sync-cf', async (server) => {
       const peer = await Peer.connect(server, 'v04', storeId)
