@@ -319,6 +319,18 @@ describe('a body', () => {
     assert.deepEqual(corsHeaders(answer), corsFor('*'))
     assertEvents(await logOf(server(), storeId), [])
   })
+
+  it('of 40 MB is refused as well where its sender does not say how large it is', async () => {
+    const storeId = freshStoreId()
+    let left = 40
+    const body = new ReadableStream({
+      pull: (controller) => (left-- > 0 ? controller.enqueue(Buffer.alloc(1e6, ' ')) : controller.close()),
+    })
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit
+    const answer = await fetch(server().url + httpTarget(storeId), init)
+    assert.equal(answer.status, 413)
+    assert.match(await answer.text(), /bytes/)
+  })
 })
 
 describe('a deployment with limits', () => {

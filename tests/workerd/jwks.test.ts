@@ -297,6 +297,22 @@ describe('a key set is fetched', () => {
       assert.equal(keys.count, 2)
     }),
   )
+
+  const successor = keyPairOf('ES256')
+  const named = (pair: KeyPair): Jwk => jwkOf(pair, { kid: 'of one name', alg: pair.algorithm })
+  const by = (pair: KeyPair): Credential => inPayload(tokenBy(pair, {}, { kid: 'of one name' }))
+
+  it(
+    'again after ten minutes, so that a key is replaced by another of its algorithm and its name',
+    withDeployment([named(ec)], async ({ server, keys, ahead }) => {
+      await assertLetsIn(server, by(ec))
+      await assertRefused(server, freshStoreId(), by(successor), reasons.signature)
+      keys.answer = KeyServer.setOf([named(successor)])
+      await ahead(tenMinutesMs + 1_000)
+      await assertLetsIn(server, by(successor))
+      await assertRefused(server, freshStoreId(), by(ec), reasons.signature)
+    }),
+  )
 })
 
 describe('when the server of the keys cannot be reached', () => {

@@ -425,7 +425,9 @@ describe('with hooks', () => {
 
 describe('the functions of a trap', () => {
   it('have names in a file beside the one that is shipped, which is the same but for them', async () => {
-    await withServer({ dist: 'dist', edit: withFaults }, async (server) => {
+    // Down to the core, however much of what lies above it a build inlines.
+    const edit = (source: string): string => `Error.stackTraceLimit = 50;${withFaults(source)}`
+    await withServer({ dist: 'dist', edit }, async (server) => {
       const storeId = freshStoreId()
       const peer = await connectLive(server, storeId)
       await order(server, { how: 'trap', at: 'unlucky' })
