@@ -71,7 +71,15 @@ const sizes = (name) => {
   return { bytes: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }
 }
 
-const ownSources = ['src', 'host', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs']
+const ownSources = [
+  'src',
+  'host',
+  'Cargo.toml',
+  'Cargo.lock',
+  'package-lock.json',
+  'scripts/build.mjs',
+  'scripts/names.mjs',
+]
 const crateSources = ['src', 'Cargo.toml', 'Cargo.lock']
 const sources = [
   ...ownSources.map((source) => join(root, source)),
@@ -97,13 +105,19 @@ const flags = homes.map((home) => `--remap-path-prefix=${home}=`)
 compile.push('--config', `target.${wasmTarget}.rustflags=${JSON.stringify(flags)}`)
 for (const [key, value] of Object.entries(isDraft ? draft : {}))
   compile.push('--config', `profile.draft.${key}=${JSON.stringify(value)}`)
-run('compiling the core for wasm32', tools.cargo, compile, tools)
-rmSync(bindgen, { recursive: true, force: true })
-run('writing its JavaScript side', tools.wasmBindgen, [
-  ...['--target', 'web', '--encode-into', 'always', '--out-dir', bindgen, '--out-name', 'core'],
-  ...['--experimental-reset-state-function', '--omit-default-module-path'],
-  join(root, 'target/wasm', wasmTarget, `${profile}/${library}.wasm`),
-])
+
+const wasm = join(bindgen, 'core_bg.wasm')
+/** What the bundle is of is not compiled. */
+const isCompiled = (/** @type {string} */ path) => !/\.[jt]s$/.test(path)
+if (!isDraft || modified(wasm) < Math.max(...sources.flatMap(filesBelow).filter(isCompiled).map(modified))) {
+  run('compiling the core for wasm32', tools.cargo, compile, tools)
+  rmSync(bindgen, { recursive: true, force: true })
+  run('writing its JavaScript side', tools.wasmBindgen, [
+    ...['--target', 'web', '--encode-into', 'always', '--out-dir', bindgen, '--out-name', 'core'],
+    ...['--experimental-reset-state-function', '--omit-default-module-path'],
+    join(root, 'target/wasm', wasmTarget, `${profile}/${library}.wasm`),
+  ])
+}
 
 /** Ends an instance of the core once something was thrown out of it. */
 const guard = join(root, 'src/edge/instance.js')
@@ -127,8 +141,10 @@ await esbuild.build({
       name: 'core',
       setup: ({ onResolve, onLoad }) => {
         onResolve({ filter: /\/bindgen\/core\.js$/ }, () => ({ path: join(bindgen, 'core.js') }))
-        // wasm-bindgen makes a copy of it, but the host and the core share one.
-        onResolve({ filter: /\/livestore-sync-worker-\w+\/src\/edge\/instance\.js$/ }, () => ({ path: guard }))
+        // wasm-bindgen makes a copy of each, but the host and the core share one.
+        onResolve({ filter: /\/livestore-sync-worker-\w+\/src\/edge\/\w+\.js$/ }, ({ path }) => ({
+          path: join(root, 'src/edge', basename(path)),
+        }))
         onLoad({ filter: /\/core\.js$/ }, ({ path }) => {
           // Classes that nothing uses are dropped once the bundler knows that nothing happens when they are declared.
           const core = readFileSync(path, 'utf8')
@@ -172,7 +188,6 @@ const shrink = (wasm, named) => {
   run('optimising', tools.wasmOpt, [...enabled, '-O3', '-g', '--strip-producers', wasm, '-o', named])
 }
 
-const wasm = join(bindgen, 'core_bg.wasm')
 const named = join(dist, namedName)
 if (isDraft) copyFileSync(wasm, named)
 else shrink(wasm, named)
