@@ -4,12 +4,13 @@ use livestore_sync_worker::auth::Access;
 use livestore_sync_worker::backend::{Reason, Report};
 use livestore_sync_worker::limits::{
     ABANDONED_BYTES_MAX, CONNECTION_BYTES_MAX, OBJECT_BYTES_MAX, PAGE_BYTES_MAX, PAGE_EVENTS_MAX,
-    PIECE_BYTES_MAX, PLAIN_CONNECTION_BYTES_MAX, PULL_PATIENCE_MS,
+    PIECE_BYTES_MAX, PLAIN_CONNECTION_BYTES_MAX, PULL_PATIENCE_MS, WINDOW_PAGES,
 };
 use livestore_sync_worker::wire::{Family, Generation, Transport};
 use serde_json::Value;
 
 use super::ends::{Asked, Delivery, End, Gate, Incoming, Request};
+use super::followers::as_text;
 use super::log::Stored;
 use super::seen::Kind;
 use super::world::{Cause, World};
@@ -77,19 +78,22 @@ impl World {
         let (log_end, is_held) = (self.log.head(), self.plan.uses.has_on_pull_res());
         let is_excused = self.is_cut_short();
         let lifetime = self.log.backend_id.clone();
+        let decided = if self.plan.uses.has_on_pull() {
+            Gate::Yes
+        } else {
+            Gate::Closed
+        };
         let one = &mut self.ends[end];
         let (is_socket, family) = (one.is_socket(), one.family);
         let request = one.request(id).unwrap();
         assert!(!request.is_answered, "a page after the end of {request:?}");
         assert!(!request.is_interrupted, "a page of {request:?}");
         let (generation, gate) = (request.generation, request.gate);
-        assert!(
-            gate != Gate::No && !matches!(gate, Gate::Asked(_)),
-            "{request:?}"
-        );
+        assert_eq!(gate, decided, "{request:?}");
         let Asked::Pull(pull) = &mut request.ask else {
             unreachable!("it is known")
         };
+        assert!(!pull.is_foreign, "events of another store: {pull:?}");
         assert_eq!(
             backend_id.as_deref(),
             (family == Family::Rpc).then_some(&*lifetime)
@@ -222,6 +226,10 @@ impl World {
         );
         request.is_answered = true;
         let generation = request.generation;
+        let unsubscribed = match &request.ask {
+            Asked::Unsubscribe { pull } => pull.clone(),
+            _ => None,
+        };
         match &mut request.ask {
             Asked::Pull(pull) => {
                 assert!(!pull.live, "a live pull has no end: {pull:?}");
@@ -239,11 +247,13 @@ impl World {
                     self.seen.count(Kind::CutAnswers);
                 }
                 if calls {
-                    self.subscribe(client, generation, id, last);
+                    self.subscribe(client, id, last);
                 }
             }
-            Asked::Unsubscribe => {
-                self.followers.unsubscribe(client);
+            Asked::Unsubscribe { .. } => {
+                let has_failed = self.has_failed();
+                let pull = unsubscribed.as_deref();
+                self.followers.unsubscribed(client, pull, has_failed);
                 self.seen.count(Kind::Unsubscribed);
             }
             Asked::Ping if generation == Generation::V05 => {}
@@ -272,6 +282,9 @@ impl World {
             "acknowledged means stored: {push:?}"
         );
         let is_empty = push.events.is_empty();
+        if let Some(last) = push.events.last() {
+            self.check_published(end, last.seq_num);
+        }
         let gate = if has_hook && !is_empty {
             Gate::Yes
         } else {
@@ -286,6 +299,24 @@ impl World {
             && self.plan.limits.push_rate.is_some()
         {
             self.seen.count(Kind::PushDelayed);
+        }
+    }
+
+    /// INV-2, and INV-6: who hears how its push went has been sent the log up to `last` by its live pulls, where
+    /// there was room.
+    fn check_published(&self, end: usize, last: i64) {
+        let one = &self.ends[end];
+        if self.plan.is_heavy || one.family == Family::Plain {
+            return;
+        }
+        for (request, pull) in one.pulls() {
+            let is_over = request.is_answered || request.is_interrupted;
+            // Two pages are the largest push.
+            let has_room = one.unread_of(&request.id) + 2 <= WINDOW_PAGES;
+            assert!(
+                is_over || pull.state != Delivery::Live || pull.last >= last || !has_room,
+                "{request:?} has not been sent {last}"
+            );
         }
     }
 
@@ -307,6 +338,11 @@ impl World {
             "{request:?}"
         );
         request.is_answered = true;
+        let calls = matches!(&request.ask, Asked::Pull(pull) if pull.calls);
+        if calls && !self.has_failed() {
+            let client = self.ends[end].client;
+            self.followers.refuse(client, as_text(id));
+        }
         let index = self.ends[end]
             .requests
             .iter()
@@ -325,6 +361,7 @@ impl World {
             );
             assert!(!self.log.has_all(&push.events), "a repetition has not lost");
             assert!(push.stored_in.is_none());
+            self.check_published(end, head);
             return self.seen.count(Kind::LostRace);
         }
         if tag == "BackendIdMismatchError" || text.starts_with("Backend id is ") {
@@ -400,7 +437,7 @@ impl World {
             }
             Asked::Reset { is_right: false } => has_reason(Reason::AdminSecret),
             Asked::Reset { is_right: true } => has_reason(Reason::Storage),
-            Asked::Ping | Asked::Unsubscribe => has_reason(Reason::Expired),
+            Asked::Ping | Asked::Unsubscribe { .. } => has_reason(Reason::Expired),
         }
     }
 
@@ -572,6 +609,7 @@ impl World {
 
     /// What holds after each step.
     pub(super) fn check(&mut self) {
+        self.followers.pass_to(self.now_ms);
         self.check_log();
         self.check_in_flight();
         self.note_slow();
@@ -610,6 +648,17 @@ impl World {
                 bytes <= bytes_max + of_earlier_life + page,
                 "{bytes} bytes on their way to {index}"
             );
+            // The same of acknowledgements; the end of a pull is none of its pages.
+            let lives = if self.life > 1 { 2 } else { 1 };
+            for (request, pull) in end.pulls() {
+                let pages = end.unread_of(&request.id);
+                assert!(
+                    pages <= lives * WINDOW_PAGES + 1
+                        || !end.is_socket()
+                        || end.family == Family::Plain,
+                    "{pages} pages of {pull:?} on their way"
+                );
+            }
         }
         let bytes = self.in_flight_bytes();
         assert!(

@@ -7,6 +7,7 @@ use livestore_sync_worker::wire::{Family, Generation, Transport};
 use serde_json::Value;
 
 use super::ends::{Asked, Delivery, Event, Gate, Incoming, Pull, Push, Request};
+use super::followers::as_text;
 use super::random::Random;
 use super::seen::Kind;
 use super::words::{ADMIN, STORE, Tongue};
@@ -35,6 +36,8 @@ pub(super) struct Client {
     has_pulled: bool,
     /// The calls that a client object waits for.
     own: Option<Own>,
+    /// The pull before that, as text.
+    former: Option<String>,
     /// Whether storage has failed since it made its pull.
     pub(super) is_doubtful: bool,
 }
@@ -103,6 +106,7 @@ impl Client {
                 is_stalled: plan.is_heavy && random.chance(80),
                 has_pulled: false,
                 own: None,
+                former: None,
                 is_doubtful: false,
             }
         });
@@ -339,9 +343,10 @@ impl World {
                 let is_own = |request: &mut Request| {
                     matches!(request.ask, Asked::Pull(_)) && !request.is_interrupted
                 };
+                let is_ahead = self.is_ahead(end, id);
                 let is_known = self.ends[end].request(id).is_some_and(is_own);
                 let is_believed = self.clients[client].believes.as_ref() == Some(id);
-                if is_known {
+                if is_known && !is_ahead {
                     self.take(client, events, backend_id.as_deref());
                     self.clients[client].has_pulled |= *remaining == 0;
                 }
@@ -387,6 +392,12 @@ impl World {
             self.begin_event();
             self.close_socket(client, end);
         }
+    }
+
+    /// Whether a pull leaves out events that its client does not have.
+    fn is_ahead(&self, end: usize, id: &str) -> bool {
+        let mut pulls = self.ends[end].pulls();
+        pulls.any(|(request, pull)| request.id == *id && pull.is_ahead)
     }
 
     /// Takes events into the client's copy of the log.
@@ -458,6 +469,7 @@ impl World {
             calls,
             backend_id: backend_id.map(|(id, _)| id.clone()),
             is_foreign: store != STORE && tongue.generation != Generation::V03,
+            is_ahead: cursor.is_some_and(|(_, after)| *after > self.clients[client].last),
             last: cursor.map_or(0, |(_, after)| *after),
             state: Delivery::Waiting,
             pages: 0,
@@ -482,6 +494,9 @@ impl World {
         let mut cursor = self.cursor(client);
         if self.random.chance(40) {
             cursor = cursor.map(|(backend_id, _)| (backend_id, 0));
+        } else if self.random.chance(20) && !self.clients[client].is_plain() {
+            let more = 1 + i64::try_from(self.random.below(4)).unwrap();
+            cursor = cursor.map(|(backend_id, after)| (backend_id, after + more));
         }
         let live = !calls && self.clients[client].is_socket() && self.random.chance(30);
         let store = if self.random.chance(5) {
@@ -679,12 +694,7 @@ impl World {
                 self.ask_once(client, asked);
             }
             3 => {
-                let request = self.request(client, Asked::Unsubscribe);
-                let tongue = self.clients[client].tongue;
-                let text = tongue.unsubscribe(&request.id, &format!("o{client}"), None);
-                self.clients[client].own = None;
-                self.followers.replace(client);
-                self.ask_once(client, vec![(request, text)]);
+                self.unsubscribe(client);
             }
             _ => {
                 let asked = vec![self.pinged(client)];
@@ -693,9 +703,31 @@ impl World {
         }
     }
 
+    /// Wants to be called no more: at all, for the pull it has, or for one that it has no more.
+    fn unsubscribe(&mut self, client: usize) {
+        let one = &mut self.clients[client];
+        let own = one.own.as_ref().map(|own| own.pull.clone());
+        let pull = match self.random.below(3) {
+            0 => None,
+            1 => own.clone(),
+            _ => one.former.clone(),
+        };
+        let request = self.request(client, Asked::Unsubscribe { pull: pull.clone() });
+        let tongue = self.clients[client].tongue;
+        let text = tongue.unsubscribe(&request.id, &format!("o{client}"), pull.as_deref());
+        if pull.is_none() || pull == own {
+            self.clients[client].own = None;
+            self.followers.replace(client);
+        }
+        self.ask_once(client, vec![(request, text)]);
+    }
+
     pub(super) fn pull_as_object(&mut self, client: usize) {
         let asked = vec![self.next_pull(client, false, true)];
         let one = &mut self.clients[client];
+        if let Some(own) = one.own.take() {
+            one.former = Some(own.pull);
+        }
         (one.own, one.is_doubtful) = (None, false);
         self.followers.replace(client);
         self.ask_once(client, asked);
@@ -731,7 +763,11 @@ impl World {
     /// The reader of a stream has taken what there was.
     pub(super) fn read_on(&mut self, end: usize) {
         let connection = self.ends[end].connection;
-        if let Some(connection) = connection.filter(|_| self.ends[end].is_streaming) {
+        if self.ends[end].is_made && connection.is_some() {
+            tell!(self, "{end} is read to its end");
+            self.leave(end, true);
+            self.serve();
+        } else if let Some(connection) = connection.filter(|_| self.ends[end].is_streaming) {
             tell!(self, "{end} is read on");
             // What it has taken is with the client.
             for incoming in &mut self.ends[end].inbox {
@@ -757,9 +793,10 @@ impl World {
         let is_whole = |incoming: &Incoming| matches!(incoming, Incoming::Over { is_whole: true });
         let is_whole = one.inbox.back().is_some_and(is_whole);
         let calls = one.pulls().any(|(_, pull)| pull.calls);
+        let is_stale = one.is_stale;
         self.clients[client].end = None;
         let inbox = std::mem::take(&mut self.ends[end].inbox);
-        if !is_whole {
+        if !is_whole || is_stale {
             return;
         }
         for incoming in inbox {
@@ -777,8 +814,25 @@ impl World {
         tell!(self, "client {client} reads {}", brief(heard));
         match heard {
             Heard::Page {
-                events, backend_id, ..
-            } => self.take(client, events, backend_id.as_deref()),
+                id,
+                events,
+                backend_id,
+                ..
+            } => {
+                let known = &self.clients[client].backend_id;
+                let is_other = known.is_some() && known != backend_id;
+                let names_none = self.ends[end]
+                    .pulls()
+                    .any(|(request, pull)| request.id == *id && pull.backend_id.is_none());
+                if is_other && names_none {
+                    // An earlier pull of the same request was answered before a reset.
+                    tell!(self, "client {client} starts over");
+                    self.clients[client].clear();
+                }
+                if !self.is_ahead(end, id) {
+                    self.take(client, events, backend_id.as_deref());
+                }
+            }
             Heard::PushDone { .. } => self.clients[client].outgoing = None,
             Heard::Failed { id, error } => {
                 let is_push = self.ends[end]
@@ -800,11 +854,7 @@ impl World {
     /// A client object takes note of its pull, some time after it has read the answer.
     fn note_pull(&mut self, client: usize, end: usize) {
         let (request, _) = self.ends[end].pulls().next().unwrap();
-        let pull = if request.id.starts_with('"') {
-            request.id.clone()
-        } else {
-            format!("\"{}\"", request.id)
-        };
+        let pull = as_text(&request.id);
         let noted_ms = self.now_ms + self.random.below(CALL_SETTLE_MS);
         self.clients[client].own = Some(Own {
             pull,
@@ -852,6 +902,9 @@ impl World {
             Heard::Failed { .. } => {
                 tell!(self, "client {client} starts over");
                 one.clear();
+                if let Some(end) = one.end {
+                    self.ends[end].is_stale = true;
+                }
             }
             other => panic!("{other:?}"),
         }

@@ -49,6 +49,10 @@ pub(super) struct End {
     pub(super) is_over: bool,
     /// Whether the answer to a request has begun to be read.
     pub(super) is_streaming: bool,
+    /// Whether that is for a client that has started over since.
+    pub(super) is_stale: bool,
+    /// Whether that has been made as a whole.
+    pub(super) is_made: bool,
     /// The last time that the client of a 0.3 socket pinged.
     pub(super) pinged_ms: Option<u64>,
 }
@@ -97,7 +101,10 @@ pub(super) enum Asked {
     Push(Push),
     Pull(Pull),
     Ping,
-    Unsubscribe,
+    /// To be called no more, for this pull if one is named, as text.
+    Unsubscribe {
+        pull: Option<String>,
+    },
     /// To empty the store, with the right secret or another.
     Reset {
         is_right: bool,
@@ -123,6 +130,8 @@ pub(super) struct Pull {
     pub(super) calls: bool,
     pub(super) backend_id: Option<String>,
     pub(super) is_foreign: bool,
+    /// Whether it begins after an event that its client does not have, and perhaps nobody.
+    pub(super) is_ahead: bool,
     /// The cursor, then the last event that it was sent.
     pub(super) last: i64,
     pub(super) state: Delivery,
@@ -156,6 +165,15 @@ impl End {
             Incoming::Frame { .. } | Incoming::Over { .. } => 0,
         });
         bytes.sum()
+    }
+
+    /// Pages and broadcasts of a pull on their way.
+    pub(super) fn unread_of(&self, id: &str) -> usize {
+        let incoming = self.inbox.iter();
+        let frames = incoming.filter(
+            |one| matches!(one, Incoming::Frame { heard, .. } if heard.id().is_some_and(|of| of == id)),
+        );
+        frames.count()
     }
 
     pub(super) fn pulls(&self) -> impl Iterator<Item = (&Request, &Pull)> {

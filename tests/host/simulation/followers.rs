@@ -1,6 +1,8 @@
 //! Those who are told what was committed, compared with the log: in order, without gaps, and again only where it
 //! could not be known that they had been told.
 
+use std::collections::HashSet;
+
 use livestore_sync_worker::backend::{
     CommittedPage, Delivery as Told, DeliveryId, Message, Outcome, read_events,
 };
@@ -65,7 +67,10 @@ struct UnderWay {
     who: Who,
     lifetime: String,
     last: i64,
-    since_ms: u64,
+    /// When it counts as failed without an outcome.
+    until_ms: u64,
+    /// Whether that time has come, wherever the clock is now.
+    is_overdue: bool,
 }
 
 #[derive(Debug)]
@@ -75,7 +80,15 @@ pub(super) struct Followers {
     removed: Vec<Removed>,
     /// By client.
     objects: Vec<Option<Subscription>>,
+    /// By client, pulls for which it is called no more.
+    over: Vec<HashSet<String>>,
     under_way: Vec<UnderWay>,
+}
+
+impl UnderWay {
+    fn is_overdue_at(&self, now_ms: u64) -> bool {
+        self.is_overdue || now_ms >= self.until_ms
+    }
 }
 
 impl Position {
@@ -97,6 +110,20 @@ impl Position {
         (self.low, self.high) = (first - 1, first - 1);
     }
 
+    fn commit(&mut self, has_failed: bool) {
+        if std::mem::take(&mut self.is_new) && !has_failed {
+            self.durable = self.low;
+        }
+    }
+
+    /// The same for events that stand in storage until they are told, which memory knows nothing of.
+    fn commit_removed(&mut self, has_failed: bool) {
+        if self.is_new && has_failed {
+            self.lose();
+        }
+        self.commit(has_failed);
+    }
+
     fn lose(&mut self) {
         self.low = self.low.min(self.durable);
     }
@@ -108,6 +135,7 @@ impl Followers {
             committed: Position::at(0),
             removed: Vec::new(),
             objects: vec![None; clients],
+            over: vec![HashSet::new(); clients],
             under_way: Vec::new(),
         }
     }
@@ -121,18 +149,24 @@ impl Followers {
         self.under_way.iter().any(|one| one.id == id)
     }
 
+    /// Takes note of what may be given up from now on.
+    pub(super) fn pass_to(&mut self, now_ms: u64) {
+        for one in &mut self.under_way {
+            one.is_overdue = one.is_overdue_at(now_ms);
+        }
+    }
+
     /// A turn has been stored.
     pub(super) fn commit(&mut self, has_failed: bool) {
-        let objects = self
-            .objects
-            .iter_mut()
-            .flatten()
-            .map(|one| &mut one.position);
-        let removed = self.removed.iter_mut().map(|one| &mut one.position);
-        for position in objects.chain(removed).chain([&mut self.committed]) {
-            if std::mem::take(&mut position.is_new) && !has_failed {
-                position.durable = position.low;
-            }
+        for removed in &mut self.removed {
+            removed.position.commit_removed(has_failed);
+        }
+        let objects = self.objects.iter_mut().flatten();
+        for position in objects
+            .map(|one| &mut one.position)
+            .chain([&mut self.committed])
+        {
+            position.commit(has_failed);
         }
     }
 
@@ -196,6 +230,25 @@ impl Followers {
         self.under_way.retain(|one| one.who != Who::Object(client));
     }
 
+    /// A client object has been told that it is called no more, for this pull if one is named.
+    pub(super) fn unsubscribed(&mut self, client: usize, pull: Option<&str>, has_failed: bool) {
+        let Some(subscription) = &self.objects[client] else {
+            return;
+        };
+        if pull.is_none_or(|pull| pull == subscription.pull) {
+            if !has_failed {
+                let pull = subscription.pull.clone();
+                self.refuse(client, pull);
+            }
+            self.unsubscribe(client);
+        }
+    }
+
+    /// A client object is not called for this pull, or not any more.
+    pub(super) fn refuse(&mut self, client: usize, pull: String) {
+        self.over[client].insert(pull);
+    }
+
     /// Storage may not know who follows.
     pub(super) fn doubt(&mut self) {
         for subscription in self.objects.iter_mut().flatten() {
@@ -238,13 +291,13 @@ impl Followers {
 
 impl World {
     /// A live pull of a client object has been answered up to `last`: calls follow.
-    pub(super) fn subscribe(&mut self, client: usize, generation: Generation, id: &str, last: i64) {
-        let pull = if generation == Generation::V04 {
-            id.to_owned()
-        } else {
-            format!("\"{id}\"")
-        };
+    pub(super) fn subscribe(&mut self, client: usize, id: &str, last: i64) {
+        let pull = as_text(id);
         let is_certain = !self.has_failed() && !self.clients[client].is_doubtful;
+        if is_certain && let Some(former) = &self.followers.objects[client] {
+            let former = former.pull.clone();
+            self.followers.refuse(client, former);
+        }
         self.followers.objects[client] = Some(Subscription {
             pull,
             position: Position::at(last),
@@ -273,6 +326,10 @@ impl World {
                 self.check_call(client, &heard)
             }
         };
+        let mut under_way = self.followers.under_way.iter();
+        let is_early = under_way
+            .any(|one| one.who == who && who == Who::Committed && !one.is_overdue_at(self.now_ms));
+        assert!(!is_early, "one page at a time");
         self.followers.under_way.retain(|one| one.who != who);
         self.followers.under_way.push(UnderWay {
             id: delivery.id,
@@ -282,7 +339,12 @@ impl World {
                 Message::Call { .. } => self.log.backend_id.clone(),
             },
             last,
-            since_ms: self.now_ms,
+            until_ms: self.now_ms
+                + match who {
+                    Who::Committed => HOOK_DEADLINE_MS,
+                    Who::Object(_) => CALL_DEADLINE_MS,
+                },
+            is_overdue: false,
         });
         let _ = is_repeated;
         let is_well = self.is_healthy || self.random.chance(self.plan.health);
@@ -415,6 +477,10 @@ impl World {
     }
 
     fn check_call(&mut self, client: usize, heard: &Heard) -> (Who, i64, bool) {
+        let is_over = heard
+            .id()
+            .is_some_and(|id| self.followers.over[client].contains(id));
+        assert!(!is_over, "called for {heard:?}");
         let subscription = self.followers.objects[client].as_mut();
         let is_of = |one: &&mut Subscription| heard.id() == Some(&one.pull);
         let subscription = subscription.filter(is_of);
@@ -459,21 +525,21 @@ impl World {
         let Some(index) = under_way.iter().position(|one| one.id == id) else {
             return;
         };
+        let one = under_way.swap_remove(index);
+        let is_overdue = one.is_overdue_at(self.now_ms);
         let UnderWay {
             who,
             lifetime,
             last,
-            since_ms,
             ..
-        } = under_way.swap_remove(index);
+        } = one;
         tell!(self, "  outcome {id:?} {who:?} up to {last}: {outcome:?}");
-        let (position, deadline_ms) = match who {
+        let position = match who {
             Who::Committed => {
                 let mut removed = self.followers.removed.iter_mut();
                 let removed = removed.find(|one| one.backend_id == lifetime);
                 let position = removed.map(|one| &mut one.position);
-                let position = position.unwrap_or(&mut self.followers.committed);
-                (position, HOOK_DEADLINE_MS)
+                position.unwrap_or(&mut self.followers.committed)
             }
             Who::Object(client) => {
                 let subscription = &mut self.followers.objects[client];
@@ -484,17 +550,26 @@ impl World {
                 let Some(subscription) = subscription else {
                     return;
                 };
-                (&mut subscription.position, CALL_DEADLINE_MS)
+                &mut subscription.position
             }
         };
         if *outcome != Outcome::Taken {
             return;
         }
-        if self.now_ms < since_ms + deadline_ms {
-            (position.low, position.high, position.is_new) = (last, last, true);
-        } else {
+        if is_overdue {
             // It may have been given up.
             position.high = position.high.max(last);
+        } else {
+            (position.low, position.high, position.is_new) = (last, last, true);
         }
+    }
+}
+
+/// A request id as it stands in calls.
+pub(super) fn as_text(id: &str) -> String {
+    if id.starts_with('"') {
+        id.to_owned()
+    } else {
+        format!("\"{id}\"")
     }
 }

@@ -40,6 +40,7 @@ kinds! {
     SlowListeners
     PagesAfterWaking
     HttpStreams
+    AnswersAwaitingReader
     CutAnswers
     AbandonedAnswers
     SlowVerdicts

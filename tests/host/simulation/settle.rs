@@ -144,7 +144,7 @@ impl World {
 
     fn reset(&mut self) {
         tell!(self, "reset");
-        self.begin_event();
+        self.begin_event_of(4 * self.plan.trouble, 16);
         let before = self.log.backend_id.clone();
         let _ = self.event(Cause::Reset, |backend, turn| {
             let _ = backend.reset(turn);

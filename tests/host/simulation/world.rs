@@ -340,13 +340,18 @@ impl World {
 
     /// Brings trouble over the event to come, or not.
     pub(super) fn begin_event(&mut self) {
+        self.begin_event_of(self.plan.trouble, 6);
+    }
+
+    /// The same for an event that brings trouble more often, and has more statements.
+    pub(super) fn begin_event_of(&mut self, trouble: u64, skip_max: usize) {
         self.failures_before = self.sql.failures();
-        if self.is_healthy || !self.random.chance(self.plan.trouble) {
+        if self.is_healthy || !self.random.chance(trouble) {
             return;
         }
         match self.random.below(10) {
             0..4 => {
-                let (skip, count) = (self.random.index(6), 1 + self.random.index(3));
+                let (skip, count) = (self.random.index(skip_max), 1 + self.random.index(3));
                 let when = if self.random.chance(50) {
                     When::Before
                 } else {
@@ -368,6 +373,11 @@ impl World {
             self.has_cut_answers = true;
             for client in &mut self.clients {
                 client.is_doubtful = true;
+            }
+            if self.random.chance(30) {
+                // Trouble does not come alone.
+                tell!(self, "lost after storage failed");
+                self.lose();
             }
         }
         self.failures_before = self.sql.failures();
@@ -688,6 +698,8 @@ impl World {
             first_request: None,
             is_over: false,
             is_streaming: false,
+            is_stale: false,
+            is_made: false,
             pinged_ms: None,
         });
         tell!(
@@ -750,11 +762,20 @@ impl World {
             let is_done = |end: &End| {
                 let connection = end.connection.filter(|_| !end.is_socket());
                 connection
+                    .filter(|_| !end.is_made)
                     .is_some_and(|connection| object.backend.progress(connection) == Progress::Done)
             };
             let Some(index) = self.ends.iter().position(is_done) else {
                 break;
             };
+            // What was streamed has a reader, and so has what is not small.
+            if self.ends[index].is_streaming || self.random.chance(25) {
+                tell!(self, "{index} is made, and yet to be read");
+                self.seen.count(Kind::AnswersAwaitingReader);
+                let end = &mut self.ends[index];
+                (end.is_streaming, end.is_made) = (true, true);
+                continue;
+            }
             self.leave(index, true);
         }
         let Some(object) = &self.object else {
@@ -779,9 +800,16 @@ impl World {
         let object = self.object.as_mut().unwrap();
         object.ends.remove(&connection);
         self.over(end, is_whole);
+        let failures = self.sql.failures();
         let _ = self.event(Cause::End(end), |backend, turn| {
             backend.disconnect(connection, turn);
         });
+        if self.object.is_none() || self.sql.failures() > failures {
+            // The answer breaks off with the object. Since when a client object has read it would not be known.
+            if let Some(Incoming::Over { is_whole }) = self.ends[end].inbox.back_mut() {
+                *is_whole = false;
+            }
+        }
         self.answered(end);
     }
 
