@@ -283,4 +283,61 @@ mod tests {
         sent.sent(OBJECT_BYTES_MAX);
         assert!(!other.has_room() && other.is_object_full());
     }
+
+    #[test]
+    fn an_object_is_full_with_so_many_bytes_and_no_fewer() {
+        let object = Sum::default();
+        let one = Room::new(Family::Rpc, Transport::WebSocket, &object);
+        let other = Room::new(Family::Rpc, Transport::WebSocket, &object);
+        let mut sent = InFlight::new(one);
+        sent.sent(OBJECT_BYTES_MAX - 1);
+        assert!(!other.is_object_full());
+        assert!(other.has_room_for(1) && !other.has_room_for(2));
+        sent.sent(1);
+        assert!(other.is_object_full() && !other.has_room());
+        sent.several_taken(2);
+        assert!(!other.is_object_full() && other.has_room_for(2 * OBJECT_BYTES_MAX));
+    }
+
+    #[test]
+    fn what_is_taken_over_counts_once_and_in_its_order() {
+        let room = Room::new(Family::Plain, Transport::WebSocket, &Sum::default());
+        let (mut account, mut pull) = (InFlight::new(room.clone()), InFlight::new(room.clone()));
+        account.sent(1);
+        pull.sent(10);
+        pull.sent(100);
+        account.absorb(&mut pull);
+        assert_eq!((pull.count(), pull.bytes()), (0, 0));
+        assert_eq!(
+            (account.count(), account.bytes(), room.bytes()),
+            (3, 111, 111)
+        );
+        assert_eq!(account.taken(), Some(1));
+        account.several_taken(1);
+        assert_eq!((account.bytes(), room.bytes()), (100, 100));
+        account.several_taken(9);
+        assert_eq!((account.taken(), room.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn each_kind_of_connection_has_its_own_room() {
+        for (family, transport, bytes) in [
+            (Family::Rpc, Transport::WebSocket, CONNECTION_BYTES_MAX),
+            (
+                Family::Plain,
+                Transport::WebSocket,
+                PLAIN_CONNECTION_BYTES_MAX,
+            ),
+            (Family::Rpc, Transport::Http, PIECE_BYTES_MAX),
+            (Family::Rpc, Transport::DoRpc, PIECE_BYTES_MAX),
+        ] {
+            let room = Room::new(family, transport, &Sum::default());
+            let mut sent = InFlight::new(room.clone());
+            sent.sent(1);
+            assert!(
+                room.has_room_for(bytes - 1) && !room.has_room_for(bytes),
+                "{transport:?}"
+            );
+        }
+    }
 }

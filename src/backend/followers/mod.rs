@@ -582,3 +582,149 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lifetime(id: &str) -> BackendId {
+        BackendId::stored(id.to_owned())
+    }
+
+    fn object(request: &str) -> ClientObject {
+        ClientObject {
+            binding: "CLIENT:A".to_owned(),
+            object_id: "0a1b".to_owned(),
+            request: RequestId::from_json(request).unwrap(),
+        }
+    }
+
+    fn follower(kind: Kind) -> Follower {
+        Follower::new(kind, lifetime("old"), SeqNum::from(7))
+    }
+
+    /// Milliseconds before each repetition, as long as there is one, and for `tries` at most.
+    fn waits(kind: Kind, tries: usize) -> Vec<u64> {
+        let mut follower = follower(kind);
+        let mut waits = Vec::new();
+        while waits.len() < tries {
+            follower.is_kept = true;
+            follower.state = State::Settling { until_ms: 0 };
+            follower.fail(500);
+            assert_eq!((follower.state, follower.is_kept), (State::Idle, false));
+            if follower.is_given_up() {
+                break;
+            }
+            waits.push(follower.not_before_ms - 500);
+        }
+        waits
+    }
+
+    #[test]
+    fn an_object_is_called_again_later_and_later_and_then_no_more() {
+        let waits = waits(Kind::ClientObject(object("5")), 100);
+        assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000]);
+    }
+
+    #[test]
+    fn the_hook_is_told_again_for_ever_a_minute_apart_at_most() {
+        let waits = waits(Kind::Committed, 100);
+        let first = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
+        assert_eq!(waits[..first.len()], first);
+        assert_eq!((waits.len(), waits[99]), (100, 60_000));
+    }
+
+    #[test]
+    fn a_follower_comes_back_from_what_is_kept_of_it() {
+        for kind in [Kind::ClientObject(object("\"5\"")), Kind::Committed] {
+            let mut kept = follower(kind);
+            (kept.failures, kept.not_before_ms) = (3, 9_000);
+            let value = serde_json::to_string(&kept.position()).unwrap();
+            let back = Follower::restore(&kept.kind.key(), &value, &lifetime("old")).unwrap();
+            assert_eq!(back.kind, kept.kind);
+            assert_eq!(
+                (back.after, &back.backend_id),
+                (kept.after, &kept.backend_id)
+            );
+            assert_eq!((back.failures, back.not_before_ms), (3, 9_000));
+            assert!(back.is_kept && !back.has_ended && back.old_key.is_none());
+            assert_eq!(back.state, State::Idle);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_that_says_nothing() {
+        let position = follower(Kind::Committed).position();
+        let value = serde_json::to_string(&position).unwrap();
+        assert_eq!(value, r#"{"backendId":"old","after":7}"#);
+    }
+
+    #[test]
+    fn what_was_kept_in_another_lifetime_is_told_of_its_end_or_from_the_beginning() {
+        let restore = |kept: &Follower| {
+            let value = serde_json::to_string(&kept.position()).unwrap();
+            Follower::restore(&kept.kind.key(), &value, &lifetime("new")).unwrap()
+        };
+        let called = restore(&follower(Kind::ClientObject(object("5"))));
+        assert!(called.has_ended && !called.is_kept);
+        assert_eq!((called.after.get(), called.backend_id.as_str()), (7, "old"));
+        // Once that is kept, nothing more changes.
+        let again = restore(&called);
+        assert!(again.has_ended && again.is_kept);
+        let hook = restore(&follower(Kind::Committed));
+        assert!(!hook.has_ended && !hook.is_kept);
+        assert_eq!((hook.after.get(), hook.backend_id.as_str()), (0, "new"));
+    }
+
+    #[test]
+    fn a_new_lifetime_is_told_of_at_once_unless_a_client_takes_note_of_its_pull() {
+        for (failures, expected_ms) in [(0, 9_000), (1, 0)] {
+            let mut follower = follower(Kind::ClientObject(object("5")));
+            (follower.failures, follower.not_before_ms) = (failures, 9_000);
+            let settling = State::Settling { until_ms: 9_000 };
+            follower.state = settling;
+            follower.begin_again(&lifetime("new"));
+            assert_eq!(
+                (follower.failures, follower.not_before_ms),
+                (0, expected_ms)
+            );
+            assert_eq!(follower.state, settling);
+            // The outcome of what is under way is about the old lifetime.
+            follower.state = State::Delivering {
+                id: DeliveryId(1),
+                told: Told::UpTo(SeqNum::from(8)),
+                since_ms: 0,
+            };
+            follower.begin_again(&lifetime("new"));
+            assert_eq!(follower.state, State::Idle);
+        }
+    }
+
+    #[test]
+    fn what_earlier_versions_kept_is_of_the_lifetime_of_the_store() {
+        let restore = |key: &str, value: &str| Follower::restore(key, value, &lifetime("own"));
+        let hook = restore("committed", "12 3 4").unwrap();
+        assert_eq!((hook.kind, hook.after.get()), (Kind::Committed, 12));
+        let called = restore("caller:CLIENT:A:0a1b", "12 \"5\"").unwrap();
+        assert_eq!(called.kind, Kind::ClientObject(object("\"5\"")));
+        assert_eq!(
+            (called.after.get(), called.backend_id.as_str()),
+            (12, "own")
+        );
+        assert_eq!(called.old_key.as_deref(), Some("caller:CLIENT:A:0a1b"));
+        assert!(called.is_kept && !called.has_ended);
+        for (key, value) in [
+            ("caller:0a1b", "12 \"5\""),
+            ("caller:CLIENT:0a1b", "12"),
+            ("caller:CLIENT:0a1b", "x \"5\""),
+            ("committed", "x"),
+            ("another", r#"{"backendId":"own","after":7}"#),
+            (
+                "follower:object:CLIENT:0a1b",
+                r#"{"backendId":"own","after":7}"#,
+            ),
+        ] {
+            assert!(restore(key, value).is_none(), "{key}: {value}");
+        }
+    }
+}
