@@ -294,6 +294,11 @@ impl World {
         if push.stored_in.is_none() && !is_empty {
             self.seen.count(Kind::Repeated);
         }
+        self.note_delayed(end, index);
+    }
+
+    /// Takes note of a push that is decided after it had waited for its turn.
+    fn note_delayed(&mut self, end: usize, index: usize) {
         if self.now_ms > self.ends[end].requests[index].sent_ms
             && self.cause == Cause::Alarm
             && self.plan.limits.push_rate.is_some()
@@ -362,6 +367,7 @@ impl World {
             assert!(!self.log.has_all(&push.events), "a repetition has not lost");
             assert!(push.stored_in.is_none());
             self.check_published(end, head);
+            self.note_delayed(end, index);
             return self.seen.count(Kind::LostRace);
         }
         if tag == "BackendIdMismatchError" || text.starts_with("Backend id is ") {

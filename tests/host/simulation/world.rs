@@ -909,7 +909,8 @@ impl World {
             }),
             Hook::PushRes => {
                 let index = requests.position(|request| {
-                    let is_open = !request.is_answered && self.may_be_decided(request);
+                    let is_over = request.is_answered || request.is_interrupted;
+                    let is_open = !is_over && self.may_be_decided(request);
                     is_open
                         && request.push().is_some_and(|push| {
                             push.acknowledgement == Gate::Closed && self.log.has_all(&push.events)
