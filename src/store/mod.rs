@@ -273,13 +273,16 @@ impl<S: Sql> EventStore<S> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn untold(&self) -> Result<Option<Untold<S::Text>>, StoreError> {
+    pub fn untold(&mut self) -> Result<Option<Untold<S::Text>>, StoreError> {
         if !self.has_untold {
             return Ok(None);
         }
         // Many large ones are too much for one string of the platform.
         let untold = self.read_untold(PAGE_EVENTS_MAX);
-        untold.or_else(|_| self.read_untold(1))
+        let untold = untold.or_else(|_| self.read_untold(1))?;
+        // After a failure there may be fewer than was known.
+        self.has_untold = untold.is_some();
+        Ok(untold)
     }
 
     fn read_untold(&self, events: u32) -> Result<Option<Untold<S::Text>>, StoreError> {

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::client::{Sample, batch_json};
 use crate::fresh_ids;
-use crate::host_sql::{Binding, HostSql, HostText};
+use crate::host_sql::{Binding, HostSql, HostText, When};
 
 const STORE: &str = "room";
 const OLD: &str = "backend-of-the-room--";
@@ -627,6 +627,35 @@ fn on_committed_is_told_of_what_a_reset_removed_before_anything_later() {
     assert!(room.deliveries.is_empty());
     room.evict();
     assert!(room.deliveries.is_empty(), "it is told once");
+}
+
+#[test]
+fn an_object_comes_to_rest_whichever_statement_fails_once_what_a_reset_removed_is_told() {
+    for skip in 0..8 {
+        for when in [When::Before, When::After] {
+            let mut room = Room::hooked();
+            room.push(1, 3);
+            room.reset();
+            room.deliveries.clear();
+            room.alarm();
+            let told = room.only();
+            room.sql.fail_after(skip, when);
+            room.outcome(told.id, Outcome::Taken);
+            room.sql.heal();
+            let mut alarms = 0;
+            loop {
+                for Delivery { id, .. } in std::mem::take(&mut room.deliveries) {
+                    room.outcome(id, Outcome::Taken);
+                }
+                if room.alarm_at_ms.is_none() {
+                    break;
+                }
+                alarms += 1;
+                assert!(alarms < 10, "statement {skip} failed {when:?}");
+                room.alarm();
+            }
+        }
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub struct CommittedPage<T> {
 }
 
 /// What resets removed before it was told of, else the page after `after`; and how far it tells.
-pub(super) fn next<S: Sql>(store: &EventStore<S>, after: SeqNum) -> Next<S::Text> {
+pub(super) fn next<S: Sql>(store: &mut EventStore<S>, after: SeqNum) -> Next<S::Text> {
     if let Some(untold) = store.untold()? {
         let page = CommittedPage {
             items: untold.items,

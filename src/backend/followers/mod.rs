@@ -412,7 +412,7 @@ impl<S: Sql> SyncBackend<S> {
             Kind::ClientObject(object) => {
                 client_objects::next(&self.store, object, follower.after, follower.has_ended)
             }
-            Kind::Committed => committed::next(&self.store, follower.after),
+            Kind::Committed => committed::next(&mut self.store, follower.after),
         };
         let (told, message) = match next {
             Ok(Some(next)) => next,
