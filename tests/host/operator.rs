@@ -134,12 +134,11 @@ impl Metrics {
                 let (name, labels) = series.split_once('{').unwrap();
                 let labels = labels.strip_suffix('}').unwrap();
                 let others = labels.strip_prefix(label).expect(line);
-                let series = match others.strip_prefix(',') {
-                    Some(others) => format!("{name} {others}"),
-                    None => {
-                        assert_eq!(others, "", "{line}");
-                        name.to_owned()
-                    }
+                let series = if let Some(others) = others.strip_prefix(',') {
+                    format!("{name} {others}")
+                } else {
+                    assert_eq!(others, "", "{line}");
+                    name.to_owned()
                 };
                 let value = value.parse().expect(line);
                 assert!(samples.insert(series, value).is_none(), "{line}");
