@@ -10,7 +10,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from './toolchain.mjs'
@@ -57,26 +57,10 @@ const fail = (why) => {
   process.exit(1)
 }
 
-/** Makes a file or folder of the copy what it is here; what is equal keeps its time, so that cargo need not build it.
- * @param {string} path */
-const copy = (path) => {
-  const [from, to] = [join(root, path), join(tree, path)]
-  if (statSync(from).isDirectory()) {
-    mkdirSync(to, { recursive: true })
-    const names = readdirSync(from).filter((name) => !['node_modules', 'target', 'dist'].includes(name))
-    for (const name of readdirSync(to)) if (!names.includes(name)) rmSync(join(to, name), { recursive: true })
-    return names.forEach((name) => copy(join(path, name)))
-  }
-  try {
-    if (readFileSync(from).equals(readFileSync(to))) return
-  } catch {
-    // It is not there yet.
-  }
-  cpSync(from, to)
-}
-
-mkdirSync(tree, { recursive: true })
-for (const path of ['Cargo.toml', 'Cargo.lock', '.cargo', 'src', 'tests/host', 'tests/transcripts']) copy(path)
+const sources = ['Cargo.toml', 'Cargo.lock', '.cargo', 'src', 'tests/host', 'tests/transcripts']
+for (const path of ['src', 'tests']) rmSync(join(tree, path), { recursive: true, force: true })
+// All of it is newer than what was built, which may be of a mutant if an earlier run was stopped.
+for (const path of sources) cpSync(join(root, path), join(tree, path), { recursive: true })
 
 /** @param {string[]} args
  * @param {import('node:child_process').SpawnSyncOptions} [options] */

@@ -230,3 +230,73 @@ fn requester(family: Family, id: &str) -> Option<Requester> {
         trace_id: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_flight::Sum;
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn an_attachment_may_come_to_have_the_bytes_that_are_reckoned_with_and_hardly_fewer() {
+        for pulls in [1, 2, 50] {
+            let grant = Grant {
+                claims: Some(r#"{"sub":"somebody"}"#.to_owned()),
+                ..Grant::default()
+            };
+            let (rpc, socket) = (Family::Rpc, Transport::WebSocket);
+            let mut connection =
+                Connection::<()>::new(rpc, socket, grant.clone(), &Sum::default(), 0);
+            let ids: Vec<String> = (0..pulls).map(|number| format!("\"{number}\"")).collect();
+            for id in &ids {
+                let requester = requester(rpc, id).unwrap();
+                let (follow, after, room) =
+                    (Follow::Frames, SeqNum::ROOT, connection.room().clone());
+                connection.insert(Subscription::new(requester, follow, after, (), room));
+            }
+            connection.set_plain_pull(&RequestId::from_json("\"plain\"").unwrap());
+            let store_id = "a \"store\"";
+            let largest = Attachment {
+                format: FORMAT,
+                store_id: store_id.to_owned(),
+                backend_id: Some("i".repeat(BACKEND_ID_BYTES_MAX - 2)),
+                plain_pull: Some(raw("\"plain\"")),
+                is_over: true,
+                pull_request_ids: Some(Vec::new()),
+                first_request_id: Some(u64::MAX),
+                awaiting_pull_since: Some(u64::MAX),
+                pulls: ids
+                    .iter()
+                    .map(|id| Pull {
+                        id: raw(id),
+                        after: SeqNum::clamped(i64::MAX).to_i64(),
+                        live: false,
+                        idle: true,
+                    })
+                    .collect(),
+                grant: Some(raw(&grant.json())),
+            };
+            let bytes = serde_json::to_string(&largest).unwrap().len();
+            let reckoned = bytes_max(&connection, &StoreId::new(store_id));
+            assert!(
+                (bytes..bytes + 6).contains(&reckoned),
+                "{reckoned} for {bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_attachment_is_understood_and_a_later_format_is_not() {
+        let of_sync_cf = r#"{"storeId":"s","pullRequestIds":["1"]}"#;
+        let attachment = read(of_sync_cf).unwrap();
+        assert_eq!((attachment.format, attachment.is_over), (0, false));
+        assert_eq!(attachment.pull_request_ids.unwrap().len(), 1);
+        assert_eq!(store_of(of_sync_cf), Some(StoreId::new("s")));
+        let with = |format: u32| format!(r#"{{"format":{format},"storeId":"s"}}"#);
+        assert!(read(&with(FORMAT)).is_some() && read(&with(FORMAT + 1)).is_none());
+        assert_eq!(store_of(&with(FORMAT + 1)), None);
+    }
+}

@@ -1,14 +1,16 @@
-//! What an operator sees of a store: its state, its metrics, and the lines about those who are stuck.
+//! What an operator sees of a store: its state, its metrics, the lines about those who are stuck, and who has to leave
+//! when an object holds as much as it may.
 
 use std::collections::BTreeMap;
 
 use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{
-    ConnectionId, Duration, Frame, Reason, Report, Rules, SyncBackend, Turn,
+    ConnectionId, Duration, Frame, Output, Reason, Report, Rules, SyncBackend, Turn,
 };
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::{
-    Limits, SOCKETS_LISTED, STUCK_LAG_EVENTS, STUCK_PULL_MS, STUCK_REFUSALS, WINDOW_PAGES,
+    Limits, OBJECT_BYTES_MAX, SOCKETS_LISTED, STALL_MS, STUCK_LAG_EVENTS, STUCK_PULL_MS,
+    STUCK_REFUSALS, WINDOW_PAGES,
 };
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
@@ -337,7 +339,7 @@ fn a_client_that_loses_every_race_is_named_once_and_listed_with_its_refusals() {
     for id in 1..=STUCK_REFUSALS + 1 {
         let turn = world.say(socket, &late(id));
         told.extend(turn.out.into_iter().filter_map(|output| match output {
-            livestore_sync_worker::backend::Output::Report(Report::StuckClient {
+            Output::Report(Report::StuckClient {
                 client_id,
                 refusals,
             }) => Some((id, client_id, refusals)),
@@ -366,12 +368,99 @@ fn a_client_that_loses_every_race_is_named_once_and_listed_with_its_refusals() {
     assert_eq!(errors.as_array().unwrap().len(), 1);
 }
 
+/// Whom a turn closes, and the alarm it asks for.
+fn closed(turn: &Turn<HostText>) -> (Vec<(ConnectionId, u16)>, Option<u64>) {
+    let (mut closed, mut wake_ms) = (Vec::new(), None);
+    for output in &turn.out {
+        match output {
+            Output::Close {
+                connection, code, ..
+            } => closed.push((*connection, *code)),
+            Output::WakeAt { at_ms } => wake_ms = Some(*at_ms),
+            _ => {}
+        }
+    }
+    (closed, wake_ms)
+}
+
+fn frames_to(turn: &Turn<HostText>, receiver: ConnectionId) -> usize {
+    let to =
+        |output: &&Output<HostText>| matches!(output, Output::Send { to, .. } if *to == receiver);
+    turn.out.iter().filter(to).count()
+}
+
+#[test]
+fn who_has_taken_nothing_for_longest_leaves_after_ten_seconds_and_only_while_others_wait() {
+    let mut world = World::new();
+    for number in 1..=5 {
+        let pusher = world.socket(Family::Rpc);
+        let batch = batch_json(&[Sample::padded(number, 800_000)]);
+        world.say(
+            pusher,
+            &speaker(Generation::V04).push("\"1\"", None, &batch),
+        );
+        let mut turn = Turn::at(world.now_ms);
+        world.backend.disconnect(pusher, &mut turn);
+    }
+    let bytes = |world: &World| world.state()["inFlightBytes"].as_u64().unwrap();
+    let pull = speaker(Generation::V05).pull("7", true, None);
+    let mut sockets = Vec::new();
+    while bytes(&world) < OBJECT_BYTES_MAX as u64 {
+        let socket = world.socket(Family::Rpc);
+        world.now_ms += 100;
+        let turn = world.say(socket, &pull);
+        assert_eq!(closed(&turn), (vec![], None), "nobody waits");
+        sockets.push((socket, world.now_ms));
+    }
+    assert!(sockets.len() > 6, "{}", sockets.len());
+    // However long that takes.
+    world.now_ms += 3 * STALL_MS;
+    let mut turn = Turn::at(world.now_ms);
+    world.backend.on_alarm(&mut turn);
+    assert_eq!(closed(&turn), (vec![], None));
+
+    // All but one take something now, so that the last of them is the slowest but for that one.
+    let begun_ms = world.now_ms;
+    let (silent, _) = sockets.remove(1);
+    for (socket, _) in &sockets {
+        world.now_ms += 1;
+        let turn = world.say(*socket, &ack("7"));
+        assert_eq!(closed(&turn).0, []);
+    }
+    // Others come, until one of them finds no room.
+    let come = |world: &mut World| loop {
+        let socket = world.socket(Family::Rpc);
+        let turn = world.say(socket, &pull);
+        let (closed, wake_ms) = closed(&turn);
+        if !closed.is_empty() || wake_ms.is_some() {
+            return (socket, frames_to(&turn, socket), closed, wake_ms);
+        }
+    };
+    let (late, frames, left, wake_ms) = come(&mut world);
+    assert_eq!((frames, left, wake_ms), (2, vec![(silent, 1013)], None));
+    assert!(!sockets.iter().any(|(socket, _)| *socket == late));
+
+    // The next has to wait until whoever is the slowest now has taken nothing for so long.
+    let (last, frames, left, wake_ms) = come(&mut world);
+    let (slowest, due_ms) = (sockets[0].0, begun_ms + 1 + STALL_MS);
+    assert_eq!((left, wake_ms), (vec![], Some(due_ms)));
+    assert_eq!(frames, 0);
+    world.now_ms = due_ms - 1;
+    let mut turn = Turn::at(world.now_ms);
+    world.backend.on_alarm(&mut turn);
+    assert_eq!(closed(&turn), (vec![], Some(due_ms)));
+    world.now_ms = due_ms;
+    let mut turn = Turn::at(world.now_ms);
+    world.backend.on_alarm(&mut turn);
+    assert_eq!(closed(&turn).0, [(slowest, 1013)]);
+    assert!(frames_to(&turn, last) > 0);
+    assert_eq!(world.metrics().of("refusals_total reason=\"memory\""), 2);
+}
+
 /// Those that a turn says are stuck, with what they lack.
 fn stuck(turn: &Turn<HostText>) -> Vec<(Generation, u64)> {
     let reports = turn.out.iter().filter_map(|output| match output {
-        livestore_sync_worker::backend::Output::Report(Report::StuckPull { generation, lag }) => {
-            Some((*generation, *lag))
-        }
+        Output::Report(Report::StuckPull { generation, lag }) => Some((*generation, *lag)),
         _ => None,
     });
     reports.collect()
