@@ -2,6 +2,7 @@
 
 mod adoption;
 mod failures;
+mod operations;
 mod paging;
 mod round_trips;
 mod tables;
