@@ -57,6 +57,10 @@ const fail = (why) => {
   process.exit(1)
 }
 
+// A run that was stopped may leave a compiler's cache half written, which is believed and yields a mutant.
+const running = join(target, 'running')
+if (existsSync(running)) rmSync(join(target, 'mutants/incremental'), { recursive: true, force: true })
+
 const sources = ['Cargo.toml', 'Cargo.lock', '.cargo', 'src', 'tests/host', 'tests/transcripts']
 for (const path of ['src', 'tests']) rmSync(join(tree, path), { recursive: true, force: true })
 // All of it is newer than what was built, which may be of a mutant if an earlier run was stopped.
@@ -121,6 +125,7 @@ const hasOwnTests = (mutant) => {
   return hasTests(file) || (existsSync(parent) && hasTests(parent))
 }
 
+writeFileSync(running, '')
 for (const { name, targets, skipped, env } of stages) {
   const now = name === 'src' ? left.filter(hasOwnTests) : left
   if (now.length === 0) continue
@@ -152,6 +157,7 @@ for (const { name, targets, skipped, env } of stages) {
   )
 }
 
+rmSync(running)
 console.log(
   `mutants: caught ${total.caught}, missed ${left.length}, timeouts ${total.timeout}, unviable ${total.unviable}`,
 )
