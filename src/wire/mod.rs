@@ -581,6 +581,10 @@ mod tests {
             ("null", None),
             ("{}", None),
             ("true", None),
+            ("", None),
+            // Escapes are text if they are of a text.
+            (r#""\u0041""#, Some(Generation::V04)),
+            (r#""\ud800""#, None),
         ];
         for (json, generation) in cases {
             let id = RequestId::from_json(json);
@@ -591,10 +595,9 @@ mod tests {
             );
             assert!(id.is_none_or(|id| id.json() == json));
         }
-        assert_eq!(
-            RequestId::from_json(&format!("\"{}\"", "7".repeat(200))),
-            None
-        );
+        let of = |bytes: usize| RequestId::from_json(&format!("\"{}\"", "7".repeat(bytes - 2)));
+        assert!(of(REQUEST_ID_BYTES_MAX).is_some());
+        assert_eq!(of(REQUEST_ID_BYTES_MAX + 1), None);
     }
 
     #[test]
