@@ -90,6 +90,10 @@ pub const STRING_BYTES_CEILING: usize = 2_000_000;
 /// `store`.
 pub const PACK_BYTES_MAX: usize = 1_000_000;
 
+/// Bytes of memory that a store keeps to pack the next push into. *Source*: ours; most pushes have less. Enforced by
+/// `store`.
+pub const PACK_BYTES_KEPT: usize = 65_536;
+
 /// Messages in one frame. *Source*: ours; clients send a few at most. Enforced by `wire`.
 pub const FRAME_MESSAGES_MAX: usize = 1_000;
 

@@ -10,22 +10,23 @@ export const query = (sql, statement, params) =>
 
 /**
  * Numbers of all steps lie in one array; where a step takes something else there is a NaN, and the thing is the next of
- * `others`.
+ * `others`, in which undefined stands for `bytes`: they lie in the memory of WebAssembly, and are bound from there.
  *
  * @param {any} storage
  * @param {string[]} statements
  * @param {Uint32Array} counts
  * @param {Float64Array} numbers
  * @param {unknown[]} others
+ * @param {Uint8Array} bytes
  */
-export const transact = (storage, statements, counts, numbers, others) => {
+export const transact = (storage, statements, counts, numbers, others, bytes) => {
   let at = 0
   let other = 0
   const params = statements.map((_, step) => {
     const values = new Array(counts[step])
     for (let index = 0; index < values.length; index++) {
       const number = numbers[at++]
-      values[index] = number === number ? number : others[other++]
+      values[index] = number === number ? number : (others[other++] ?? bytes)
     }
     return values
   })
@@ -34,6 +35,12 @@ export const transact = (storage, statements, counts, numbers, others) => {
     for (let step = 0; step < statements.length; step++) sql.exec(statements[step], ...params[step])
   })
 }
+
+/** @param {any} storage @param {() => boolean} work */
+export const together = (storage, work) =>
+  storage.transactionSync(() => {
+    if (!work()) throw new Error('taken back')
+  })
 
 /** @param {any} sql */
 export const sizeOf = (sql) => {

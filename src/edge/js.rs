@@ -21,7 +21,7 @@ extern "C" {
     ) -> Result<Array, JsValue>;
 
     /// Runs statements in one synchronous transaction. Numbers cross as one array, so that a step costs
-    /// few calls; a NaN among them stands for the next of `others`.
+    /// few calls; a NaN among them stands for the next of `others`, and undefined among those for `bytes`.
     #[wasm_bindgen(catch)]
     pub(super) fn transact(
         storage: &JsValue,
@@ -29,6 +29,14 @@ extern "C" {
         counts: &[u32],
         numbers: &[f64],
         others: &Array,
+        bytes: &[u8],
+    ) -> Result<(), JsValue>;
+
+    /// Runs `work` in one synchronous transaction, which is taken back if it returns false.
+    #[wasm_bindgen(catch)]
+    pub(super) fn together(
+        storage: &JsValue,
+        work: &mut dyn FnMut() -> bool,
     ) -> Result<(), JsValue>;
 
     /// Bytes of a database; 0 where they cannot be had: then a write fails for its own reason.

@@ -86,6 +86,7 @@ impl Sql for ObjectSql {
     #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
     fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
         let (statements, others) = (Array::new(), Array::new());
+        let mut bytes: Option<&[u8]> = None;
         let (mut counts, mut numbers) = (Vec::with_capacity(steps.len()), Vec::with_capacity(16));
         for step in steps {
             statements.push(step.statement);
@@ -93,13 +94,38 @@ impl Sql for ObjectSql {
             for param in step.params {
                 if let Param::Int(integer) = param {
                     numbers.push(*integer as f64);
-                } else {
-                    numbers.push(f64::NAN);
-                    others.push(&bind(param));
+                    continue;
                 }
+                numbers.push(f64::NAN);
+                others.push(&match param {
+                    // It is bound where it lies.
+                    Param::Bytes(first) if bytes.is_none() => {
+                        bytes = Some(first);
+                        JsValue::UNDEFINED
+                    }
+                    param => bind(param),
+                });
             }
         }
-        js::transact(&self.storage, &statements, &counts, &numbers, &others).map_err(failed)
+        let bytes = bytes.unwrap_or_default();
+        js::transact(
+            &self.storage,
+            &statements,
+            &counts,
+            &numbers,
+            &others,
+            bytes,
+        )
+        .map_err(failed)
+    }
+
+    fn together(&self, work: &mut dyn FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        let done = js::together(&self.storage, &mut || {
+            outcome = work();
+            outcome.is_ok()
+        });
+        outcome.and(done.map_err(failed))
     }
 }
 

@@ -398,40 +398,63 @@ impl<S: Sql> EventStore<S> {
             );
             return Err(StoreError { message });
         }
-        let runs = self.scratch.pack(created_at, batch.events());
-        let bytes = &self.scratch.bytes;
-        let params: Vec<[Param<'_, S::Text>; 8]> = runs
-            .iter()
-            .map(|run| run.params(bytes, created_at))
-            .collect();
-        let head = [
-            Param::Int(batch.last().to_i64()),
-            Param::Kept(&self.kept_store_id),
-        ];
-        let mut steps = Vec::with_capacity(runs.len() + 1);
-        for (run, params) in runs.iter().zip(&params) {
-            steps.push(match run.contents {
-                Contents::One { .. } => Step {
-                    statement: self.statements.append_one(&self.sql),
-                    params,
-                },
-                Contents::Many { .. } => {
-                    let params = params.get(..7).unwrap_or_default();
-                    Step {
-                        statement: self.statements.append_run(&self.sql),
-                        params,
-                    }
+        let mut runs = pack::runs(batch.events());
+        let first = runs.next().unwrap_or_default();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = if runs.clone().next().is_none() {
+            self.append_run(first, created_at, Some(batch.last()), &mut scratch)
+        } else {
+            // One at a time, so that a batch of any size is in memory once.
+            self.sql.together(&mut || {
+                let mut rest = runs.clone();
+                let mut next = Some(first);
+                while let Some(run) = next {
+                    next = rest.next();
+                    let head = next.is_none().then(|| batch.last());
+                    self.append_run(run, created_at, head, &mut scratch)?;
                 }
-            });
-        }
-        steps.push(Step {
-            statement: self.statements.set_head(&self.sql),
-            params: &head,
-        });
-        self.sql.transact(&steps)?;
+                Ok(())
+            })
+        };
+        scratch.shrink();
+        self.scratch = scratch;
+        outcome?;
         self.head = batch.last();
         self.last_stored = batch.last();
         Ok(())
+    }
+
+    /// Appends one run, and moves the head if it is the last.
+    fn append_run(
+        &self,
+        events: &[Event<'_>],
+        created_at: &str,
+        head: Option<SeqNum>,
+        scratch: &mut Pack,
+    ) -> Result<(), StoreError> {
+        let Some(run) = scratch.pack(created_at, events) else {
+            return Ok(());
+        };
+        let params = run.params(&scratch.bytes, created_at);
+        let step = match run.contents {
+            Contents::One { .. } => Step {
+                statement: self.statements.append_one(&self.sql),
+                params: &params,
+            },
+            Contents::Many { .. } => Step {
+                statement: self.statements.append_run(&self.sql),
+                params: params.get(..7).unwrap_or_default(),
+            },
+        };
+        let Some(head) = head else {
+            return self.sql.transact(&[step]);
+        };
+        let head = [Param::Int(head.to_i64()), Param::Kept(&self.kept_store_id)];
+        let moved = Step {
+            statement: self.statements.set_head(&self.sql),
+            params: &head,
+        };
+        self.sql.transact(&[step, moved])
     }
 
     /// The page of events after `after`: at most 100, at most 900,000 bytes, at least one if there is
@@ -478,16 +501,21 @@ impl<S: Sql> EventStore<S> {
     }
 
     fn count_equal(&self, events: &[Event<'_>], first: i64) -> Result<usize, StoreError> {
-        let last = first + i64::try_from(events.len()).unwrap_or(i64::MAX) - 1;
-        let (mut remaining, mut equal) = (events.iter(), 0);
-        self.sql.query(
-            self.statements.events_between(&self.sql),
-            &[Param::Int(first), Param::Int(last)],
-            &mut |row| {
-                let event = remaining.next();
-                equal += usize::from(event.is_some_and(|event| is_same(event, row)));
-            },
-        )?;
+        let (mut next, mut equal) = (first, 0);
+        // Rows come into memory all at once.
+        for events in pack::runs(events) {
+            let last = next + i64::try_from(events.len()).unwrap_or(i64::MAX) - 1;
+            let mut remaining = events.iter();
+            self.sql.query(
+                self.statements.events_between(&self.sql),
+                &[Param::Int(next), Param::Int(last)],
+                &mut |row| {
+                    let event = remaining.next();
+                    equal += usize::from(event.is_some_and(|event| is_same(event, row)));
+                },
+            )?;
+            next = last + 1;
+        }
         Ok(equal)
     }
 

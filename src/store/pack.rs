@@ -1,14 +1,11 @@
 //! Handing a batch to SQLite in few values.
 
-use std::ops::Range;
-
 use super::sql::Param;
 use crate::event::Event;
-use crate::limits::PACK_BYTES_MAX;
+use crate::limits::{PACK_BYTES_KEPT, PACK_BYTES_MAX};
 
-/// Everything textual of a batch, so that any number of events crosses to SQLite as numbers and BLOBs:
-/// for each run, `created at`, client id and session id, then each event's name and args. Positions
-/// count from the run's first byte and from 1, as SQL does.
+/// Everything textual of a run, so that any number of events crosses to SQLite as numbers and one BLOB:
+/// `created at`, client id and session id, then each event's name and args. Positions count from 1, as SQL does.
 #[derive(Debug, Default)]
 pub(super) struct Pack {
     pub(super) bytes: Vec<u8>,
@@ -19,7 +16,6 @@ pub(super) struct Run<'a> {
     first: i64,
     client_id: &'a str,
     session_id: &'a str,
-    packed: Range<usize>,
     pub(super) contents: Contents,
 }
 
@@ -34,29 +30,40 @@ pub(super) enum Contents {
     Many { offsets: String },
 }
 
+/// The events of a batch, cut into those that go into one BLOB each.
+pub(super) fn runs<'a, 'b>(
+    events: &'a [Event<'b>],
+) -> impl Iterator<Item = &'a [Event<'b>]> + Clone {
+    let mut packed = 0;
+    events.chunk_by(move |event, next| {
+        packed += event.content_bytes();
+        let fits = packed + next.content_bytes() <= PACK_BYTES_MAX;
+        let continues =
+            fits && event.client_id == next.client_id && event.session_id == next.session_id;
+        if !continues {
+            packed = 0;
+        }
+        continues
+    })
+}
+
 impl Pack {
-    /// Packs the events of a batch, instead of what was packed before.
-    pub(super) fn pack<'a>(&mut self, created_at: &str, events: &'a [Event<'_>]) -> Vec<Run<'a>> {
+    /// Packs the events of one run, instead of what was packed before.
+    pub(super) fn pack<'a>(
+        &mut self,
+        created_at: &str,
+        events: &'a [Event<'_>],
+    ) -> Option<Run<'a>> {
         self.bytes.clear();
-        let mut packed = 0;
-        events
-            .chunk_by(|event, next| {
-                packed += event.content_bytes();
-                let fits = packed + next.content_bytes() <= PACK_BYTES_MAX;
-                let continues = fits
-                    && event.client_id == next.client_id
-                    && event.session_id == next.session_id;
-                if !continues {
-                    packed = 0;
-                }
-                continues
-            })
-            .filter_map(|events| {
-                events
-                    .first()
-                    .map(|first| self.pack_run(created_at, first, events))
-            })
-            .collect()
+        let first = events.first()?;
+        Some(self.pack_run(created_at, first, events))
+    }
+
+    /// Lets go of memory that is more than most pushes need: every store of an isolate has its own.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.capacity() > PACK_BYTES_KEPT {
+            self.bytes = Vec::new();
+        }
     }
 
     fn pack_run<'a>(
@@ -66,7 +73,6 @@ impl Pack {
         events: &[Event<'_>],
     ) -> Run<'a> {
         use std::fmt::Write as _;
-        let start = self.bytes.len();
         for origin in [created_at, &first.client_id, &first.session_id] {
             self.bytes.extend_from_slice(origin.as_bytes());
         }
@@ -74,7 +80,7 @@ impl Pack {
         for event in events {
             let args = event.args_text().unwrap_or_default();
             if events.len() > 1 {
-                let position = (self.bytes.len() - start) as u64 + 1;
+                let position = self.bytes.len() as u64 + 1;
                 let packed = position << 33 | (event.name.len() as u64) << 21 | args.len() as u64;
                 let before = if offsets.is_empty() { '[' } else { ',' };
                 // Writing to a string cannot fail.
@@ -94,12 +100,10 @@ impl Pack {
             }
         };
         let (client_id, session_id) = (&first.client_id, &first.session_id);
-        let packed = start..self.bytes.len();
         Run {
             first: first.seq_num,
             client_id,
             session_id,
-            packed,
             contents,
         }
     }
@@ -118,7 +122,7 @@ impl Run<'_> {
         };
         [
             Param::Int(self.first),
-            Param::Bytes(bytes.get(self.packed.clone()).unwrap_or_default()),
+            Param::Bytes(bytes),
             length(created_at.len()),
             length(created_at.len() + 1),
             length(self.client_id.len()),

@@ -102,4 +102,10 @@ pub trait Sql {
     /// # Errors
     /// When SQLite fails; then no step has had an effect.
     fn transact(&self, steps: &[Step<'_, Self::Statement, Self::Text>]) -> Result<(), StoreError>;
+
+    /// Runs `work`, in which there are transactions, as one: for what need not be in memory all at once.
+    ///
+    /// # Errors
+    /// When `work` or SQLite fails; then nothing has had an effect.
+    fn together(&self, work: &mut dyn FnMut() -> Result<(), StoreError>) -> Result<(), StoreError>;
 }

@@ -290,9 +290,28 @@ impl Sql for HostSql {
         })
     }
 
+    fn together(&self, work: &mut dyn FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.set_up("SAVEPOINT together");
+        let mut outcome = work();
+        if outcome.is_ok() {
+            let doomed = self.is_due();
+            outcome = self.run(|| {
+                if doomed {
+                    return Ok(());
+                }
+                let commit = self.0.connection.execute_batch("RELEASE together");
+                commit.map_err(failed)
+            });
+        }
+        if outcome.is_err() {
+            self.set_up("ROLLBACK TO together; RELEASE together");
+        }
+        outcome
+    }
+
     fn transact(&self, steps: &[Step<'_, Rc<str>, HostText>]) -> Result<(), StoreError> {
-        let is_held = self.0.is_held.get();
-        let [begin, commit, roll_back] = if is_held {
+        // Within another transaction it is a part of that.
+        let [begin, commit, roll_back] = if !self.0.connection.is_autocommit() {
             [
                 "SAVEPOINT steps",
                 "RELEASE steps",
