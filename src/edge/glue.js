@@ -168,6 +168,51 @@ export const readBody = async (message, max) => {
   return new Uint8Array(await new Blob(pieces).arrayBuffer())
 }
 
+/** @param {Request} request @param {number} max */
+export const readSmall = (request, max) => {
+  if (request.body === null) return Promise.resolve(new ArrayBuffer())
+  const length = request.headers.get('Content-Length')
+  return length !== null && Number(length) <= max ? request.arrayBuffer() : undefined
+}
+
+/**
+ * A body that is read into the same piece of memory over and over.
+ *
+ * @typedef {{ length: number | undefined, reader: any, buffer: ArrayBuffer }} Body
+ */
+
+/** @param {Request} request @returns {Body} */
+export const openBody = ({ body, headers }) => {
+  const length = headers.get('Content-Length')
+  return {
+    length: length === null ? undefined : Number(length),
+    reader: /** @type {any} */ (body).getReader({ mode: 'byob' }),
+    buffer: new ArrayBuffer(65_536),
+  }
+}
+
+/** @param {Body} body */
+export const lengthOf = ({ length }) => length
+
+/** @param {Body} body @param {number} ms */
+export const readPiece = async (body, ms) => {
+  /** @type {any} */
+  let timer
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, null)))
+  try {
+    const read = await Promise.race([body.reader.read(new Uint8Array(body.buffer)), late])
+    if (read === null) {
+      body.reader.cancel().catch(() => {})
+      return null
+    }
+    if (read.done) return undefined
+    body.buffer = read.value.buffer
+    return read.value
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /** Headers as the core writes them, a line for each. @param {string} lines @returns {Array<[string, string]>} */
 const headersOf = (lines) =>
   lines.split('\n').flatMap((line) => {

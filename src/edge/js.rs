@@ -107,6 +107,23 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = readBody)]
     pub(super) fn read_body(request: &JsValue, max: usize) -> Result<Promise, JsValue>;
 
+    /// A promise of the body's bytes as a buffer, if it says that it has at most `max`; else undefined.
+    #[wasm_bindgen(catch, js_name = readSmall)]
+    pub(super) fn read_small(request: &JsValue, max: usize) -> Result<JsValue, JsValue>;
+
+    /// The body of a request, to be read in pieces.
+    #[wasm_bindgen(catch, js_name = openBody)]
+    pub(super) fn open_body(request: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// How many bytes it says it has.
+    #[wasm_bindgen(js_name = lengthOf)]
+    pub(super) fn length_of(body: &JsValue) -> Option<usize>;
+
+    /// A promise of its next piece, which is valid until the one after it is asked for; of undefined at its end, of null
+    /// if nothing comes within `ms`.
+    #[wasm_bindgen(js_name = readPiece)]
+    pub(super) fn read_piece(body: &JsValue, ms: u32) -> Promise;
+
     /// An answer that is the JSON array of these texts.
     #[wasm_bindgen(catch, js_name = respondJson)]
     pub(super) fn respond_json(frames: &Array, headers: &str) -> Result<JsValue, JsValue>;

@@ -7,6 +7,7 @@
 
 mod admin;
 mod awake;
+mod body;
 mod deliver;
 mod fetch;
 mod hooks;

@@ -9,10 +9,10 @@ use std::task::Poll;
 
 use js_sys::{Array, JsString, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::awake::Answer;
+use super::body::Unread;
 use super::fetch::{header_lines, push_header};
 use super::poll::{now_or_later, step};
 use super::shared::{Shared, Unavailable};
@@ -41,12 +41,19 @@ pub(super) async fn http<H: Hooks>(
         let answer = shared.turn_away(store_id, refusal)?;
         return js::with_headers(&answer, &headers);
     }
-    let body = JsFuture::from(js::read_body(&request, FRAME_BYTES_CEILING)?).await?;
-    let Ok(body) = body.dyn_into::<Uint8Array>() else {
-        let body = format!("The body has more than {FRAME_BYTES_CEILING} bytes");
-        return js::respond(413, &body, &headers);
+    let body = match shared.bodies.read(&request).await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => {
+            let body = format!("The body has more than {FRAME_BYTES_CEILING} bytes");
+            return js::respond(413, &body, &headers);
+        }
+        Err(Unread::Stalled) => {
+            headers.push(&header("Retry-After", "1"));
+            return js::respond(503, "The body did not come: try again", &headers);
+        }
+        Err(Unread::Failed(error)) => return Err(error),
     };
-    let answering = match ask(shared, asked, Frame::Binary(&body.to_vec())).await {
+    let answering = match ask(shared, asked, Frame::Binary(&body)).await {
         Ok(answering) => answering,
         Err(error) => return js::with_headers(&error.respond()?, &headers),
     };

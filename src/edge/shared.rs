@@ -11,6 +11,7 @@ use wasm_bindgen::prelude::*;
 use worker::Env;
 
 use super::awake::Awake;
+use super::body::Bodies;
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
 use super::{config, js, poll};
@@ -45,6 +46,7 @@ pub(super) struct Shared<H: Hooks> {
     pub(super) spare_outputs: Cell<Vec<Output<JsText>>>,
     /// What the alarm is set to, as far as this life of the object knows.
     alarm_at_ms: Cell<Option<u64>>,
+    pub(super) bodies: Bodies,
 }
 
 /// Why an object cannot serve now. The text is what those who ask are told.
@@ -110,6 +112,7 @@ impl<H: Hooks> Shared<H> {
             owed: RefCell::new(Vec::new()),
             spare_outputs: Cell::new(Vec::new()),
             alarm_at_ms: Cell::new(None),
+            bodies: Bodies::default(),
         }))
     }
 
