@@ -115,9 +115,10 @@ pub const ATTACHMENT_BYTES_MAX: usize = 16_000;
 /// once in a while. Enforced by `backend`.
 pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
 
-/// Bytes of events that one turn sends for a pull over HTTP or DO-RPC: one piece of a streamed answer.
-/// Enforced by `backend`.
-pub const PIECE_BYTES_MAX: usize = PAGE_BYTES_MAX;
+/// Bytes of events after which one turn ends for a pull over HTTP or DO-RPC: what it has sent is one piece of a
+/// streamed answer, a page larger than that alone. *Source*: ours, so that many readers fit into
+/// [`OBJECT_BYTES_MAX`] and small pages still go together. Enforced by `backend`.
+pub const PIECE_BYTES_MAX: usize = 262_144;
 
 /// Bytes of pages in an answer over HTTP that leaves whole; a larger one is a stream, so that it counts as on its way
 /// until its reader has taken it. Enforced by `edge`.

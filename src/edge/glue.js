@@ -240,11 +240,13 @@ export const breakOff = (lifeline, message) => lifeline.breakOff?.(message)
  *
  * @param {any[]} pieces
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
- * @param {(pieces: any[], isLast: boolean) => Uint8Array[]} encode
+ * @param {(pieces: any[], isLast: boolean) => Iterable<Uint8Array>} encode
  * @param {Lifeline} [lifeline]
  */
 const stream = (pieces, step, encode, lifeline = {}) => {
   let isOver = false
+  /** What is left of the pieces that were made last. @type {Iterator<Uint8Array> | undefined} */
+  let rest
   const leave = () => {
     try {
       step(false)
@@ -258,6 +260,7 @@ const stream = (pieces, step, encode, lifeline = {}) => {
       start: (/** @type {ReadableByteStreamController} */ controller) => {
         lifeline.breakOff = (message) => {
           pieces = []
+          rest = undefined
           try {
             controller.error(retryable(message))
           } catch {
@@ -265,26 +268,42 @@ const stream = (pieces, step, encode, lifeline = {}) => {
           }
         }
       },
-      pull: (/** @type {ReadableByteStreamController} */ controller) => {
-        if (isOver) {
-          controller.close()
-          controller.byobRequest?.respond(0)
-          leave()
-          return
+      // It always waits: as long as this is answered at once the runtime reads on, whether anybody takes it or not.
+      pull: async (/** @type {ReadableByteStreamController} */ controller) => {
+        for (;;) {
+          const next = rest?.next()
+          if (next?.done === false) return controller.enqueue(/** @type {any} */ (next.value))
+          if (isOver) {
+            controller.close()
+            controller.byobRequest?.respond(0)
+            return leave()
+          }
+          const made = pieces.length > 0 ? pieces : await step(true)
+          pieces = []
+          isOver = made.at(-1) === null
+          if (isOver) made.pop()
+          rest = encode(made, isOver)[Symbol.iterator]()
         }
-        const give = (/** @type {any[]} */ next) => {
-          isOver = next.at(-1) === null
-          if (isOver) next.pop()
-          for (const bytes of encode(next, isOver)) if (bytes.length > 0) controller.enqueue(bytes)
-        }
-        const next = pieces.length > 0 ? pieces : step(true)
-        pieces = []
-        return next instanceof Promise ? next.then(give) : give(next)
       },
       cancel: leave,
     }),
     { highWaterMark: 0 },
   )
+}
+
+const utf8 = new TextEncoder()
+
+/** Letters that a stream hands over at a time: the runtime holds some pieces of a stream that nobody reads. */
+const lettersMax = 65_536
+
+/** A text in pieces, none of which ends within a letter. @param {string} text */
+function* bytesIn(text) {
+  for (let at = 0; at < text.length;) {
+    const end = at + lettersMax
+    const piece = text.slice(at, (text.charCodeAt(end - 1) & 0xfc00) === 0xd800 ? end - 1 : end)
+    at += piece.length
+    yield utf8.encode(piece)
+  }
 }
 
 /**
@@ -294,7 +313,6 @@ const stream = (pieces, step, encode, lifeline = {}) => {
  * @param {string} headers
  */
 export const streamJson = (first, step, lifeline, headers) => {
-  const encoder = new TextEncoder()
   let before = '['
   /** @param {string[]} frames @param {boolean} isLast */
   const encode = (frames, isLast) => {
@@ -303,7 +321,7 @@ export const streamJson = (first, step, lifeline, headers) => {
       before = ','
       return piece
     })
-    return [encoder.encode(text.join('') + (isLast ? ']' : ''))]
+    return bytesIn(text.join('') + (isLast ? ']' : ''))
   }
   const body = stream(first, step, encode, lifeline)
   return new Response(body, { headers: headersOf(jsonType + headers) })
@@ -311,8 +329,7 @@ export const streamJson = (first, step, lifeline, headers) => {
 
 /** @param {(goOn: boolean) => any[]} step */
 export const streamLines = (step) => {
-  const encoder = new TextEncoder()
-  const body = stream([], step, (lines) => lines.map((line) => encoder.encode(line)))
+  const body = stream([], step, (lines) => bytesIn(lines.join('')))
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
 }
 

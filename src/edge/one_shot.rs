@@ -48,7 +48,7 @@ pub(super) async fn http<H: Hooks>(
             return js::respond(413, &body, &headers);
         }
         Err(Unread::Stalled) => {
-            headers.push(&header("Retry-After", "1"));
+            push_header(&mut headers, "Retry-After", "1");
             return js::respond(503, "The body did not come: try again", &headers);
         }
         Err(Unread::Failed(error)) => return Err(error),

@@ -2,6 +2,7 @@
 //! missing or of another lifetime.
 
 use livestore_sync_worker::auth::{Access, Grant};
+use livestore_sync_worker::backend::{ConnectionId, Progress};
 use livestore_sync_worker::limits::CALL_SETTLE_MS;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
 use serde_json::Value;
@@ -762,12 +763,18 @@ impl World {
 
     /// The reader of a stream has taken what there was.
     pub(super) fn read_on(&mut self, end: usize) {
+        // The platform asks for more once it has got what it asked for before.
+        let is_answered = |connection: &ConnectionId| {
+            let object = self.object.as_ref();
+            let progress = object.map(|object| object.backend.progress(*connection));
+            self.ends[end].is_streaming && progress != Some(Progress::Waiting)
+        };
         let connection = self.ends[end].connection;
         if self.ends[end].is_made && connection.is_some() {
             tell!(self, "{end} is read to its end");
             self.leave(end, true);
             self.serve();
-        } else if let Some(connection) = connection.filter(|_| self.ends[end].is_streaming) {
+        } else if let Some(connection) = connection.filter(is_answered) {
             tell!(self, "{end} is read on");
             // What it has taken is with the client.
             for incoming in &mut self.ends[end].inbox {
