@@ -122,6 +122,16 @@ if (!isDraft || modified(wasm) < Math.max(...sources.flatMap(filesBelow).filter(
 /** Ends an instance of the core once something was thrown out of it. */
 const guard = join(root, 'src/edge/instance.js')
 
+/** A long string is written into exactly as much memory as it takes up. */
+const longString = `
+    if (len > 65_536) {
+        WASM_VECTOR_LEN = utf8Length(arg);
+        const at = malloc(WASM_VECTOR_LEN, 1) >>> 0;
+        cachedTextEncoder.encodeInto(arg, getUint8ArrayMemory0().subarray(at, at + WASM_VECTOR_LEN));
+        return at;
+    }
+`
+
 say('bundling')
 mkdirSync(dist, { recursive: true })
 const esbuild = await import('esbuild')
@@ -152,8 +162,11 @@ await esbuild.build({
             .replaceAll('new FinalizationRegistry(', '/* @__PURE__ */ $&')
             // A module that several imports come from is listed once for each.
             .replaceAll(/^ *("\.\/snippets\/.+": )import\d+,\n(?= *\1)/gm, '')
-          const imported = `import { guarded } from ${JSON.stringify(guard)}\n`
-          return { contents: imported + replaced(core, /\bwasm = (\w+\.exports);/g, 'wasm = guarded($1);', 2) }
+          const imported = `import { guarded, utf8Length } from ${JSON.stringify(guard)}\n`
+          const alive = replaced(core, /\bwasm = (\w+\.exports);/g, 'wasm = guarded($1);', 2)
+          // It reserves three bytes for every letter behind the first that is not ASCII, and memory never shrinks.
+          const exact = replaced(alive, /let len = arg\.length;\n(?= +let ptr = malloc)/g, `$&${longString}`, 1)
+          return { contents: imported + exact }
         })
       },
     },

@@ -128,3 +128,17 @@ export const settle = (promise, value) => take(promise)?.resolve(value)
 
 /** @param {Promise<unknown>} promise @param {unknown} error */
 export const refuse = (promise, error) => take(promise)?.reject(error)
+
+/** How many bytes a text has in UTF-8. @param {string} text */
+export const utf8Length = (text) => {
+  let bytes = text.length
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at)
+    if (unit > 0x7f) bytes += unit > 0x7ff ? 2 : 1
+    // Both halves of a pair together have four; half of one alone becomes a replacement character of three.
+    if ((unit & 0xfc00) === 0xd800 && (text.charCodeAt(at + 1) & 0xfc00) === 0xdc00) {
+      at++
+    }
+  }
+  return bytes
+}
