@@ -5,7 +5,9 @@
 
 use super::connection::Connection;
 use super::refusal::Refusal;
+use super::subscription::{Follow, Subscription};
 use super::{ConnectionId, Output, SyncBackend, Turn};
+use crate::event::SeqNum;
 use crate::limits::PROBE_MS;
 use crate::store::sql::Sql;
 use crate::wire::{self, Failure, Family, Generation, Requester};
@@ -30,6 +32,34 @@ impl<S: Sql> SyncBackend<S> {
                 turn.out.push(Output::Probe { connection: id });
             }
         }
+    }
+
+    /// Has a 0.3 socket read from the log what is pushed after `after`, as it did in its pull.
+    pub(super) fn page_plain(&mut self, id: ConnectionId, after: SeqNum, turn: &mut Turn<S::Text>) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(pull) = connection.plain_pull().cloned() else {
+            return;
+        };
+        let requester = Requester {
+            id: pull,
+            generation: Generation::V03,
+            trace_id: None,
+        };
+        let transport = connection.transport();
+        let head = self.page_heads.text(&self.store, &requester, transport);
+        let room = connection.room().clone();
+        connection.insert(Subscription::new(
+            requester,
+            Follow::Frames,
+            after,
+            head,
+            room,
+        ));
+        connection.mark_changed();
+        self.wake_for_plain(turn.now_ms);
+        self.remember(id, turn);
     }
 
     /// Has the pulls go on at `at_ms`, or earlier.

@@ -9,8 +9,9 @@ use super::report::Report;
 use super::subscription::Subscription;
 use super::waiting::Shown;
 use super::{ConnectionId, Output, SyncBackend, TRY_LATER, Turn, iso_8601};
-use crate::event::{Batch, SeqNum};
+use crate::event::{Batch, Event, SeqNum};
 use crate::eventlog::split;
+use crate::limits::CONNECTION_BYTES_MAX;
 use crate::store::EventStore;
 use crate::store::sql::{Sql, Text as _};
 use crate::wire::{self, Family, RequestId, Requester};
@@ -28,7 +29,11 @@ struct Publication<'a, S: Sql> {
     plain: Option<(S::Text, usize)>,
     /// The frames of the last request id: sockets whose pull has the same one get the very same text.
     recent: Option<(RequestId, Vec<S::Text>)>,
+    /// Whether it is more than may be on its way on one connection: then it is read from the log, page by page.
+    is_large: bool,
     deliveries: u64,
+    /// 0.3 sockets that read it from there.
+    plain_behind: Vec<ConnectionId>,
     /// Pulls that read on from the log instead.
     behind: Vec<ConnectionId>,
     /// Connections whose attachment is out of date.
@@ -57,6 +62,7 @@ impl<S: Sql> SyncBackend<S> {
         batch: &Batch<'_>,
         turn: &mut Turn<S::Text>,
     ) {
+        let bytes: usize = batch.events().iter().map(Event::content_bytes).sum();
         let mut publication = Publication {
             store: &self.store,
             requester,
@@ -66,7 +72,9 @@ impl<S: Sql> SyncBackend<S> {
             rpc: None,
             plain: None,
             recent: None,
+            is_large: bytes > CONNECTION_BYTES_MAX,
             deliveries: 0,
+            plain_behind: Vec::new(),
             behind: Vec::new(),
             changed: Vec::new(),
             expired: Vec::new(),
@@ -84,6 +92,7 @@ impl<S: Sql> SyncBackend<S> {
         }
         let Publication {
             deliveries,
+            plain_behind,
             behind,
             mut changed,
             expired,
@@ -101,6 +110,9 @@ impl<S: Sql> SyncBackend<S> {
             } else {
                 self.close_stalled(id, turn);
             }
+        }
+        for id in plain_behind {
+            self.page_plain(id, batch.parent(), turn);
         }
         for id in behind {
             self.send_ready(id, turn);
@@ -179,6 +191,10 @@ impl<S: Sql> Publication<'_, S> {
         if connection.is_over() || !connection.subscriptions().is_empty() {
             return;
         }
+        if self.is_large && connection.plain_pull().is_some() {
+            self.plain_behind.push(to);
+            return;
+        }
         let (store, requester, batch) = (self.store, self.requester, self.batch);
         let created_at = &self.created_at;
         let (frame, bytes) = self
@@ -235,16 +251,19 @@ impl<S: Sql> Publication<'_, S> {
             return;
         }
         let (store, batch, created_at) = (self.store, self.batch, &self.created_at);
-        let bodies = self
-            .rpc
-            .get_or_insert_with(|| bodies(store, batch, created_at));
-        // Its cursor may have been beyond the head, and lie inside this batch; or its client takes what it is
-        // sent more slowly than others push.
-        if subscription.after() > parent || !subscription.has_room_for(&bodies.bytes) {
+        // Its cursor may have been beyond the head, and lie inside this batch.
+        let follows = subscription.after() <= parent && !self.is_large;
+        let bodies = follows.then(|| {
+            let bodies = || bodies(store, batch, created_at);
+            &*self.rpc.get_or_insert_with(bodies)
+        });
+        // Its client may take what it is sent more slowly than others push.
+        let has_room = |bodies: &&Pieces<S::Text>| subscription.has_room_for(&bodies.bytes);
+        let Some(bodies) = bodies.filter(has_room) else {
             subscription.page_again();
             self.behind.push(to);
             return;
-        }
+        };
         for bytes in &bodies.bytes {
             subscription.sent(last, *bytes);
         }
