@@ -12,7 +12,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../tests/harness/server.ts'
-import { gcFlag } from './memory/isolate.ts'
+import { isolateFlags } from './memory/isolate.ts'
 import { removeLogs } from './memory/logs.ts'
 import { rows } from './memory/rows.ts'
 import { type Result, run } from './memory/run.ts'
@@ -20,7 +20,7 @@ import type { Row } from './memory/scene.ts'
 
 const memory = '/dev/shm'
 if (existsSync(memory)) process.env['TMPDIR'] = memory
-process.env['MINIFLARE_WORKERD_V8_FLAGS'] = `${process.env['MINIFLARE_WORKERD_V8_FLAGS'] ?? ''} ${gcFlag}`.trim()
+process.env['MINIFLARE_WORKERD_V8_FLAGS'] = `${process.env['MINIFLARE_WORKERD_V8_FLAGS'] ?? ''} ${isolateFlags}`.trim()
 
 /** The rows whose names are given, or whose names begin with what is given before a dot. */
 const choose = (only: string | undefined): readonly Row[] => {

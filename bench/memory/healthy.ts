@@ -23,6 +23,7 @@ interface Push {
 }
 
 const reconnectMs = 100
+const pingMs = 25_000
 const pollMs = 10
 
 export class Healthy {
@@ -99,7 +100,7 @@ export class Healthy {
 
   close(): void {
     this.#isOver = true
-    this.#socket?.removeAllListeners('close').terminate()
+    this.#socket?.terminate()
   }
 
   async #connect(): Promise<void> {
@@ -114,10 +115,14 @@ export class Healthy {
       }
       socket.on('error', () => {}) // a broken socket closes, too
       socket.on('close', (code) => {
+        clearInterval(pings)
         this.closes.push(code)
         this.#socket = undefined
         void pause(reconnectMs).then(() => this.#connect())
       })
+      const ping = JSON.stringify({ _tag: 'WSMessage.Ping', requestId: 'ping' })
+      // What 0.3 clients have taken shows by their pings alone.
+      const pings = setInterval(() => this.#generation === 'v03' && socket.send(ping), pingMs)
       this.#socket = socket
       this.#hasPulled = false
       this.#pull = this.#request += 1
@@ -148,7 +153,10 @@ export class Healthy {
       }
       return
     }
+    if (text.startsWith('{"_tag":"WSMessage.Pong"')) return
     const { requestId, exit } = JSON.parse(text) as { requestId: unknown; exit?: { _tag: string } }
+    // A 0.3 client that was sent more than it may be before its next ping: it pulls again on its next socket.
+    if (text.startsWith('{"_tag":"WSMessage.Error"') && requestId === idOf('v03', this.#pull)) return
     const push = this.#sent.get(String(requestId))
     if (push === undefined) return this.#fail(`unexpected: ${text.slice(0, 300)}`)
     this.#pushes.delete(push)

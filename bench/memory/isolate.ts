@@ -1,13 +1,16 @@
 /**
  * What V8 holds for one Worker and its Durable Objects, through the runtime's inspector.
  *
- * Needs a server with `inspector`, started while `gcFlag` is among the flags of V8.
+ * Needs a server with `inspector`, started while `isolateFlags` are among the flags of V8.
  */
 import { WebSocket } from 'ws'
 import type { Server } from '../../tests/harness/server.ts'
 
-/** Makes `gc` callable from the inspector; by itself it changes nothing about when garbage is collected. */
-export const gcFlag = '--expose-gc'
+/**
+ * Makes `gc` callable from the inspector, which by itself changes nothing about when garbage is collected. V8 has as much for
+ * its heap as an isolate on Cloudflare: else it would let garbage lie as the memory of the machine allows.
+ */
+export const isolateFlags = '--expose-gc --max-heap-size=128'
 
 interface Message {
   readonly id?: number
