@@ -331,6 +331,62 @@ describe('a body', () => {
     assert.equal(answer.status, 413)
     assert.match(await answer.text(), /bytes/)
   })
+
+  it('of letters of every length is stored and answered letter by letter, also where a stream is cut', async () => {
+    const storeId = freshStoreId()
+    const texts = ['', 'a', 'ab'].map((before) => before + 'é’😀\u0000'.repeat(60_000) + '😀'.repeat(100_000))
+    const batch = batchOf(0, texts.length).map((event, index) => ({ ...event, args: { text: texts[index]! } }))
+    for (const [generation, event] of [...rpcGenerations, 'v03' as const].map(
+      (one, at) => [one, batch[at]!] as const,
+    )) {
+      if (generation === 'v03') await (await Peer.connect(server(), 'v03', storeId)).pushed([event])
+      else await asked(server(), storeId, pushRequest(generation, 1, storeId, [event]))
+    }
+    assertEvents(await logOf(server(), storeId), batch)
+    assertEvents(eventsIn(await asked(server(), storeId, pullRequest('v04', 1, storeId))), batch)
+  })
+
+  it('of 20 MB that stops half way is refused after a while, and another waits for it no longer', async () => {
+    const storeId = freshStoreId()
+    const text = 'x'.repeat(100_000)
+    const batch = batchOf(0, 200).map((event) => ({ ...event, args: { text } }))
+    const body = JSON.stringify(pushRequest('v04', 1, storeId, batch))
+    const answered = Promise.withResolvers<number>()
+    const options = { method: 'POST', headers: { 'content-length': body.length } }
+    const stopped = send(server().url + httpTarget(storeId), options, (answer) => {
+      answer.resume()
+      answered.resolve(answer.statusCode!)
+    })
+    stopped.on('error', answered.reject)
+    stopped.write(body.slice(0, body.length / 2))
+    const other = post(server(), storeId, body)
+    assert.equal(await within('the first is answered', answered.promise, 30_000), 503)
+    stopped.destroy()
+    assert.deepEqual(
+      framesIn(await other).map((frame) => JSON.parse(frame)),
+      [pushedFrame('v04', 1)],
+    )
+    assertEvents(await logOf(server(), storeId), batch)
+  })
+
+  it('of 6 MB reaches those who follow on sockets in order and once, whatever their generation', async () => {
+    const storeId = freshStoreId()
+    const peers = await Promise.all(generations.map((one) => Peer.connect(server(), one, storeId)))
+    for (const peer of peers) {
+      peer.pull({ live: true })
+      await peer.settled()
+    }
+    const text = 'x'.repeat(100_000)
+    const batch = batchOf(0, 60).map((event) => ({ ...event, args: { text } }))
+    await asked(server(), storeId, pushRequest('v04', 1, storeId, batch))
+    const followed = async (peer: Peer): Promise<void> => {
+      const events: Event[] = []
+      while (events.length < batch.length) events.push(...eventsIn(await peer.drained()))
+      assertEvents(events, batch)
+    }
+    await within('everyone has it', Promise.all(peers.map(followed)), 30_000)
+    for (const peer of peers) await peer.client.close()
+  })
 })
 
 describe('a deployment with limits', () => {
