@@ -311,14 +311,14 @@ impl Sql for HostSql {
 
     fn transact(&self, steps: &[Step<'_, Rc<str>, HostText>]) -> Result<(), StoreError> {
         // Within another transaction it is a part of that.
-        let [begin, commit, roll_back] = if !self.0.connection.is_autocommit() {
+        let [begin, commit, roll_back] = if self.0.connection.is_autocommit() {
+            ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
+        } else {
             [
                 "SAVEPOINT steps",
                 "RELEASE steps",
                 "ROLLBACK TO steps; RELEASE steps",
             ]
-        } else {
-            ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
         };
         self.set_up(begin);
         let mut outcome = steps.iter().try_for_each(|step| {
