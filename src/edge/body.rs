@@ -46,6 +46,7 @@ impl Bodies {
         let said = js::length_of(&body);
         let length = said.unwrap_or(FRAME_BYTES_CEILING);
         if length > FRAME_BYTES_CEILING {
+            js::leave_body(&body);
             return Err(Unread::TooLarge);
         }
         let _permit = self.permit(length).await;
@@ -61,6 +62,7 @@ impl Bodies {
             };
             let (start, end) = (bytes.len(), bytes.len() + piece.length() as usize);
             if end > FRAME_BYTES_CEILING {
+                js::leave_body(&body);
                 return Err(Unread::TooLarge);
             }
             bytes.resize(end, 0);

@@ -194,6 +194,11 @@ export const openBody = ({ body, headers }) => {
 /** @param {Body} body */
 export const lengthOf = ({ length }) => length
 
+/** @param {Body} body */
+export const leaveBody = ({ reader }) => {
+  reader.cancel().catch(() => {})
+}
+
 /** @param {Body} body @param {number} ms */
 export const readPiece = async (body, ms) => {
   /** @type {any} */
@@ -202,7 +207,7 @@ export const readPiece = async (body, ms) => {
   try {
     const read = await Promise.race([body.reader.read(new Uint8Array(body.buffer)), late])
     if (read === null) {
-      body.reader.cancel().catch(() => {})
+      leaveBody(body)
       return null
     }
     if (read.done) return undefined

@@ -119,6 +119,10 @@ extern "C" {
     #[wasm_bindgen(js_name = lengthOf)]
     pub(super) fn length_of(body: &JsValue) -> Option<usize>;
 
+    /// What is left of it is not read.
+    #[wasm_bindgen(js_name = leaveBody)]
+    pub(super) fn leave_body(body: &JsValue);
+
     /// A promise of its next piece, which is valid until the one after it is asked for; of undefined at its end, of null
     /// if nothing comes within `ms`.
     #[wasm_bindgen(js_name = readPiece)]
