@@ -8,6 +8,8 @@ mod pack;
 pub mod schema;
 pub mod sql;
 
+use std::cell::Cell;
+
 use thiserror::Error;
 
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
@@ -27,6 +29,8 @@ pub struct EventStore<S: Sql> {
     head: SeqNum,
     last_stored: SeqNum,
     scratch: Pack,
+    /// Whether the last page was a large one, so that the next is likely not to hold as many events as one may.
+    is_heavy: Cell<bool>,
     state: Vec<(String, String)>,
     has_untold: bool,
 }
@@ -185,6 +189,7 @@ impl<S: Sql> EventStore<S> {
             head,
             last_stored,
             scratch: Pack::default(),
+            is_heavy: Cell::new(false),
             state: Vec::new(),
             has_untold: false,
         }
@@ -471,14 +476,17 @@ impl<S: Sql> EventStore<S> {
             });
         }
         let budget = PAGE_BYTES_MAX - PAGE_OVERHEAD_BYTES;
-        match self.read_page(family, after, PAGE_EVENTS_MAX) {
-            Ok(page) if page.bytes <= budget => Ok(page),
-            // Too large for a page, or even for a string of the platform: count what fits.
-            Ok(_) | Err(_) => {
-                let fitting = self.count_fitting(family, after, budget)?;
-                self.read_page(family, after, fitting.max(1))
+        if !self.is_heavy.get() {
+            match self.read_page(family, after, PAGE_EVENTS_MAX) {
+                Ok(page) if page.bytes <= budget => return Ok(page),
+                // Too large for a page, or even for a string of the platform: count what fits.
+                Ok(_) | Err(_) => {}
             }
         }
+        let fitting = self.count_fitting(family, after, budget)?;
+        let page = self.read_page(family, after, fitting.max(1))?;
+        self.is_heavy.set(page.bytes > budget / 2);
+        Ok(page)
     }
 
     /// Whether the events from the first of `events` on are stored exactly as they stand there, up to
