@@ -200,9 +200,9 @@ const restoreBuild = (build) => {
 /** The files that a patch changes. @param {Fault} fault */
 const changedBy = ({ patch }) => [...patch.matchAll(/^\+\+\+ b\/(.+)$/gm)].map(([, file = '']) => join(copy, file))
 
-/** Applies a patch to the copy, or finds out whether it can be. @param {Fault} fault @param {string[]} options */
-const plant = ({ patch }, ...options) =>
-  spawnSync('git', ['apply', '--recount', '-C1', '--whitespace=nowarn', ...options], { cwd: copy, env, input: patch })
+/** Applies a patch, and tells whether that went well. @param {Fault} fault @param {string} cwd @param {string[]} options */
+const plant = ({ patch }, cwd, ...options) =>
+  spawnSync('git', ['apply', '--recount', '-C1', '--whitespace=nowarn', ...options], { cwd, env, input: patch })
     .status === 0
 
 /** @param {Fault} fault @param {Set<string>} broken */
@@ -211,7 +211,7 @@ const outcomeOf = async (fault, broken) => {
   if (unusable.length > 0) return `its tests fail, or are none, without it: ${unusable.map(keyOf).join(', ')}`
   const before = changedBy(fault).map((file) => ({ file, text: read(file) }))
   try {
-    if (!plant(fault)) return 'does not apply'
+    if (!plant(fault, copy)) return 'does not apply'
     const built = await compile(fault.build)
     if (!built.isDone) return `does not build\n${built.text.replace(/^/gm, '    ')}`
     let isLate = false
@@ -265,15 +265,26 @@ const faults = readdirSync(folder)
   .filter((name) => wanted.length === 0 || wanted.some((beginning) => name.startsWith(beginning)))
   .map(faultOf)
 if (faults.length === 0) fail(`no fault is called ${wanted.join(' or ')}`)
-mkdirSync(join(copy, '.cache'), { recursive: true })
-synchronise()
-
 if (process.argv.includes('--check')) {
-  const stale = faults.filter((fault) => !plant(fault, '--check'))
+  const stale = faults.filter((fault) => !plant(fault, root, '--check'))
   for (const { name } of stale) say(`${name}: does not apply`)
   say(`${faults.length - stale.length} of ${faults.length} apply`)
   process.exit(stale.length === 0 ? 0 : 1)
 }
+
+mkdirSync(join(copy, '.cache'), { recursive: true })
+const lock = join(copy, '.cache/pid')
+const isAlive = (/** @type {number} */ pid) => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+if (existsSync(lock) && isAlive(Number(readFileSync(lock, 'utf8')))) fail('another run uses the copy')
+writeFileSync(lock, String(process.pid))
+process.on('exit', () => rmSync(lock, { force: true }))
+synchronise()
 
 for (const build of new Set(['.', ...faults.map(({ build }) => build)])) {
   const since = Date.now()
