@@ -746,7 +746,8 @@ impl World {
         before.any(|other| {
             let is_delayed = self.plan.limits.push_rate.is_some()
                 && other.push().is_some_and(|push| push.stored_in.is_none());
-            matches!(other.gate, Gate::Asked(_)) || is_delayed
+            // A push that was interrupted while a hook had it is passed over once that returns.
+            matches!(other.gate, Gate::Asked(_)) || is_delayed && !other.is_interrupted
         })
     }
 
