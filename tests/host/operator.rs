@@ -1,5 +1,5 @@
-//! What an operator sees of a store: its state, its metrics, the lines about those who are stuck, and who has to leave
-//! when an object holds as much as it may.
+//! What an operator sees of a store: its state, its metrics, the lines about those who are stuck, what is on its way and
+//! who has to leave when that is as much as an object may hold, and whether it sleeps.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use livestore_sync_worker::backend::{
 };
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::{
-    Limits, OBJECT_BYTES_MAX, SOCKETS_LISTED, STALL_MS, STUCK_LAG_EVENTS, STUCK_PULL_MS,
-    STUCK_REFUSALS, WINDOW_PAGES,
+    Limits, OBJECT_BYTES_MAX, PLAIN_PING_MS, SOCKETS_LISTED, STALL_MS, STUCK_LAG_EVENTS,
+    STUCK_PULL_MS, STUCK_REFUSALS, WINDOW_PAGES,
 };
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
@@ -471,6 +471,39 @@ fn who_has_taken_nothing_for_longest_leaves_after_ten_seconds_and_only_while_oth
     assert_eq!(closed(&turn).0, [(slowest, 1013)]);
     assert!(frames_to(&turn, last) > 0);
     assert_eq!(world.metrics().of("refusals_total reason=\"memory\""), 2);
+}
+
+#[test]
+fn what_a_0_3_client_took_shows_in_its_pings_and_is_no_more_on_its_way() {
+    let mut world = World::large(2);
+    let socket = world.follow(Generation::V03);
+    let bytes = |world: &World| world.state()["inFlightBytes"].as_u64().unwrap();
+    assert!(bytes(&world) > 1_600_000);
+    let ping = speaker(Generation::V03).ping();
+    world.say(socket, ping);
+    // It was not pinged for long enough to have read the answer.
+    world.now_ms += PLAIN_PING_MS - 1;
+    world.say(socket, ping);
+    assert!(bytes(&world) > 1_600_000);
+    world.now_ms += PLAIN_PING_MS;
+    world.say(socket, ping);
+    assert_eq!(bytes(&world), 0);
+}
+
+#[test]
+fn a_wake_with_nothing_to_do_sets_no_alarm() {
+    for generation in [Generation::V03, Generation::V04, Generation::V05] {
+        let mut world = World::new();
+        world.push(3);
+        let socket = world.follow(generation);
+        let kept = world.backend.attachment(socket).unwrap();
+        let mut turn = Turn::at(world.now_ms);
+        world.backend.disconnect(socket, &mut turn);
+        assert!(world.backend.reconnect(&kept, world.now_ms).is_some());
+        let mut turn = Turn::at(world.now_ms);
+        world.backend.on_wake(&mut turn);
+        assert_eq!(closed(&turn), (vec![], None), "{generation:?}");
+    }
 }
 
 /// Those that a turn says are stuck, with what they lack.
