@@ -117,3 +117,30 @@ fn what_is_kept_beside_the_log_is_there_when_it_is_opened_again_until_it_is_remo
     store.remove_state("never kept").unwrap();
     assert_eq!(state(&sql), [pair("b", "3")]);
 }
+
+#[test]
+fn what_is_kept_outlives_the_context_of_the_log_and_so_does_what_is_yet_to_be_told() {
+    let sql = HostSql::in_memory(Binding::Doubles);
+    let mut store = open(&sql).unwrap().0;
+    append(
+        &mut store,
+        &[Sample::new(1), Sample::new(2), Sample::new(3)],
+    )
+    .unwrap();
+    store.set_state("a", "1").unwrap();
+    let next = BackendId::stored("next".to_owned());
+    store.reset(next, Some(SeqNum::clamped(1))).unwrap();
+    for expected in [Found::InStep, Found::NoContext] {
+        let (store, found) = open(&sql).unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(store.state(), [("a".to_owned(), "1".to_owned())]);
+        assert!(store.has_untold());
+        assert_eq!(store.untold().unwrap().unwrap().backend_id.as_str(), FRESH);
+        sql.raw().execute("DELETE FROM context_7", []).unwrap();
+    }
+    let mut store = open(&sql).unwrap().0;
+    let untold = store.untold().unwrap().unwrap();
+    store.forget_untold(untold.last).unwrap();
+    assert!(!store.has_untold() && store.untold().unwrap().is_none());
+    assert!(!open(&sql).unwrap().0.has_untold());
+}
