@@ -377,6 +377,8 @@ impl World {
                 .unwrap();
         }
         sql.set_up("COMMIT");
+        // A head beside an empty log is another matter: that log lies elsewhere.
+        let ahead = if existing.events == 0 { 0 } else { ahead };
         let kept_head = i64::from(existing.events) + i64::from(ahead);
         sql.set_up(&format!("UPDATE context_7 SET currentHead = {kept_head}"));
         let backend = backend(open(&sql).unwrap());

@@ -131,7 +131,7 @@ fn what_is_kept_outlives_the_context_of_the_log_and_so_does_what_is_yet_to_be_to
     let next = BackendId::stored("next".to_owned());
     store.reset(next, Some(SeqNum::clamped(1))).unwrap();
     for expected in [Found::InStep, Found::NoContext] {
-        let (store, found) = open(&sql).unwrap();
+        let (mut store, found) = open(&sql).unwrap();
         assert_eq!(found, expected);
         assert_eq!(store.state(), [("a".to_owned(), "1".to_owned())]);
         assert!(store.has_untold());
