@@ -685,3 +685,37 @@ fn a_follower_that_never_waits_ends_a_turn_and_goes_on_by_the_alarm() {
     }
     assert_eq!(u64::from(told), pages);
 }
+
+#[test]
+fn an_object_that_is_lost_while_an_answer_is_read_calls_once_its_client_can_have_taken_note() {
+    for clears in [false, true] {
+        let mut room = Room::new();
+        room.push(1, 2);
+        let connection = room
+            .backend
+            .connect_once(Transport::DoRpc, Grant::default(), room.now_ms);
+        let request = live_pull("a", "\"7\"");
+        room.turn(|backend, turn| backend.on_frame(connection, Frame::Text(&request), turn));
+        room.now_ms += 10 * CALL_SETTLE_MS;
+        room.alarm_at_ms = None;
+        if clears {
+            // Its last piece is taken, and the object is lost before it can keep that.
+            room.sql.hold();
+            room.turn(|backend, turn| backend.disconnect(connection, turn));
+            room.sql.roll_back();
+        }
+        room.evict();
+        room.push(3, 1);
+        assert!(
+            room.deliveries.is_empty(),
+            "called while the answer is read"
+        );
+        assert_eq!(room.alarm_at_ms, Some(room.now_ms + CALL_SETTLE_MS));
+        room.settle();
+        assert_eq!(room.taken(), ("a".to_owned(), vec![3]));
+        // Later it is called at once.
+        room.evict();
+        room.push(4, 1);
+        assert_eq!(room.taken(), ("a".to_owned(), vec![4]));
+    }
+}

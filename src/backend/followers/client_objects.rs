@@ -146,10 +146,8 @@ impl<S: Sql> SyncBackend<S> {
                 continue;
             }
             follower.state = State::Settling { until_ms };
-            if follower.not_before_ms != until_ms {
-                follower.not_before_ms = until_ms;
-                self.keep_follower(index, turn);
-            }
+            follower.not_before_ms = until_ms;
+            self.keep_follower(index, turn);
         }
     }
 

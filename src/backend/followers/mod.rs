@@ -15,7 +15,7 @@ use super::report::Report;
 use super::stats::Duration;
 use super::{ConnectionId, Output, SyncBackend, Turn};
 use crate::event::{BackendId, SeqNum};
-use crate::limits::{BURST_DELIVERIES_MAX, HELD_CHECK_MS, STORE_RETRY_MS};
+use crate::limits::{BURST_DELIVERIES_MAX, CALL_SETTLE_MS, HELD_CHECK_MS, STORE_RETRY_MS};
 use crate::store::EventStore;
 use crate::store::sql::{Sql, StoreError};
 use crate::wire::RequestId;
@@ -116,6 +116,9 @@ struct Position {
     /// Whether a client object is to be told that this lifetime is over.
     #[serde(default, skip_serializing_if = "is_false")]
     has_ended: bool,
+    /// Whether the answer to its pull may still be being read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    held: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
@@ -159,6 +162,8 @@ struct Follower {
     not_before_ms: u64,
     has_ended: bool,
     state: State,
+    /// Whether an earlier life of the object was lost while the answer to its pull was being read.
+    was_held: bool,
     /// Whether storage knows where to begin after an eviction.
     is_kept: bool,
     /// Under which key an earlier version kept it.
@@ -185,6 +190,7 @@ impl Follower {
             not_before_ms: 0,
             has_ended: false,
             state: State::Idle,
+            was_held: false,
             is_kept: false,
             old_key: None,
             burst: 0,
@@ -206,6 +212,7 @@ impl Follower {
             failures: position.failures,
             not_before_ms: position.not_before_ms,
             has_ended: position.has_ended,
+            was_held: position.held,
             is_kept: true,
             ..Self::new(kind, backend_id, after)
         };
@@ -265,6 +272,7 @@ impl Follower {
             not_before_ms: self.not_before_ms,
             request: self.kind.request().map(|id| id.json().to_owned()),
             has_ended: self.has_ended,
+            held: self.was_held || matches!(self.state, State::Held(_)),
         }
     }
 
@@ -381,6 +389,12 @@ impl<S: Sql> SyncBackend<S> {
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };
+        if std::mem::take(&mut follower.was_held) {
+            // Its client may have read the end of it just now.
+            let until_ms = turn.now_ms + CALL_SETTLE_MS;
+            follower.state = State::Settling { until_ms };
+            follower.not_before_ms = follower.not_before_ms.max(until_ms);
+        }
         match follower.state {
             State::Settling { until_ms } if until_ms <= turn.now_ms => {
                 follower.state = State::Idle;

@@ -800,16 +800,9 @@ impl World {
         let object = self.object.as_mut().unwrap();
         object.ends.remove(&connection);
         self.over(end, is_whole);
-        let failures = self.sql.failures();
         let _ = self.event(Cause::End(end), |backend, turn| {
             backend.disconnect(connection, turn);
         });
-        if self.object.is_none() || self.sql.failures() > failures {
-            // The answer breaks off with the object. Since when a client object has read it would not be known.
-            if let Some(Incoming::Over { is_whole }) = self.ends[end].inbox.back_mut() {
-                *is_whole = false;
-            }
-        }
         self.answered(end);
     }
 
