@@ -223,17 +223,21 @@ impl<H: Hooks> Shared<H> {
             }
             Err(error) => {
                 let log = log(&self.store_id());
-                let (event, message) = match &error {
-                    Unavailable::Configuration(error) => ("configuration", error.to_string()),
-                    Unavailable::Closed(OpenError::Storage(error)) => {
-                        ("open-failed", error.to_string())
+                let message = match &error {
+                    Unavailable::Closed(OpenError::Storage(error)) => error.to_string(),
+                    other => other.to_string(),
+                };
+                match &error {
+                    Unavailable::Configuration(_) => {
+                        log.write(LogLevel::Error, "configuration", &message);
                     }
                     Unavailable::Closed(OpenError::Elsewhere { .. }) => {
-                        ("log-elsewhere", error.to_string())
+                        log.write(LogLevel::Error, "log-elsewhere", &message);
                     }
-                    Unavailable::Nameless | Unavailable::Busy => ("open-failed", error.to_string()),
-                };
-                log.write(LogLevel::Error, event, &message);
+                    Unavailable::Closed(OpenError::Storage(_))
+                    | Unavailable::Nameless
+                    | Unavailable::Busy => log.write(LogLevel::Error, "open-failed", &message),
+                }
                 Err(error)
             }
         }

@@ -446,10 +446,17 @@ describe('without limits of its own, a deployment', () => {
       reader.pull({ live: true })
       assert.deepEqual(eventsIn(await reader.drained()), [])
     }
+    let pushed = 0
     for (const batch of batches) {
       const { answer } = await pusher.pushed(batch)
       assert.deepEqual(answer, pushedFrame(pushing, pusher.request - 1))
-      for (const reader of readers) published.get(reader)!.push(...(await reader.drained()))
+      pushed += batch.length
+      for (const reader of readers) {
+        const frames = published.get(reader)!
+        // A large one reaches 0.3 in several turns.
+        do frames.push(...(await reader.drained()))
+        while (eventsIn(frames).length < pushed)
+      }
     }
     const result = new Map<Generation, { published: readonly Page[]; pulled: readonly Page[] }>()
     for (const reader of readers) {
@@ -554,7 +561,7 @@ describe('without limits of its own, a deployment', () => {
       await assertRefusals(server(), storeId, 'pulls', refusals, { generation, transport: 'ws' })
       assert.ok(refusals > 0)
       // Each must still fit beside the socket when all of them have fallen behind.
-      assert.ok(held >= 250, `${held} pulls`)
+      assert.ok(held >= 230, `${held} pulls`)
 
       const assertAllServed = async (parent: number): Promise<void> => {
         await pusher.pushed(batchOf(parent))
