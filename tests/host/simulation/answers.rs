@@ -366,7 +366,8 @@ impl World {
             );
             assert!(!self.log.has_all(&push.events), "a repetition has not lost");
             assert!(push.stored_in.is_none());
-            self.check_published(end, head);
+            // Several may be decided in one turn, each with the head of its own time.
+            self.check_published(end, minimum);
             self.note_delayed(end, index);
             return self.seen.count(Kind::LostRace);
         }
