@@ -37,6 +37,8 @@ pub(super) struct Connection<T> {
     has_paged: bool,
     /// Pulls of other sockets by which it has been looked whether its client waits for one of them.
     probed: Vec<RequestId>,
+    /// Whether its client has named the lifetime of the log.
+    knows_lifetime: bool,
 }
 
 /// What there is to know of a 0.3 socket alone: its client acknowledges nothing, has one pull in its life, and knows
@@ -102,6 +104,7 @@ impl<T> Connection<T> {
             changed: false,
             has_paged: false,
             probed: Vec::new(),
+            knows_lifetime: false,
         }
     }
 
@@ -305,6 +308,17 @@ impl<T> Connection<T> {
     pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
         self.awaiting_pull_since_ms
             .is_some_and(|since_ms| now_ms.saturating_sub(since_ms) > PULL_PATIENCE_MS)
+    }
+
+    /// Takes note that its client has named the lifetime of the log.
+    pub(super) fn knows_lifetime(&mut self) {
+        self.knows_lifetime = true;
+    }
+
+    /// Whether its client may be asked about a pull of another. A page names the lifetime that it is of, and clients take
+    /// that for theirs: one that waits for a pull of an earlier lifetime would go on with both logs.
+    pub(super) fn may_be_probed(&self, had_lifetimes: bool) -> bool {
+        self.knows_lifetime || !had_lifetimes
     }
 
     /// Takes note that its client is asked about this pull; whether it has not been before.

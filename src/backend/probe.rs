@@ -5,11 +5,14 @@
 //! empty page of its old pull, which anybody else ignores; and acknowledging a pull that is none of its socket's
 //! closes that ([`SyncBackend::acknowledge`]). So sockets on which nobody has pulled are sent empty pages of
 //! the live pulls that were made on others.
+//!
+//! A page names its lifetime, and a client takes that for its own, whatever it knew before. So once a log has had another
+//! lifetime, a client that has not named this one is not asked: its socket is closed.
 
 use std::rc::Rc;
 
 use super::connection::Connection;
-use super::{ConnectionId, Output, SyncBackend, Turn};
+use super::{ConnectionId, Output, SyncBackend, TRY_AGAIN, Turn};
 use crate::store::sql::{Sql, Text as _};
 use crate::wire::{self, Generation, Requester, Transport};
 
@@ -36,7 +39,13 @@ impl<S: Sql> SyncBackend<S> {
         if pulls.is_empty() {
             return;
         }
+        let had_lifetimes = self.store.had_lifetimes();
         for to in self.overdue(turn.now_ms) {
+            let may_be_probed = |one: &Connection<S::Text>| one.may_be_probed(had_lifetimes);
+            if !self.connections.get(to).is_some_and(may_be_probed) {
+                self.close(to, TRY_AGAIN, "nobody has pulled: connect again", turn);
+                continue;
+            }
             for pull in pulls {
                 let connection = self.connections.get_mut(to);
                 if connection.is_none_or(|connection| !connection.probe(&pull.id)) {

@@ -38,6 +38,11 @@ impl<S: Sql> SyncBackend<S> {
             return Ok(());
         }
         self.check_lifetime(backend_id)?;
+        if backend_id.is_some()
+            && let Some(connection) = self.connections.get_mut(from)
+        {
+            connection.knows_lifetime();
+        }
         // It may have waited while its lifetime ended, which clients of 0.3 do not name.
         if self.connections.get(from).is_some_and(Connection::is_over) {
             return Err(Refusal::OtherLifetime);

@@ -33,6 +33,7 @@ pub struct EventStore<S: Sql> {
     is_heavy: Cell<bool>,
     state: Vec<(String, String)>,
     has_untold: bool,
+    had_lifetimes: bool,
 }
 
 /// What was found when a store was opened.
@@ -127,6 +128,7 @@ impl<S: Sql> EventStore<S> {
             Created::AtMostOne { has_state: true } => schema::read_state(&sql)?,
         };
         let has_untold = !state.is_empty() && schema::has_untold(&sql)?;
+        let had_lifetimes = state.iter().any(|(key, _)| key == schema::WAS_RESET);
         let statements = schema::opening(&sql, &store_id);
         let context = Self::read_context(&sql, &statements, &store_id)?;
         let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
@@ -146,6 +148,8 @@ impl<S: Sql> EventStore<S> {
                 Self {
                     state,
                     has_untold,
+                    // What there was before it has been lost.
+                    had_lifetimes: true,
                     ..store
                 },
                 Found::NoContext,
@@ -167,6 +171,7 @@ impl<S: Sql> EventStore<S> {
             Self {
                 state,
                 has_untold,
+                had_lifetimes,
                 ..store
             },
             found,
@@ -192,6 +197,7 @@ impl<S: Sql> EventStore<S> {
             is_heavy: Cell::new(false),
             state: Vec::new(),
             has_untold: false,
+            had_lifetimes: false,
         }
     }
 
@@ -263,9 +269,16 @@ impl<S: Sql> EventStore<S> {
         let untold = untold.filter(|after| *after < self.last_stored);
         schema::reset(&self.sql, &self.store_id, &self.backend_id, &fresh, untold)?;
         self.has_untold |= untold.is_some();
+        self.had_lifetimes = true;
         self.backend_id = fresh;
         (self.head, self.last_stored) = (SeqNum::ROOT, SeqNum::ROOT);
         Ok(())
+    }
+
+    /// Whether this log is known to have had another lifetime.
+    #[must_use]
+    pub fn had_lifetimes(&self) -> bool {
+        self.had_lifetimes
     }
 
     /// Whether there are events of earlier lifetimes that somebody is yet to be told of.

@@ -389,14 +389,18 @@ pub(crate) fn reset<S: Sql>(
         Param::Int(-1),
         Param::Text(ended.as_str()),
     ];
+    let (create_state, set_state) = (sql.prepare(CREATE_STATE), sql.prepare(SET_STATE));
+    let was_reset = [Param::Text(WAS_RESET), Param::Text(ended.as_str())];
     let step = |statement, params| Step { statement, params };
-    let mut steps = Vec::with_capacity(4);
+    let mut steps = Vec::with_capacity(6);
     if untold.is_some() {
         steps.push(step(&create, &[]));
         steps.push(step(&keep, &range));
     }
     steps.push(step(&empty, &[]));
     steps.push(step(&insert, &row));
+    steps.push(step(&create_state, &[]));
+    steps.push(step(&set_state, &was_reset));
     sql.transact(&steps)
 }
 
@@ -439,16 +443,18 @@ pub(crate) fn read_state<S: Sql>(sql: &S) -> Result<Vec<(String, String)>, Store
     Ok(state)
 }
 
+/// Under this key stands the lifetime that the last reset ended.
+pub(crate) const WAS_RESET: &str = "reset";
+
+const CREATE_STATE: &str = "CREATE TABLE IF NOT EXISTS livestore_sync_state (key text primary key, value text not null) strict, without rowid";
+const SET_STATE: &str = "INSERT OR REPLACE INTO livestore_sync_state (key, value) VALUES (?1, ?2)";
+
 /// Keeps a value beside the log.
 ///
 /// # Errors
 /// When SQLite fails; then nothing is changed.
 pub(crate) fn set_state<S: Sql>(sql: &S, key: &str, value: &str) -> Result<(), StoreError> {
-    let create = sql.prepare(
-        "CREATE TABLE IF NOT EXISTS livestore_sync_state (key text primary key, value text not null) strict, without rowid",
-    );
-    let replace =
-        sql.prepare("INSERT OR REPLACE INTO livestore_sync_state (key, value) VALUES (?1, ?2)");
+    let (create, replace) = (sql.prepare(CREATE_STATE), sql.prepare(SET_STATE));
     let create = Step {
         statement: &create,
         params: &[],

@@ -181,6 +181,13 @@ impl World {
         assert!(one.awaits_pull && one.is_socket());
         assert!(now_ms.saturating_sub(one.opened_ms) > PULL_PATIENCE_MS);
         assert!(one.probed.insert(id.clone()), "asked twice about {id}");
+        let known = &self.clients[one.client].backend_id;
+        assert!(
+            known
+                .as_ref()
+                .is_none_or(|known| *known == self.log.backend_id),
+            "a client of another lifetime is asked"
+        );
         self.seen.count(Kind::Probes);
     }
 
@@ -541,7 +548,13 @@ impl World {
             1012 => {
                 let is_unknown = is_reported(|report| matches!(report, Report::UnknownPull));
                 let is_reset = self.is_reset_turn() && one.family == Family::Rpc;
-                assert!(is_unknown || is_reset || self.cause == Cause::Disconnect);
+                // It may wait for a pull of an earlier lifetime, about which nobody may be asked.
+                let waited_ms = self.now_ms.saturating_sub(one.opened_ms);
+                let is_overdue = self.log.ended > 0
+                    && one.awaits_pull
+                    && one.is_socket()
+                    && waited_ms > PULL_PATIENCE_MS;
+                assert!(is_unknown || is_reset || is_overdue || self.cause == Cause::Disconnect);
             }
             1013 => {
                 let is_temporary = |report: &Report| match report {

@@ -20,7 +20,7 @@ pub(super) struct Client {
     pub(super) tongue: Tongue,
     next_id: u64,
     /// The lifetime it knows.
-    backend_id: Option<String>,
+    pub(super) backend_id: Option<String>,
     /// The last event it has.
     pub(super) last: i64,
     pub(super) end: Option<usize>,

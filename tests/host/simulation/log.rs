@@ -15,6 +15,8 @@ pub(super) struct Log {
     pub(super) backend_id: String,
     events: Vec<Stored>,
     markers: HashSet<u64>,
+    /// Lifetimes before this one.
+    pub(super) ended: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ impl Log {
             backend_id: String::new(),
             events: Vec::new(),
             markers: HashSet::new(),
+            ended: 0,
         }
     }
 
@@ -46,6 +49,7 @@ impl Log {
     pub(super) fn begin(&mut self, backend_id: &str) {
         *self = Self {
             backend_id: backend_id.to_owned(),
+            ended: self.ended + u32::from(!self.backend_id.is_empty()),
             ..Self::new()
         };
     }

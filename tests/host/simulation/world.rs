@@ -533,7 +533,10 @@ impl World {
             return;
         };
         let object = self.object.as_ref().unwrap();
-        let kept = object.backend.attachment(connection).unwrap();
+        let Some(kept) = object.backend.attachment(connection) else {
+            // It is closed in this very turn.
+            return;
+        };
         assert!(kept.len() <= ATTACHMENT_BYTES_MAX);
         assert!(self.ends[end].is_socket());
         self.ends[end].attachment = Some(kept);

@@ -133,8 +133,9 @@ fn what_is_kept_outlives_the_context_of_the_log_and_so_does_what_is_yet_to_be_to
     for expected in [Found::InStep, Found::NoContext] {
         let (mut store, found) = open(&sql).unwrap();
         assert_eq!(found, expected);
-        assert_eq!(store.state(), [("a".to_owned(), "1".to_owned())]);
-        assert!(store.has_untold());
+        let kept = ("a".to_owned(), "1".to_owned());
+        assert!(store.state().contains(&kept));
+        assert!(store.has_untold() && store.had_lifetimes());
         assert_eq!(store.untold().unwrap().unwrap().backend_id.as_str(), FRESH);
         sql.raw().execute("DELETE FROM context_7", []).unwrap();
     }
