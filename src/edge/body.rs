@@ -62,7 +62,8 @@ impl Bodies {
             };
             let (start, end) = (bytes.len(), bytes.len() + piece.length() as usize);
             if end > FRAME_BYTES_CEILING {
-                js::leave_body(&body);
+                drop(bytes);
+                drain(&body, stall_ms).await?;
                 return Err(Unread::TooLarge);
             }
             bytes.resize(end, 0);
@@ -86,6 +87,20 @@ impl Bodies {
         })
         .await
     }
+}
+
+/// Reads on for as much again and keeps nothing: who is answered in the middle of sending may not hear the answer.
+async fn drain(body: &JsValue, stall_ms: u32) -> Result<(), JsValue> {
+    let mut left = FRAME_BYTES_CEILING;
+    while left > 0 {
+        let piece = JsFuture::from(js::read_piece(body, stall_ms)).await?;
+        let Ok(piece) = piece.dyn_into::<Uint8Array>() else {
+            return Ok(());
+        };
+        left = left.saturating_sub(piece.length() as usize);
+    }
+    js::leave_body(body);
+    Ok(())
 }
 
 /// Bytes that may be read as long as this is there.
