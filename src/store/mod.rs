@@ -117,7 +117,7 @@ impl<S: Sql> EventStore<S> {
             } else {
                 SeqNum::ROOT
             };
-            Self::check_presence(&sql, stored, SeqNum::ROOT)?;
+            Self::check_presence(&sql, tables, stored, SeqNum::ROOT)?;
         }
         let state = match schema::create_missing(&sql, tables, &store_id, &fresh)? {
             Created::Everything => {
@@ -134,7 +134,7 @@ impl<S: Sql> EventStore<S> {
         let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
         else {
             let log = Self::read_last(&sql, &statements)?;
-            Self::check_presence(&sql, SeqNum::ROOT, log)?;
+            Self::check_presence(&sql, tables, SeqNum::ROOT, log)?;
             sql.transact(&[Step {
                 statement: &statements.insert_context,
                 params: &[
@@ -155,7 +155,7 @@ impl<S: Sql> EventStore<S> {
                 Found::NoContext,
             ));
         };
-        Self::check_presence(&sql, stored, log)?;
+        Self::check_presence(&sql, tables, stored, log)?;
         let mut found = Found::InStep;
         if stored < log {
             found = Found::Behind { stored, log };
@@ -617,11 +617,20 @@ impl<S: Sql> EventStore<S> {
     }
 
     /// Whether a log up to `log` is the one that was acknowledged up to `stored`, and not an empty one beside it.
-    fn check_presence(sql: &S, stored: SeqNum, log: SeqNum) -> Result<(), OpenError> {
+    fn check_presence(
+        sql: &S,
+        tables: schema::Tables,
+        stored: SeqNum,
+        log: SeqNum,
+    ) -> Result<(), OpenError> {
         if log > SeqNum::ROOT {
             return Ok(());
         }
-        let old = sql.key_value_head()?.unwrap_or(0);
+        let old = if tables.has_values {
+            sql.key_value_head()?.unwrap_or(0)
+        } else {
+            0
+        };
         let old = SeqNum::clamped(i64::try_from(old).unwrap_or(i64::MAX));
         let head = stored.max(old);
         if head > SeqNum::ROOT {

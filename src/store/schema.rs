@@ -166,6 +166,8 @@ pub(super) struct Tables {
     pub(super) has_log: bool,
     pub(super) has_context: bool,
     has_state: bool,
+    /// Whether the platform keeps values of its own API beside the tables.
+    pub(super) has_values: bool,
 }
 
 /// What [`create_missing`] had to do.
@@ -192,16 +194,23 @@ pub(super) fn find_tables<S: Sql>(sql: &S, store_id: &StoreId) -> Result<Tables,
     let table = log_table(store_id);
     let tables = sql.prepare(
         "SELECT count(CASE name WHEN ?1 THEN 1 END), count(CASE name WHEN 'context_7' THEN 1 END), \
-         count(CASE name WHEN 'livestore_sync_state' THEN 1 END) FROM sqlite_master \
-         WHERE type = 'table' AND name IN (?1, 'context_7', 'livestore_sync_state')",
+         count(CASE name WHEN 'livestore_sync_state' THEN 1 END), count(CASE name WHEN '_cf_KV' THEN 1 END) \
+         FROM sqlite_master WHERE type = 'table' AND name IN (?1, 'context_7', 'livestore_sync_state', '_cf_KV')",
     );
     let mut found = Tables::default();
     sql.query(&tables, &[Param::Text(&table)], &mut |row| {
-        if let [Value::Int(log), Value::Int(context), Value::Int(state)] = row {
+        if let [
+            Value::Int(log),
+            Value::Int(context),
+            Value::Int(state),
+            Value::Int(values),
+        ] = row
+        {
             found = Tables {
                 has_log: *log > 0,
                 has_context: *context > 0,
                 has_state: *state > 0,
+                has_values: *values > 0,
             };
         }
     })?;
@@ -238,6 +247,7 @@ pub(super) fn create_missing<S: Sql>(
         has_log,
         has_context,
         has_state,
+        has_values: _,
     } = tables;
     if has_log && has_context {
         return Ok(Created::AtMostOne { has_state });

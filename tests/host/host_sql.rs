@@ -111,8 +111,11 @@ impl HostSql {
         }))
     }
 
-    /// Keeps a head beside SQLite, as sync-cf 0.3 did.
+    /// Keeps a head beside SQLite, as sync-cf 0.3 did: the platform has a table for such values.
     pub(crate) fn set_key_value_head(&self, head: u64) {
+        self.set_up(
+            "CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID",
+        );
         self.0.key_value_head.set(Some(head));
     }
 
