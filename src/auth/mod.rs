@@ -108,6 +108,12 @@ impl Policy {
         self.allow_anonymous || !self.tokens.is_empty() || self.jwt.is_some()
     }
 
+    /// Whether it matters where a request has come in ([`Facts::is_localhost`]).
+    #[must_use]
+    pub fn asks_for_localhost(&self) -> bool {
+        !self.allow_anonymous && self.tokens.has_template()
+    }
+
     /// Decides about a request.
     ///
     /// # Errors

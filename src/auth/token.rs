@@ -38,6 +38,12 @@ impl Tokens {
         self.0.iter().all(|token| token == TEMPLATE_TOKEN)
     }
 
+    /// Whether that of the templates is one of them.
+    #[must_use]
+    pub fn has_template(&self) -> bool {
+        self.0.iter().any(|token| token == TEMPLATE_TOKEN)
+    }
+
     /// Whether `token` is one of them. The time this takes tells nothing of any token's content.
     #[must_use]
     pub fn accept(&self, token: &str, is_localhost: bool) -> bool {

@@ -74,12 +74,12 @@ impl<H: Hooks> Worker<H> {
             Err(Misconfigured { error, origins }) => {
                 let misconfigured =
                     |facts: &route::Request<'_>| route::misconfigured(error, origins, facts);
-                return worker.answer(&with_facts(&request, misconfigured)?);
+                return worker.answer(&with_facts(&request, None, misconfigured)?);
             }
         };
         let has_binding = !worker.objects.is_undefined();
         let decide = |facts: &route::Request<'_>| route::decide(config, facts, has_binding);
-        match with_facts(&request, decide)? {
+        match with_facts(&request, Some(config), decide)? {
             Route::Answer(answer) => worker.answer(&answer),
             Route::Forward(visit) => worker.forward(&request, &visit),
             Route::Enter(entrant) => {
@@ -232,8 +232,8 @@ pub(super) fn visit(
         return Ok(visit.ok_or_else(route::forged));
     }
     match config(env) {
-        Ok(config) => with_facts(request, |facts| route::unannounced(&config, facts)),
-        Err(error) => with_facts(request, |facts| {
+        Ok(config) => with_facts(request, None, |facts| route::unannounced(&config, facts)),
+        Err(error) => with_facts(request, None, |facts| {
             Err(route::misconfigured(&error, &origins(env), facts))
         }),
     }
@@ -244,9 +244,10 @@ fn origins(env: &Env) -> Origins {
     origins_of(|name| js::variable(env, name))
 }
 
-/// Runs `work` on what is known of a request.
+/// Runs `work` on what is known of a request, as far as it matters to `config`.
 fn with_facts<R>(
     request: &Request,
+    config: Option<&Config>,
     work: impl FnOnce(&route::Request<'_>) -> R,
 ) -> Result<R, JsValue> {
     let facts = js::facts_of(request)?;
@@ -267,7 +268,8 @@ fn with_facts<R>(
         ray: header(),
         upgrade: header(),
         requested_headers: header(),
-        has_place: route::is_localhost(host) && js::has_place(request),
+        has_place: config.is_some_and(|config| route::asks_for_place(config, host))
+            && js::has_place(request),
     }))
 }
 

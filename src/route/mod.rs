@@ -50,8 +50,8 @@ pub struct Request<'a> {
     /// Header `CF-Ray`: the request has come through Cloudflare's network.
     pub ray: Option<&'a str>,
     /// Whether the runtime names a place of Cloudflare's network where the request arrived, as that network and
-    /// its development servers do, but no runtime by itself, whatever a client sends. Looked up where the URL
-    /// names this machine.
+    /// its development servers do, but no runtime by itself, whatever a client sends. Looked up where
+    /// [`asks_for_place`] says so.
     pub has_place: bool,
 }
 
@@ -389,9 +389,15 @@ fn no_binding(config: &Config, store_id: &StoreId) -> Answer {
 }
 
 /// Whether a host name is that of this machine.
-#[must_use]
-pub fn is_localhost(host: &str) -> bool {
+fn is_localhost(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]" | "::1") || host.ends_with(".localhost")
+}
+
+/// Whether it matters if a request to `host` has come in at a place of Cloudflare's network: looking it up costs
+/// more than all else about a request.
+#[must_use]
+pub fn asks_for_place(config: &Config, host: &str) -> bool {
+    config.policy.asks_for_localhost() && is_localhost(host)
 }
 
 /// Whether a request has come to a development server on this machine. The URL alone does not tell: its host
@@ -643,6 +649,20 @@ mod tests {
             let found = status(&template, &request);
             assert_eq!(found, expected, "{host} {has_place} {ray:?}");
         }
+    }
+
+    #[test]
+    fn where_a_request_has_come_in_is_looked_up_for_the_token_of_the_templates_alone() {
+        let with = |tokens| config(&[("AUTH_TOKEN", tokens)]);
+        let template = with("mine,insecure-token-change-me");
+        assert!(asks_for_place(&template, "localhost"));
+        assert!(!asks_for_place(&template, "sync.example.com"));
+        assert!(!asks_for_place(&with("mine"), "localhost"));
+        let open = config(&[
+            ("AUTH_TOKEN", "insecure-token-change-me"),
+            ("ALLOW_ANONYMOUS", "true"),
+        ]);
+        assert!(!asks_for_place(&open, "localhost"));
     }
 
     #[test]
