@@ -123,17 +123,24 @@ impl<S: Sql> Statements<S> {
     /// Items, last number and bytes of a page: after, events.
     pub(crate) fn page(&self, sql: &S, family: Family) -> &S::Statement {
         of_family(&self.pages, family).get_or_init(|| {
-            let items = items(&self.table, family);
+            let items = items(&self.table, family, "?2");
             sql.prepare(&format!(
                 "SELECT group_concat(item, ','), max(seqNum), sum(octet_length(item) + 1) FROM ({items})"
             ))
         })
     }
 
-    /// How many events fit: after, events, bytes.
+    /// How many events fit: after, events, bytes. Only those are encoded whose args alone would fit, the length of
+    /// which is known without reading them.
     pub(crate) fn count_fitting(&self, sql: &S, family: Family) -> &S::Statement {
         of_family(&self.fitting, family).get_or_init(|| {
-            let items = items(&self.table, family);
+            let table = &self.table;
+            let limit = format!(
+                "(SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY seqNum) AS total FROM \
+                 (SELECT seqNum, ifnull(octet_length(args), 0) AS bytes FROM \"{table}\" \
+                 WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)) WHERE total <= ?3)"
+            );
+            let items = items(table, family, &limit);
             sql.prepare(&format!(
                 "SELECT count(*) FROM (SELECT sum(octet_length(item) + 1) OVER (ORDER BY seqNum) AS total \
                  FROM ({items})) WHERE total <= ?3"
@@ -389,7 +396,7 @@ pub(crate) fn reset<S: Sql>(
         "CREATE TABLE IF NOT EXISTS livestore_sync_untold \
          (id integer primary key, backendId text not null, item text not null) strict",
     );
-    let items = items(&table, Family::Rpc);
+    let items = items(&table, Family::Rpc, "?2");
     let keep = sql.prepare(&format!(
         "INSERT INTO livestore_sync_untold (backendId, item) SELECT ?3, item FROM ({items})"
     ));
@@ -503,14 +510,14 @@ pub(crate) fn opening<S: Sql>(sql: &S, store_id: &StoreId) -> Opening<S::Stateme
 
 /// Selects the JSON items of the `?2` events after `?1`, byte for byte as `wire::encode_items` writes
 /// them.
-fn items(table: &str, family: Family) -> String {
+fn items(table: &str, family: Family, limit: &str) -> String {
     let shape = family.item_shape();
     let (metadata, close) = (shape.metadata, shape.close);
     format!(
         "SELECT seqNum, concat('{{\"eventEncoded\":{{\"name\":', json_quote(name), ',\"args\":', ifnull(args, 'null'), \
          ',\"seqNum\":', seqNum, ',\"parentSeqNum\":', parentSeqNum, ',\"clientId\":', json_quote(clientId), \
          ',\"sessionId\":', json_quote(sessionId), '{metadata}', json_quote(createdAt), '{close}') AS item \
-         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2"
+         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT {limit}"
     )
 }
 
