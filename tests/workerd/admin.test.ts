@@ -25,7 +25,7 @@ import {
 } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { tablesIn } from './database.ts'
-import { type Answer, knock } from './knock.ts'
+import { type Answer, type Knock, knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { framesIn, post } from './over-http.ts'
 import {
@@ -638,7 +638,12 @@ describe('an export', () => {
 describe('a reset', () => {
   const server = serverOf()
 
-  const wrong: ReadonlyArray<readonly [string, (storeId: string) => string | Uint8Array]> = [
+  /** It names its store, in more bytes than are read. */
+  const bodyOf100KB = (storeId: string): string => JSON.stringify({ storeId, why: 'x'.repeat(100_000) })
+
+  const wrong: ReadonlyArray<
+    readonly [what: string, bodyFor: (storeId: string) => string | Uint8Array, headers?: Knock['headers']]
+  > = [
     ['no body', () => ''],
     ['another id', () => '{"storeId":"another"}'],
     ['the bare id', (storeId) => storeId],
@@ -648,13 +653,14 @@ describe('a reset', () => {
     ['the id in other letters', (storeId) => JSON.stringify({ storeId: storeId.toUpperCase() })],
     ['a body that is no JSON', (storeId) => `{"storeId":"${storeId}"`],
     ['a body that is no UTF-8', () => Uint8Array.of(0x7b, 0xff, 0x7d)],
-    ['a body of 100 KB', (storeId) => JSON.stringify({ storeId, why: 'x'.repeat(100_000) })],
+    ['a body of 100 KB', bodyOf100KB],
+    ['a body of 100 KB whose length is not said', bodyOf100KB, { 'transfer-encoding': 'chunked' }],
   ]
-  for (const [what, bodyFor] of wrong) {
+  for (const [what, bodyFor, headers = {}] of wrong) {
     it(`with ${what} is answered 400, and nothing is done`, async () => {
       const { storeId, peer } = await storeWith(server(), 3)
       const { backendId } = await stateOf(server(), storeId)
-      const route = { method: 'POST', body: bodyFor(storeId) }
+      const route = { method: 'POST', body: bodyFor(storeId), headers }
       assert.match(errorOf(await administer(server(), storePath(storeId, '/reset'), route), 400), /nothing was done/)
       const state = await stateOf(server(), storeId)
       assert.deepEqual([state.backendId, state.head], [backendId, 3])

@@ -474,6 +474,11 @@ describe('what is no key set', () => {
     })
   }
 
+  it('such as a set that does not end is read no further than it may be long, and told with 503', async () => {
+    keys.answer = { endless: ' '.repeat(10_000) }
+    await assertNoKeys(server, own(rsa), /more than 131072 bytes$/)
+  })
+
   it('keeps nobody out once there is one', async () => {
     keys.answer = { body: 'nothing' }
     await assertNoKeys(server, own(rsa))

@@ -5,13 +5,22 @@
  */
 import { createServer, type IncomingHttpHeaders, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import type { Jwk } from './tokens.ts'
 
-/** What it answers: a body with a status, another address for each path that it is asked for, or nothing at all. */
+/**
+ * What it answers: a body with a status, another address for each path that it is asked for, the same text over and over, or
+ * nothing at all.
+ */
 export type KeyAnswer =
   | { readonly status?: number; readonly body: string }
   | { readonly redirect: (path: string) => string | undefined; readonly body: string }
+  | { readonly endless: string }
   | 'silence'
+
+function* repeated(text: string): Generator<string> {
+  for (;;) yield text
+}
 
 export class KeyServer {
   /** The headers of each request so far. */
@@ -52,6 +61,12 @@ export class KeyServer {
       this.requests.push(request.headers)
       const { answer } = this
       if (answer === 'silence') return
+      if ('endless' in answer) {
+        Readable.from(repeated(answer.endless))
+          .on('error', () => {})
+          .pipe(response)
+        return
+      }
       const location = 'redirect' in answer ? answer.redirect(request.url ?? '') : undefined
       const status = location !== undefined ? 302 : 'status' in answer ? (answer.status ?? 200) : 200
       const headers = { 'content-type': 'application/json', connection: 'close' }
