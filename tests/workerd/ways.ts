@@ -1,7 +1,7 @@
 /** The ways by which a client can push: a dialect and what carries it, with the answer of each in one line. */
 import assert from 'node:assert/strict'
 import type { Transport } from '../clients/client.ts'
-import type { DoRpcGeneration } from '../clients/do-rpc/remote-object.ts'
+import { CommandError, type DoRpcGeneration } from '../clients/do-rpc/remote-object.ts'
 import type { Server } from '../harness/server.ts'
 import { lineOf } from './answers.ts'
 import { call } from './over-do-rpc.ts'
@@ -66,7 +66,8 @@ export const pushBy = async (
     try {
       return plain(generation, only(await call(server, generation as DoRpcGeneration, storeId, frame)))
     } catch (error) {
-      return `rejected: ${String(error)}`
+      const isRetryable = error instanceof CommandError && error.isRetryable
+      return `rejected${isRetryable ? ', again' : ''}: ${String(error)}`
     }
   }
   const peer = await Peer.connect(server, generation, storeId, payload === undefined ? {} : { payload })
@@ -99,7 +100,7 @@ export const assertLater = (way: Way, line: string, { words, reason }: Later): v
   const { generation, transport } = way
   if (transport === 'http') assert.equal(line, `503, again after 1 s: ${reason}`)
   else if (transport === 'do-rpc' && generation === 'v05')
-    assert.ok(line.startsWith('rejected: ') && line.includes(reason), line)
+    assert.ok(line.startsWith('rejected, again: ') && line.includes(reason), line)
   else if (transport === 'ws' && generation !== 'v03') assert.equal(line, `closed 1013: ${reason}`)
   else assert.equal(refusedIn(line), words)
 }

@@ -50,6 +50,9 @@ export interface Callbacks {
   readonly errors: readonly string[]
 }
 
+/** Says of a command that failed whether the error asked for another try. */
+const retryableHeader = 'x-retryable'
+
 /** One line of the answer to `pull`; the last one may tell why there are no more. */
 export type PullLine =
   | { readonly events: readonly Event[]; readonly createdAt: readonly string[]; readonly remaining: number | null }
@@ -124,7 +127,9 @@ export abstract class ClientObject extends DurableObject<Env> {
         ? this.#pull(argument as PullArguments)
         : Response.json(await this.run(command, argument))
     } catch (error) {
-      return new Response(error instanceof Error ? (error.stack ?? error.message) : String(error), { status: 500 })
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      const { retryable } = Object(error) as { readonly retryable?: boolean }
+      return new Response(text, { status: 500, headers: { [retryableHeader]: String(retryable === true) } })
     }
   }
 

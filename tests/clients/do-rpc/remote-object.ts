@@ -15,7 +15,15 @@ let objects = 0
 const freshName = (): string => `client-${process.pid}-${(objects += 1)}`
 
 /** An object's answer that it could not do as it was told. */
-export class CommandError extends Error {}
+export class CommandError extends Error {
+  /** Whether the platform is told that another try may succeed. */
+  readonly isRetryable: boolean
+
+  constructor(message: string, isRetryable: boolean) {
+    super(message)
+    this.isRetryable = isRetryable
+  }
+}
 
 export class RemoteObject {
   readonly generation: DoRpcGeneration
@@ -73,7 +81,8 @@ export class RemoteObject {
       body: JSON.stringify(argument),
       ...(signal === undefined ? {} : { signal }),
     })
-    if (!response.ok) throw new CommandError(`${command} of ${this.generation}/${this.name}: ${await response.text()}`)
-    return response
+    if (response.ok) return response
+    const message = `${command} of ${this.generation}/${this.name}: ${await response.text()}`
+    throw new CommandError(message, response.headers.get('x-retryable') === 'true')
   }
 }
