@@ -16,6 +16,7 @@ import { authToken, root, type Server, startServer } from '../harness/server.ts'
 import { onOneStorage, serverOf, withServer } from '../harness/servers.ts'
 import { adminSecret, disconnect, reset, stateOf } from './administration.ts'
 import { lineOf } from './answers.ts'
+import { logTableOf } from './database.ts'
 import { type Hook, HookListener } from './hook-listener.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
@@ -39,6 +40,7 @@ import {
   rpcGenerations,
 } from './peer.ts'
 import { hs256, secret } from './tokens.ts'
+import { allWays, assertLater, isStored, pushBy } from './ways.ts'
 
 let listener: HookListener
 const server = serverOf(async () => {
@@ -50,7 +52,8 @@ const server = serverOf(async () => {
     'on_pull',
     'on_pull_res',
   ])
-  return { ...options, doRpcClients: true, vars: { ...vars, JWT_SECRET: secret, ADMIN_SECRET: adminSecret } }
+  const more = { JWT_SECRET: secret, ADMIN_SECRET: adminSecret }
+  return { ...options, doRpcClients: true, inspect: true, vars: { ...vars, ...more } }
 })
 after(() => listener.stop())
 
@@ -395,6 +398,29 @@ describe('on_push', () => {
       assert.deepEqual(await logOf(server(), storeId), [])
     }
   })
+})
+
+describe('a push that waits for its hook while storage fails', () => {
+  const later = {
+    words: 'the backend could not store the events; nothing was stored',
+    reason: 'storage failed: try again later',
+  }
+
+  for (const way of allWays) {
+    const { generation, transport } = way
+    it(`is refused as any other would be, and ${generation} pushes it again over ${transport}`, async () => {
+      const storeId = freshStoreId()
+      await fill(server(), storeId, 1)
+      const held = listener.hold('on_push', storeId)
+      const line = pushBy(server(), way, storeId, batchOf(1))
+      await held.waits
+      await server().sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`)
+      held.release()
+      assertLater(way, await line, later)
+      await server().sql(storeId, `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`)
+      assert.ok(isStored(await pushBy(server(), way, storeId, batchOf(1))))
+    })
+  }
 })
 
 describe('on_push_res', () => {
