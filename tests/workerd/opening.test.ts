@@ -81,7 +81,7 @@ describe('a variable that does not parse', () => {
 })
 
 describe('a store whose id is longer than the platform tells its object', () => {
-  const server = serverOf({ vars: { LOG_LEVEL: 'debug' }, doRpcClients: true, edit: withRecorder() })
+  const server = serverOf({ vars: { LOG_LEVEL: 'debug' }, doRpcClients: true, inspect: true, edit: withRecorder() })
   const longId = (): string => `${freshStoreId()} ${'x'.repeat(1_100)}`
 
   /** Asserts that the object was built so often for this store, and never for another. */
@@ -105,6 +105,16 @@ describe('a store whose id is longer than the platform tells its object', () => 
       await assertOpened(storeId, 2)
     })
   }
+
+  it('is known after an eviction from its sockets also where what is stored names another beside it', async () => {
+    const storeId = longId()
+    const peer = await Peer.connect(server(), 'v04', storeId)
+    await peer.pushed(batchOf(0))
+    await server().sql(storeId, "INSERT INTO context_7 SELECT 'another', currentHead, backendId FROM context_7")
+    await server().evict(storeId)
+    assert.deepEqual((await peer.pushed(batchOf(1))).answer, pushedFrame('v04', 2))
+    await assertOpened(storeId, 2)
+  })
 
   it('is known after an eviction from who asks', async () => {
     const storeId = longId()
