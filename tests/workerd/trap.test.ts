@@ -318,6 +318,19 @@ describe('with hooks', () => {
       }
     })
 
+    it(`a client whose push has waited for one and is answered keeps its socket when the core ends by a ${how}`, async () => {
+      const storeId = freshStoreId()
+      const peer = await connectLive(server, storeId)
+      const held = listener.hold('on_push', storeId)
+      peer.push(batchOf(0))
+      await held.waits
+      held.release()
+      await peer.client.upTo('it is answered', (frame) => frame.includes('"Exit"'))
+      await endCore(how)
+      await assertLive(server, peer, 1)
+      assert.equal(peer.client.ended, undefined)
+    })
+
     it(`a turn that follows one closes the sockets of its object when the core ends in it by a ${how}`, async () => {
       const [storeId, elsewhere] = [freshStoreId(), freshStoreId()]
       const [pusher, idle, other] = [
