@@ -581,6 +581,47 @@ describe('a pull of 20 MB', () => {
   })
 })
 
+describe('answers that nobody reads on', () => {
+  const server = serverOf({ vars: { ADMIN_SECRET: adminSecret } })
+
+  it('are broken off where they are once others wait for room, and what had been made of a page is let go', async () => {
+    const storeId = freshStoreId()
+    // Each is a page of its own.
+    const sizes = [950_000, 1_300_000, ...Array<number>(8).fill(1_850_000)]
+    for (const [head, size] of sizes.entries()) {
+      await push(server(), 'v04', storeId, [{ ...batchOf(head)[0]!, args: { text: 'x'.repeat(size) } }])
+    }
+    const start = async (after: number) => ({
+      after,
+      answer: await SlowAnswer.toRequest(server(), storeId, pullFrame('v04', 1, storeId, { after })),
+    })
+    const inFlightBytes = async (): Promise<number> => (await stateOf(server(), storeId)).inFlightBytes
+    // Of those that begin at different pages, no two that stop after as many bytes stop at the same place in a page.
+    const begun: Array<Awaited<ReturnType<typeof start>>> = []
+    while ((await inFlightBytes()) < 32e6) {
+      assert.ok(begun.length < 40, 'they hold more than an object may')
+      begun.push(await start(begun.length % 3))
+    }
+    // None of these has room before another is broken off, whose page is no larger; so that is done to two kinds at least.
+    const waiting = Math.ceil(begun.length / 3) + 1
+    const late = await Promise.all(Array.from({ length: waiting }, () => start(2)))
+
+    /** Letters that each of those that were broken off lacks of its last page. */
+    const lacking: number[] = []
+    for (const { after, answer } of begun) {
+      if (lacking.length === waiting) break
+      const { text, isCut } = await answer.rest()
+      if (!isCut) continue
+      const pages = text.split('"text":"').slice(1)
+      lacking.push(sizes[after + pages.length - 1]! - pages.at(-1)!.search(/[^x]|$/))
+    }
+    assert.equal(lacking.length, waiting)
+    assert.ok(Math.max(...lacking) > 300_000, String(lacking))
+    for (const { answer } of [...begun, ...late]) answer.leave()
+    await eventually('nothing is left of them', async () => (await inFlightBytes()) === 0)
+  })
+})
+
 const corsHeaders = (answer: Answer): Record<string, string> =>
   Object.fromEntries(Object.entries(answer.headers).filter(([name]) => name.startsWith('access-control-')))
 

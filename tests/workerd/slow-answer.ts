@@ -5,6 +5,9 @@ import type { Server } from '../harness/server.ts'
 import type { Knock } from './knock.ts'
 import { httpTarget, overHttp } from './over-http.ts'
 
+/** One that waits for room begins once others have been given up, after ten seconds and more. */
+const beginsWithinMs = 30_000
+
 /** The rest of an answer. */
 export interface Rest {
   readonly text: string
@@ -31,7 +34,7 @@ export class SlowAnswer {
       request.on('response', (response) => response.once('readable', () => resolve(response)))
       request.end(body)
     })
-    return new SlowAnswer(await within('the answer begins', answer))
+    return new SlowAnswer(await within('the answer begins', answer, beginsWithinMs))
   }
 
   /** The same for a frame of a socket as a request. */
