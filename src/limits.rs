@@ -118,7 +118,7 @@ pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
 /// Bytes of events after which one turn ends for a pull over HTTP or DO-RPC: what it has sent is one piece of a
 /// streamed answer, a page larger than that alone. *Source*: ours, so that many readers fit into
 /// [`OBJECT_BYTES_MAX`] and small pages still go together. Enforced by `backend`.
-pub const PIECE_BYTES_MAX: usize = 262_144;
+pub const PIECE_BYTES_MAX: usize = 131_072;
 
 /// Bytes of pages in an answer over HTTP that leaves whole; a larger one is a stream, so that it counts as on its way
 /// until its reader has taken it. Enforced by `edge`.

@@ -243,71 +243,61 @@ export const breakOff = (lifeline, message) => lifeline.breakOff?.(message)
 /**
  * A stream whose reader sets the pace. A null behind the last piece ends it, once what went before has been taken.
  *
- * @param {any[]} pieces
+ * @param {any[]} first
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
- * @param {(pieces: any[], isLast: boolean) => Iterable<Uint8Array>} encode
+ * @param {(writer: WritableStreamDefaultWriter, pieces: any[], isLast: boolean) => Promise<void>} write
  * @param {Lifeline} [lifeline]
  */
-const stream = (pieces, step, encode, lifeline = {}) => {
-  let isOver = false
-  /** What is left of the pieces that were made last. @type {Iterator<Uint8Array> | undefined} */
-  let rest
+const stream = (first, step, write, lifeline = {}) => {
+  // What is written to it is taken before the next is, whereas of other streams the runtime reads ahead.
+  const { readable, writable } = new IdentityTransformStream()
+  const writer = writable.getWriter()
+  let isLeft = false
   const leave = () => {
+    if (isLeft) return
+    isLeft = true
     try {
       step(false)
     } catch {
       // Its instance has ended, and what it kept for this stream with it.
     }
   }
-  return new ReadableStream(
-    /** @type {any} */ ({
-      type: 'bytes',
-      start: (/** @type {ReadableByteStreamController} */ controller) => {
-        lifeline.breakOff = (message) => {
-          pieces = []
-          rest = undefined
-          try {
-            controller.error(retryable(message))
-          } catch {
-            // It is over.
-          }
-        }
-      },
-      // It always waits: as long as this is answered at once the runtime reads on, whether anybody takes it or not.
-      pull: async (/** @type {ReadableByteStreamController} */ controller) => {
-        for (;;) {
-          const next = rest?.next()
-          if (next?.done === false) return controller.enqueue(/** @type {any} */ (next.value))
-          if (isOver) {
-            controller.close()
-            controller.byobRequest?.respond(0)
-            return leave()
-          }
-          const made = pieces.length > 0 ? pieces : await step(true)
-          pieces = []
-          isOver = made.at(-1) === null
-          if (isOver) made.pop()
-          rest = encode(made, isOver)[Symbol.iterator]()
-        }
-      },
-      cancel: leave,
-    }),
-    { highWaterMark: 0 },
-  )
+  /** @param {unknown} error */
+  const fail = (error) => {
+    writer.abort(error).catch(() => {})
+  }
+  lifeline.breakOff = (message) => fail(retryable(message))
+  let isOver = false
+  /** @param {any[]} pieces */
+  const writeAll = (pieces) => {
+    isOver = pieces.at(-1) === null
+    if (isOver) pieces.pop()
+    return write(writer, pieces, isOver)
+  }
+  const run = async () => {
+    if (first.length > 0) await writeAll(first.splice(0))
+    while (!isOver) await writeAll(await step(true))
+    await writer.close()
+  }
+  // Its reader may leave while nothing is written.
+  writer.closed.then(leave, leave)
+  run().catch(fail)
+  return readable
 }
 
 const utf8 = new TextEncoder()
 
-/** Letters that a stream hands over at a time: the runtime holds some pieces of a stream that nobody reads. */
+/** Letters that are written of a text at a time. */
 const lettersMax = 65_536
 
-/** A text in pieces, none of which ends within a letter. @param {string} text */
-function* bytesIn(text) {
-  for (let at = 0; at < text.length;) {
-    const end = at + lettersMax
-    const piece = text.slice(at, (text.charCodeAt(end - 1) & 0xfc00) === 0xd800 ? end - 1 : end)
-    at += piece.length
-    yield utf8.encode(piece)
+/** Writes a text in pieces, none of which ends within a letter. @param {WritableStreamDefaultWriter} writer @param {string} text */
+const writeText = async (writer, text) => {
+  while (text !== '') {
+    const isSplit = (text.charCodeAt(lettersMax - 1) & 0xfc00) === 0xd800
+    const end = isSplit ? lettersMax - 1 : lettersMax
+    const piece = utf8.encode(text.slice(0, end))
+    text = text.slice(end)
+    await writer.write(piece)
   }
 }
 
@@ -319,22 +309,22 @@ function* bytesIn(text) {
  */
 export const streamJson = (first, step, lifeline, headers) => {
   let before = '['
-  /** @param {string[]} frames @param {boolean} isLast */
-  const encode = (frames, isLast) => {
-    const text = frames.map((frame) => {
+  /** @param {WritableStreamDefaultWriter} writer @param {string[]} frames @param {boolean} isLast */
+  const write = (writer, frames, isLast) => {
+    const text = frames.splice(0).map((frame) => {
       const piece = before + frame
       before = ','
       return piece
     })
-    return bytesIn(text.join('') + (isLast ? ']' : ''))
+    return writeText(writer, text.join('') + (isLast ? ']' : ''))
   }
-  const body = stream(first, step, encode, lifeline)
+  const body = stream(first, step, write, lifeline)
   return new Response(body, { headers: headersOf(jsonType + headers) })
 }
 
 /** @param {(goOn: boolean) => any[]} step */
 export const streamLines = (step) => {
-  const body = stream([], step, (lines) => bytesIn(lines.join('')))
+  const body = stream([], step, (writer, lines) => writeText(writer, lines.splice(0).join('')))
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
 }
 
@@ -343,7 +333,13 @@ export const streamLines = (step) => {
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
  * @param {Lifeline} lifeline
  */
-export const streamBytes = (first, step, lifeline) => stream(first, step, (pieces) => pieces, lifeline)
+export const streamBytes = (first, step, lifeline) => {
+  /** @param {WritableStreamDefaultWriter} writer @param {Uint8Array[]} pieces */
+  const write = async (writer, pieces) => {
+    while (pieces.length > 0) await writer.write(pieces.shift())
+  }
+  return stream(first, step, write, lifeline)
+}
 
 /** @param {number} number */
 export const printNumber = (number) => String(number)
