@@ -735,7 +735,12 @@ impl World {
                 is_paused |= is_full && !is_acknowledged_later;
                 let is_set_off = match end.family {
                     Family::Plain => self.alarm_at_ms.is_some(),
-                    Family::Rpc => is_acknowledged_later || is_full,
+                    // Without the object nobody knows whether it was full; its alarm finds out.
+                    Family::Rpc => {
+                        is_acknowledged_later
+                            || is_full
+                            || self.object.is_none() && self.alarm_at_ms.is_some()
+                    }
                 };
                 assert!(
                     is_set_off || self.is_behind(request, index),
