@@ -261,6 +261,7 @@ impl<T> Subscription<T> {
 mod tests {
     use super::super::in_flight::Sum;
     use super::*;
+    use crate::limits::OBJECT_BYTES_MAX;
     use crate::wire::{Family, Transport};
 
     fn live(generation: Generation) -> Subscription<()> {
@@ -351,6 +352,21 @@ mod tests {
             pull.sent(number(1), 1);
         }
         assert!(!pull.has_to_wait());
+    }
+
+    #[test]
+    fn a_pull_whose_window_is_full_waits_for_room_at_the_object_only_if_there_is_none() {
+        let object = Sum::default();
+        let room = || Room::new(Family::Rpc, Transport::WebSocket, &object);
+        let requester = Requester::clone(full().requester());
+        let mut pull = Subscription::new(requester, Follow::Frames, SeqNum::ROOT, (), room());
+        for _ in 0..WINDOW_PAGES {
+            pull.sent(number(7), 1);
+        }
+        assert!(pull.has_to_wait() && !pull.is_object_full());
+        let mut other = InFlight::new(room());
+        other.sent(OBJECT_BYTES_MAX - WINDOW_PAGES);
+        assert!(pull.has_to_wait() && pull.is_object_full());
     }
 
     #[test]

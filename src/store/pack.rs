@@ -132,3 +132,24 @@ impl Run<'_> {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_kept_for_the_next_push_unless_it_is_more_than_most_need() {
+        for (capacity, kept) in [
+            (PACK_BYTES_KEPT, PACK_BYTES_KEPT),
+            (PACK_BYTES_KEPT + 1, 0),
+            (PACK_BYTES_MAX, 0),
+        ] {
+            let mut bytes = Vec::new();
+            bytes.reserve_exact(capacity);
+            assert_eq!(bytes.capacity(), capacity);
+            let mut pack = Pack { bytes };
+            pack.shrink();
+            assert_eq!(pack.bytes.capacity(), kept, "{capacity}");
+        }
+    }
+}

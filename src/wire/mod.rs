@@ -601,6 +601,25 @@ mod tests {
     }
 
     #[test]
+    fn an_option_that_is_none_says_whether_its_value_is_missing_or_its_tag_is_unknown() {
+        let refused = |backend_id: &str| {
+            let push = format!(
+                r#"{{"_tag":"Request","id":7,"tag":"SyncWsRpc.Push","payload":{{"storeId":"s","batch":[],"backendId":{backend_id}}}}}"#
+            );
+            match decode(Family::Rpc, Transport::WebSocket, &push) {
+                Inbound::Malformed(malformed) => malformed.message().to_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let message = refused(r#"{"_tag":"Some"}"#);
+        assert!(message.contains("value is missing"), "{message}");
+        for backend_id in [r#"{"_tag":"Any","value":"b"}"#, r#"{"value":"b"}"#, "{}"] {
+            let message = refused(backend_id);
+            assert!(message.contains("_tag None or Some"), "{message}");
+        }
+    }
+
+    #[test]
     fn items_hold_the_fields_in_the_order_of_the_reference() {
         let events = json::read(
             r#"[{"sessionId":"s","name":"a\"b","args":{"x": 1},"seqNum":2,"parentSeqNum":1,"clientId":"c"},

@@ -921,6 +921,23 @@ mod tests {
     }
 
     #[test]
+    fn the_text_may_be_as_long_as_a_frame_and_no_longer() {
+        let decoder = Decoder {
+            numbers: NUMBERS,
+            bytes: &[],
+            at: 0,
+            shapes: [Shape::default(); IDS],
+            open: Vec::new(),
+            json: "[1,".to_owned(),
+        };
+        let left = FRAME_BYTES_CEILING - decoder.json.len();
+        assert_eq!(decoder.bound(left, 7), Ok(()));
+        for more in [left + 1, usize::MAX] {
+            assert_eq!(decoder.bound(more, 7), Err(DecodeError::Size { at: 7 }));
+        }
+    }
+
+    #[test]
     fn an_id_refers_to_its_latest_definition_and_is_a_number_before_the_first() {
         let cases = [
             ("92 41 d47241 91 a161 41 01", r#"[65,{"a":{"a":1}}]"#),
