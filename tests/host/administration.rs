@@ -9,7 +9,7 @@ use livestore_sync_worker::limits::Limits;
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
 
-use crate::client::{Heard, Sample, Speaker, batch_json, hear};
+use crate::client::{Heard, Sample, Speaker, batch_json, hear, seq_num};
 use crate::fresh_ids;
 use crate::host_sql::{Binding, HostSql, HostText};
 
@@ -121,4 +121,64 @@ fn a_reset_ends_live_pulls_in_their_dialect_before_their_sockets_are_closed() {
         );
         assert_eq!(backend.sockets().count(), 0);
     }
+}
+
+#[test]
+fn a_0_3_socket_gets_the_next_lifetime_only_once_it_pulls_from_its_beginning() {
+    let mut backend = backend();
+    let socket = backend.connect(Family::Plain, Grant::default(), NOW_MS);
+    let plain = speaker(Generation::V03);
+    let pull = |id: u64, after: Option<i64>| {
+        plain.pull(&plain.id(id), true, after.map(|after| ("", after)))
+    };
+    let frame = pull(1, Some(5));
+    backend.on_frame(socket, Frame::Text(&frame), &mut Turn::at(NOW_MS));
+    backend.reset(&mut Turn::at(NOW_MS)).unwrap();
+    let pusher = backend.connect(Family::Rpc, Grant::default(), NOW_MS);
+    let mut say = |from, frame: &str| {
+        let mut turn = Turn::at(NOW_MS);
+        backend.on_frame(from, Frame::Text(frame), &mut turn);
+        sent(&turn, socket)
+            .iter()
+            .map(|frame| hear(Family::Plain, frame))
+            .collect::<Vec<_>>()
+    };
+    let push = |number| {
+        let batch = batch_json(&[Sample::new(number)]);
+        speaker(Generation::V04).push("\"1\"", None, &batch)
+    };
+    for number in 1..=2 {
+        assert_eq!(say(pusher, &push(number)), []);
+    }
+    // The log has such an event again, which is another.
+    for after in 1..=2 {
+        let heard = say(socket, &pull(2, Some(after)));
+        assert!(
+            matches!(&heard[..], [Heard::Failed { .. }]),
+            "{after}: {heard:?}"
+        );
+    }
+    let numbers = |heard: &[Heard]| match heard {
+        [Heard::Page { events, .. }] => events.iter().map(seq_num).collect::<Vec<_>>(),
+        _ => panic!("{heard:?}"),
+    };
+    assert_eq!(numbers(&say(socket, &pull(3, None))), [1, 2]);
+    assert_eq!(numbers(&say(pusher, &push(3))), [3]);
+}
+
+#[test]
+fn those_who_are_disconnected_are_counted_if_they_have_a_socket() {
+    let mut backend = backend();
+    for family in [Family::Rpc, Family::Plain, Family::Rpc] {
+        backend.connect(family, Grant::default(), NOW_MS);
+    }
+    let request = backend.connect_once(Transport::Http, Grant::default(), NOW_MS);
+    let pull = speaker(Generation::V05).pull("7", false, None);
+    let pull = pull.replace("SyncWsRpc", "SyncHttpRpc");
+    backend.on_frame(request, Frame::Text(&pull), &mut Turn::at(NOW_MS));
+    assert_eq!(backend.progress(request), Progress::More);
+    let mut disconnect_all = || backend.disconnect_all("moved", &mut Turn::at(NOW_MS));
+    assert_eq!(disconnect_all(), 3);
+    assert_eq!(disconnect_all(), 0);
+    assert_eq!(backend.progress(request), Progress::Done);
 }

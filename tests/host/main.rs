@@ -11,6 +11,7 @@
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
+//! | [`connections`] | what is on its way, who is asked whether he still listens, what waits for a hook |
 //! | [`operator`] | the state and the metrics of a store say what there is, and who is stuck is named once |
 //! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
 //!
@@ -34,6 +35,7 @@
 
 mod administration;
 mod client;
+mod connections;
 mod followers;
 mod host_sql;
 mod hostile;

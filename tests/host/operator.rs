@@ -271,6 +271,7 @@ fn so_many_sockets_are_listed_and_all_are_counted() {
 fn each_counter_counts_what_its_name_says() {
     let mut world = World::new();
     let live = world.follow(Generation::V04);
+    world.follow(Generation::V03);
     world.push(3);
     world.push(1);
     world.next = 4;
@@ -291,12 +292,12 @@ fn each_counter_counts_what_its_name_says() {
         ("pushes_total", 2),
         ("pushes_repeated_total", 1),
         ("events_total", 4),
-        ("pulls_total", 2),
-        ("pages_total", 2),
-        ("deliveries_total", 2),
+        ("pulls_total", 3),
+        ("pages_total", 3),
+        ("deliveries_total", 4),
         ("calls_failed_total", 0),
         // Those of the pushes, too.
-        ("connections_total", 5),
+        ("connections_total", 6),
     ] {
         assert_eq!(metrics.of(name), value, "{name}");
         assert_eq!(metrics.kinds[name], "counter");
@@ -471,6 +472,39 @@ fn who_has_taken_nothing_for_longest_leaves_after_ten_seconds_and_only_while_oth
     assert_eq!(closed(&turn).0, [(slowest, 1013)]);
     assert!(frames_to(&turn, last) > 0);
     assert_eq!(world.metrics().of("refusals_total reason=\"memory\""), 2);
+}
+
+#[test]
+fn whoever_waits_for_room_still_gets_it_when_others_take_too_little_to_make_any() {
+    let mut world = World::large(5);
+    let follower = world.socket(Family::Rpc);
+    let after = Some((LIFETIME, 5));
+    world.say(follower, &speaker(Generation::V05).pull("7", true, after));
+    world.say(follower, &ack("7"));
+    world.next = 6;
+    world.push(1);
+    world.now_ms += 100;
+    let first_ms = world.now_ms;
+    let mut sockets = Vec::new();
+    let (late, wake_ms) = loop {
+        let socket = world.socket(Family::Rpc);
+        let turn = world.say(socket, &speaker(Generation::V05).pull("7", true, None));
+        world.now_ms += 100;
+        if frames_to(&turn, socket) == 0 {
+            break (socket, closed(&turn).1);
+        }
+        sockets.push(socket);
+    };
+    assert_eq!(wake_ms, Some(first_ms - 100 + STALL_MS), "the follower");
+    let turn = world.say(follower, &ack("7"));
+    assert_eq!(frames_to(&turn, late), 0);
+    let due_ms = first_ms + STALL_MS;
+    assert_eq!(closed(&turn), (vec![], Some(due_ms)));
+    world.now_ms = due_ms;
+    let mut turn = Turn::at(world.now_ms);
+    world.backend.on_alarm(&mut turn);
+    assert_eq!(closed(&turn).0, [(sockets[0], 1013)]);
+    assert_eq!(frames_to(&turn, late), 5);
 }
 
 #[test]

@@ -96,6 +96,25 @@ fn an_event_that_is_too_large_for_a_page_is_alone_in_one() {
 }
 
 #[test]
+fn what_follows_a_large_page_is_counted_before_it_is_read_until_one_is_small() {
+    let events: Vec<Sample> = [500_000, 500_000, 500_000, 10, 10]
+        .into_iter()
+        .zip(1..)
+        .map(|(bytes, seq_num)| Sample::padded(seq_num, bytes))
+        .collect();
+    let sql = HostSql::in_memory(Binding::Doubles);
+    let mut store = open(&sql).unwrap().0;
+    append(&mut store, &events).unwrap();
+    // Read, counted and read again; counted and read; the last page is small, but follows a large one; read.
+    for (after, last, statements) in [(0, 1, 3), (1, 2, 2), (3, 5, 2), (3, 5, 1)] {
+        let before = sql.statements_run();
+        let page = page(&store, Family::Rpc, after);
+        assert_eq!(page.last, SeqNum::clamped(last));
+        assert_eq!(sql.statements_run() - before, statements, "after {after}");
+    }
+}
+
+#[test]
 fn a_push_may_hold_more_than_one_string_of_the_platform() {
     for sizes in [
         vec![30_000; 100],
