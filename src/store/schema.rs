@@ -169,6 +169,7 @@ fn of_family<T>([plain, rpc]: &[T; 2], family: Family) -> &T {
 
 /// Which tables an object has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // One for each table.
 pub(super) struct Tables {
     pub(super) has_log: bool,
     pub(super) has_context: bool,
