@@ -406,9 +406,17 @@ impl World {
                 "{error} without a reason: {request:?}"
             );
         };
+        // A token that expires while a request waits comes before what else is wrong with it.
+        let one = &self.ends[end];
+        let has_expired = !one.is_socket() && one.grant.is_expired(self.now_ms);
+        let has_foreign_reason = || {
+            if !(has_expired && reasons.contains(&Reason::Expired)) {
+                has_reason(Reason::OtherStore);
+            }
+        };
         match &request.ask {
             Asked::Push(push) if push.is_foreign => {
-                has_reason(Reason::OtherStore);
+                has_foreign_reason();
                 self.seen.count(Kind::OtherStore);
             }
             Asked::Push(push) if push.acknowledgement == Gate::No => {
@@ -427,7 +435,7 @@ impl World {
                     self.check_refused_push(end, index, reasons);
                 }
             }
-            Asked::Pull(pull) if pull.is_foreign => has_reason(Reason::OtherStore),
+            Asked::Pull(pull) if pull.is_foreign => has_foreign_reason(),
             Asked::Pull(_) if request.gate == Gate::No => {
                 has_reason(Reason::Hook);
                 self.seen.count(Kind::RefusedPull);
