@@ -343,7 +343,8 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When the platform fails.
     pub fn exists(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
-        Ok(schema::exists(sql, store_id)? || sql.key_value_head()?.is_some())
+        let tables = schema::find_tables(sql, store_id)?;
+        Ok(schema::exists(sql, tables, store_id)? || Self::old_head(sql, tables)?.is_some())
     }
 
     /// The store whose log an object holds, if it is one alone: for an object that nobody tells its name.
@@ -626,17 +627,22 @@ impl<S: Sql> EventStore<S> {
         if log > SeqNum::ROOT {
             return Ok(());
         }
-        let old = if tables.has_values {
-            sql.key_value_head()?.unwrap_or(0)
-        } else {
-            0
-        };
+        let old = Self::old_head(sql, tables)?.unwrap_or(0);
         let old = SeqNum::clamped(i64::try_from(old).unwrap_or(i64::MAX));
         let head = stored.max(old);
         if head > SeqNum::ROOT {
             return Err(OpenError::Elsewhere { head });
         }
         Ok(())
+    }
+
+    /// The head that sync-cf 0.3 kept, asked for only where the platform keeps such values.
+    fn old_head(sql: &S, tables: schema::Tables) -> Result<Option<u64>, StoreError> {
+        if tables.has_values {
+            sql.key_value_head()
+        } else {
+            Ok(None)
+        }
     }
 
     /// Begins another lifetime of a store that cannot be opened since its log is not here.

@@ -330,20 +330,13 @@ pub(crate) fn lines(store_id: &StoreId) -> String {
 ///
 /// # Errors
 /// When SQLite fails.
-pub(crate) fn exists<S: Sql>(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
-    let tables = sql.prepare(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('context_7', ?1)",
-    );
-    let (mut has_context, mut exists) = (false, false);
-    let table = log_table(store_id);
-    sql.query(&tables, &[Param::Text(&table)], &mut |row| {
-        if let [Value::Text(name)] = row {
-            let is_context = name.read() == "context_7";
-            has_context |= is_context;
-            exists |= !is_context;
-        }
-    })?;
-    if has_context && !exists {
+pub(super) fn exists<S: Sql>(
+    sql: &S,
+    tables: Tables,
+    store_id: &StoreId,
+) -> Result<bool, StoreError> {
+    let mut exists = tables.has_log;
+    if tables.has_context && !exists {
         let row = sql.prepare("SELECT 1 FROM context_7 WHERE storeId = ?1");
         sql.query(&row, &[Param::Text(store_id.as_str())], &mut |_| {
             exists = true;
@@ -509,7 +502,7 @@ pub(crate) fn opening<S: Sql>(sql: &S, store_id: &StoreId) -> Opening<S::Stateme
     }
 }
 
-/// Selects the JSON items of the `?2` events after `?1`, byte for byte as `wire::encode_items` writes
+/// Selects the JSON items of the `limit` events after `?1`, byte for byte as `wire::encode_items` writes
 /// them.
 fn items(table: &str, family: Family, limit: &str) -> String {
     let shape = family.item_shape();
