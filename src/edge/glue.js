@@ -252,10 +252,7 @@ const stream = (first, step, write, lifeline = {}) => {
   // What is written to it is taken before the next is, whereas of other streams the runtime reads ahead.
   const { readable, writable } = new IdentityTransformStream()
   const writer = writable.getWriter()
-  let isLeft = false
   const leave = () => {
-    if (isLeft) return
-    isLeft = true
     try {
       step(false)
     } catch {
