@@ -407,8 +407,7 @@ impl World {
             );
         };
         // A token that expires while a request waits comes before what else is wrong with it.
-        let one = &self.ends[end];
-        let has_expired = !one.is_socket() && one.grant.is_expired(self.now_ms);
+        let has_expired = self.ends[end].has_expired(self.now_ms);
         let has_foreign_reason = || {
             if !(has_expired && reasons.contains(&Reason::Expired)) {
                 has_reason(Reason::OtherStore);
@@ -441,12 +440,10 @@ impl World {
                 self.seen.count(Kind::RefusedPull);
             }
             Asked::Pull(pull) => {
-                let is_socket = self.ends[end].is_socket();
                 let is_over = self.ends[end].is_over;
-                let is_expired = self.ends[end].grant.is_expired(self.now_ms);
                 let is_why = |reason: &&Reason| match reason {
                     Reason::Hook => self.plan.uses.has_on_pull_res(),
-                    Reason::Expired => is_expired && !is_socket,
+                    Reason::Expired => has_expired,
                     Reason::BackendIdMismatch => is_plain && (pull.last > log_end || is_over),
                     Reason::Storage => is_plain && self.has_failed(),
                     _ => false,
@@ -475,7 +472,7 @@ impl World {
         let is_why = |reason: &&Reason| match reason {
             Reason::NoBatch => !is_chain,
             Reason::ReadOnly => one.grant.access == Access::ReadOnly,
-            Reason::Expired => one.grant.is_expired(self.now_ms) && !one.is_socket(),
+            Reason::Expired => one.has_expired(self.now_ms),
             Reason::BackendIdMismatch => one.is_over,
             // What may be done later has no words, except for those who know nothing better.
             Reason::PushRate => is_in_words && self.plan.limits.push_rate.is_some(),

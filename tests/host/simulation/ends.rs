@@ -153,6 +153,11 @@ impl End {
         self.transport == Transport::WebSocket
     }
 
+    /// Whether its token has expired by the time its request is decided: sockets are closed then.
+    pub(super) fn has_expired(&self, now_ms: u64) -> bool {
+        !self.is_socket() && self.grant.is_expired(now_ms)
+    }
+
     pub(super) fn request(&mut self, id: &str) -> Option<&mut Request> {
         // An id that was used again belongs to the newer request.
         self.requests.iter_mut().rev().find(|one| one.id == id)
