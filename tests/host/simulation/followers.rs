@@ -212,7 +212,14 @@ impl Followers {
             });
         }
         self.committed = Position::at(0);
-        self.under_way.clear();
+        for one in self.under_way.drain(..) {
+            // The word for the end before this one may have been given up for good.
+            if let Who::Object(client) = one.who
+                && let Some(subscription) = &mut self.objects[client]
+            {
+                subscription.is_certain &= !(subscription.has_ended && one.is_overdue);
+            }
+        }
         for subscription in self.objects.iter_mut().flatten() {
             subscription.has_ended = true;
         }
