@@ -12,8 +12,8 @@
 //! | [`answers`] | INV-2, 5, 6, 7, 8, 11, 14: what is sent, compared with the log, on every transport by the same rules |
 //! | [`followers`] | what followers are told, and that whenever something is owed the alarm is stored |
 //!
-//! `SIMULATION_STEPS` is how many steps all worlds take together, `SIMULATION_SEED` runs one world alone and tells
-//! what happens in it.
+//! `SIMULATION_STEPS` is how many steps all worlds take together, `SIMULATION_FROM` the first of the worlds that are run, and
+//! `SIMULATION_SEED` runs one world alone and tells what happens in it.
 
 mod answers;
 mod clients;
@@ -96,7 +96,7 @@ fn any_history_of_a_store_keeps_the_invariants() {
     }
     let steps = number("SIMULATION_STEPS").unwrap_or(STEPS);
     let worlds = steps.div_ceil(STEPS_OF_WORLD);
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(number("SIMULATION_FROM").unwrap_or(0));
     let failed = AtomicU64::new(u64::MAX);
     let all = Mutex::new(Seen::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -450,6 +450,8 @@ impl World {
                 };
                 match reasons.iter().find(is_why) {
                     Some(Reason::Hook) => self.seen.count(Kind::RefusedPage),
+                    // It was let in, from the beginning of the log if its lifetime was over.
+                    Some(Reason::Storage) => self.ends[end].is_over = false,
                     Some(_) => {}
                     None => panic!("{pull:?} has ended with {error} because of {reasons:?}"),
                 }
