@@ -16,7 +16,7 @@ use crate::limits::{
     TURN_BYTES_MAX,
 };
 use crate::store::EventStore;
-use crate::store::sql::{Sql, StoreError, Text as _};
+use crate::store::sql::{Form, Sql, StoreError, Text as _};
 use crate::wire::{
     self, CallerContext, Cursor, Family, Generation, PageInfo, RequestId, Requester, Transport,
 };
@@ -468,16 +468,16 @@ struct Pages<'a, S: Sql> {
 
 impl<S: Sql> Pages<'_, S> {
     fn send_turn(&mut self, subscription: &mut Subscription<S::Text>) -> Result<Sent, StoreError> {
-        let bytes_max = match self.transport {
-            Transport::WebSocket => TURN_BYTES_MAX,
-            Transport::Http | Transport::DoRpc => PIECE_BYTES_MAX,
+        let (bytes_max, form) = match self.transport {
+            Transport::WebSocket => (TURN_BYTES_MAX, Form::String),
+            Transport::Http | Transport::DoRpc => (PIECE_BYTES_MAX, Form::Utf8),
         };
         let mut bytes = 0;
         loop {
             if subscription.has_to_wait() {
                 return Ok(Sent::Part);
             }
-            let page = self.store.page(self.family, subscription.after())?;
+            let page = self.store.page(self.family, form, subscription.after())?;
             let info = PageInfo::remaining(self.store.last_stored().since(page.last));
             let tail = match info {
                 PageInfo::NoMore if self.family == Family::Rpc => self.last_page_tail.clone(),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, JsString, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -178,7 +178,7 @@ impl<H: Hooks> Export<H> {
         let events = page.last.since(self.after).min(u64::from(count));
         self.left = self.left.saturating_sub(events);
         self.after = page.last;
-        lines.push(&JsString::clone(items.as_js()));
+        lines.push(items.as_js());
         Ok(lines)
     }
 

@@ -62,8 +62,29 @@ export const forgetKeyValueHead = (storage) => {
   storage.kv.delete('currentHead')
 }
 
-/** @param {string} head @param {string} body @param {string} tail */
-export const join = (head, body, tail) => head + body + tail
+/**
+ * A text: a string, UTF-8, or several of either one after the other.
+ *
+ * @typedef {string | Uint8Array} Piece
+ * @typedef {Piece | Piece[]} Text
+ */
+
+/** @param {string} head @param {Piece} body @param {string} tail @returns {Text} */
+export const join = (head, body, tail) => (typeof body === 'string' ? head + body + tail : [head, body, tail])
+
+const encoder = new TextEncoder()
+
+/** @param {Text} text */
+export const utf8Of = (text) => {
+  const pieces = [text].flat().map((piece) => (typeof piece === 'string' ? encoder.encode(piece) : piece))
+  const bytes = new Uint8Array(pieces.reduce((size, { length }) => size + length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes
+}
 
 /**
  * The platform bounds the bytes of an attachment, and writes two for each letter of a text in which one is beyond Latin-1;
@@ -227,9 +248,14 @@ const headersOf = (lines) =>
 
 const jsonType = 'Content-Type:application/json\n'
 
-/** @param {string[]} frames @param {string} headers */
-export const respondJson = (frames, headers) =>
-  new Response(`[${frames.join(',')}]`, { headers: headersOf(jsonType + headers) })
+/** @param {Text[]} frames @param {string} headers */
+export const respondJson = (frames, headers) => {
+  const isText = frames.every((frame) => typeof frame === 'string')
+  const body = isText
+    ? `[${frames.join(',')}]`
+    : utf8Of([...frames.flatMap((frame, at) => [at ? ',' : '[', frame].flat()), ']'])
+  return new Response(body, { headers: headersOf(jsonType + headers) })
+}
 
 /**
  * By it a stream is broken off whose reader takes nothing: what it holds is let go.
@@ -282,38 +308,48 @@ const stream = (first, step, write, lifeline = {}) => {
   return readable
 }
 
-const utf8 = new TextEncoder()
+/** Letters that are written of a string at a time. What is smaller than that is written together. */
+const pieceMax = 65_536
 
-/** Letters that are written of a text at a time. */
-const lettersMax = 65_536
-
-/** Writes a text in pieces, none of which ends within a letter. @param {WritableStreamDefaultWriter} writer @param {string} text */
-const writeText = async (writer, text) => {
+/** Writes a string in pieces, none of which ends within a letter. @param {WritableStreamDefaultWriter} writer @param {string} text */
+const writeString = async (writer, text) => {
   while (text !== '') {
-    const isSplit = (text.charCodeAt(lettersMax - 1) & 0xfc00) === 0xd800
-    const end = isSplit ? lettersMax - 1 : lettersMax
-    const piece = utf8.encode(text.slice(0, end))
+    const isSplit = (text.charCodeAt(pieceMax - 1) & 0xfc00) === 0xd800
+    const end = isSplit ? pieceMax - 1 : pieceMax
+    const piece = encoder.encode(text.slice(0, end))
     text = text.slice(end)
     await writer.write(piece)
   }
 }
 
+/** Writes pieces, which are let go as they are written; small ones together. @param {WritableStreamDefaultWriter} writer @param {Piece[]} pieces */
+const writePieces = async (writer, pieces) => {
+  while (pieces.length > 0) {
+    const large = pieces.findIndex(({ length }) => length > pieceMax)
+    const small = pieces.splice(0, large < 0 ? pieces.length : large)
+    if (small.length > 0) await writer.write(utf8Of(small))
+    const piece = pieces.shift()
+    if (piece !== undefined) await (typeof piece === 'string' ? writeString(writer, piece) : writer.write(piece))
+  }
+}
+
 /**
- * @param {string[]} first
+ * @param {Text[]} first
  * @param {(goOn: boolean) => any[] | Promise<any[]>} step
  * @param {Lifeline} lifeline
  * @param {string} headers
  */
 export const streamJson = (first, step, lifeline, headers) => {
   let before = '['
-  /** @param {WritableStreamDefaultWriter} writer @param {string[]} frames @param {boolean} isLast */
+  /** @param {WritableStreamDefaultWriter} writer @param {Text[]} frames @param {boolean} isLast */
   const write = (writer, frames, isLast) => {
-    const text = frames.splice(0).map((frame) => {
-      const piece = before + frame
+    const pieces = frames.splice(0).flatMap((frame) => {
+      const piece = [before, frame].flat()
       before = ','
       return piece
     })
-    return writeText(writer, text.join('') + (isLast ? ']' : ''))
+    if (isLast) pieces.push(']')
+    return writePieces(writer, pieces)
   }
   const body = stream(first, step, write, lifeline)
   return new Response(body, { headers: headersOf(jsonType + headers) })
@@ -321,7 +357,7 @@ export const streamJson = (first, step, lifeline, headers) => {
 
 /** @param {(goOn: boolean) => any[]} step */
 export const streamLines = (step) => {
-  const body = stream([], step, (writer, lines) => writeText(writer, lines.splice(0).join('')))
+  const body = stream([], step, writePieces)
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })
 }
 

@@ -4,7 +4,7 @@
 //! What an import throws ends the instance, unless it is declared to `catch`. The others have nothing to
 //! throw: they touch the console, own properties and the platform's getters, or catch in JavaScript.
 
-use js_sys::{Array, JsString, Object, Promise};
+use js_sys::{Array, JsString, Object, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -43,8 +43,12 @@ extern "C" {
     #[wasm_bindgen(js_name = sizeOf)]
     pub(super) fn size_of(sql: &JsValue) -> f64;
 
-    /// Three strings in one.
-    pub(super) fn join(head: &JsString, body: &JsString, tail: &JsString) -> JsString;
+    /// Three texts one after the other: in one string if they are strings.
+    pub(super) fn join(head: &JsValue, body: &JsValue, tail: &JsValue) -> JsValue;
+
+    /// A text that is no string, as bytes.
+    #[wasm_bindgen(js_name = utf8Of)]
+    pub(super) fn utf8_of(text: &JsValue) -> Uint8Array;
 
     /// Accepts a WebSocket for hibernation: the server's end, and the answer that holds the client's.
     #[wasm_bindgen(catch)]
@@ -63,7 +67,7 @@ extern "C" {
     pub(super) fn keep(socket: &JsValue, attachment: &str) -> Result<(), JsValue>;
 
     /// Sends a text frame; false when the socket takes no more, and is closed.
-    pub(super) fn send(socket: &JsValue, frame: &JsString) -> bool;
+    pub(super) fn send(socket: &JsValue, frame: &JsValue) -> bool;
 
     /// Closes a socket, or finds it closed.
     pub(super) fn close(socket: &JsValue, code: u16, reason: &str);
@@ -164,7 +168,7 @@ extern "C" {
 
     /// A JSON text as a value.
     #[wasm_bindgen(catch, js_name = parseJson)]
-    pub(super) fn parse_json(text: &JsString) -> Result<JsValue, JsValue>;
+    pub(super) fn parse_json(text: &JsValue) -> Result<JsValue, JsValue>;
 
     /// Calls a client object: a promise of its answer. Throws when there is no such object.
     #[wasm_bindgen(catch, js_name = callBack)]

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use js_sys::{Array, JsString, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys::Request;
 
@@ -205,13 +205,10 @@ impl<H: Hooks> Answering<H> {
         .await;
     }
 
-    /// What has been made since the last time, as JavaScript strings.
+    /// What has been made since the last time, as JavaScript has it.
     fn texts(&self) -> Array {
         let frames = self.answer.take();
-        frames
-            .iter()
-            .map(|frame| JsString::clone(frame.as_js()))
-            .collect()
+        frames.iter().map(JsText::as_js).collect()
     }
 
     /// Makes more of it: the next pieces, and a null behind the last; or a promise of them.

@@ -1,7 +1,7 @@
-//! `Sql` over the SQLite of a Durable Object: one checked conversion each way. Texts stay strings of
-//! JavaScript: a page never enters the memory of the wasm instance.
+//! `Sql` over the SQLite of a Durable Object: one checked conversion each way. Texts stay with JavaScript: a page never
+//! enters the memory of the wasm instance.
 
-use js_sys::{Array, JsString, Uint8Array};
+use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::js;
@@ -20,19 +20,19 @@ impl ObjectSql {
     }
 }
 
-/// A string of JavaScript.
+/// A text of JavaScript: a string, UTF-8, or an array of several of either.
 #[derive(Clone, Debug)]
-pub(super) struct JsText(JsString);
+pub(super) struct JsText(JsValue);
 
 impl JsText {
-    pub(super) fn as_js(&self) -> &JsString {
+    pub(super) fn as_js(&self) -> &JsValue {
         &self.0
     }
 }
 
 impl Text for JsText {
     fn new(text: &str) -> Self {
-        Self(JsString::from(text))
+        Self(JsValue::from_str(text))
     }
 
     fn join(head: &Self, body: &Self, tail: &Self) -> Self {
@@ -40,7 +40,13 @@ impl Text for JsText {
     }
 
     fn read(&self) -> String {
-        String::from(&self.0)
+        if let Some(text) = self.0.as_string() {
+            return text;
+        }
+        let bytes = js::utf8_of(&self.0).to_vec();
+        // A row that is not UTF-8 is none that was pushed.
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
@@ -134,7 +140,7 @@ fn bind(param: &Param<'_, JsText>) -> JsValue {
     match param {
         Param::Int(integer) => JsValue::from_f64(*integer as f64),
         Param::Text(text) => JsValue::from_str(text),
-        Param::Kept(text) => text.as_js().into(),
+        Param::Kept(text) => text.as_js().clone(),
         Param::Bytes(bytes) => Uint8Array::from(*bytes).into(),
     }
 }
@@ -144,7 +150,9 @@ fn value(value: JsValue) -> Value<JsText> {
     if let Some(number) = value.as_f64() {
         Value::Int(number as i64)
     } else if value.is_string() {
-        Value::Text(JsText(value.unchecked_into()))
+        Value::Text(JsText(value))
+    } else if value.is_instance_of::<ArrayBuffer>() {
+        Value::Text(JsText(Uint8Array::new(&value).into()))
     } else {
         Value::Null
     }

@@ -17,7 +17,7 @@ use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use crate::wire::Family;
 use pack::{Contents, Pack};
 use schema::{Created, Opening, Statements};
-use sql::{Param, Sql, Step, StoreError, Text as _, Value};
+use sql::{Form, Param, Sql, Step, StoreError, Text as _, Value};
 
 /// One store's event log.
 pub struct EventStore<S: Sql> {
@@ -481,7 +481,12 @@ impl<S: Sql> EventStore<S> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn page(&self, family: Family, after: SeqNum) -> Result<Page<S::Text>, StoreError> {
+    pub fn page(
+        &self,
+        family: Family,
+        form: Form,
+        after: SeqNum,
+    ) -> Result<Page<S::Text>, StoreError> {
         if after >= self.last_stored {
             return Ok(Page {
                 items: None,
@@ -491,14 +496,14 @@ impl<S: Sql> EventStore<S> {
         }
         let budget = PAGE_BYTES_MAX - PAGE_OVERHEAD_BYTES;
         if !self.is_heavy.get() {
-            match self.read_page(family, after, PAGE_EVENTS_MAX) {
+            match self.read_page(family, form, after, PAGE_EVENTS_MAX) {
                 Ok(page) if page.bytes <= budget => return Ok(page),
                 // Too large for a page, or even for a string of the platform: count what fits.
                 Ok(_) | Err(_) => {}
             }
         }
         let fitting = self.count_fitting(family, after, budget)?;
-        let page = self.read_page(family, after, fitting.max(1))?;
+        let page = self.read_page(family, form, after, fitting.max(1))?;
         self.is_heavy.set(page.bytes > budget / 2);
         Ok(page)
     }
@@ -544,10 +549,11 @@ impl<S: Sql> EventStore<S> {
     fn read_page(
         &self,
         family: Family,
+        form: Form,
         after: SeqNum,
         events: u32,
     ) -> Result<Page<S::Text>, StoreError> {
-        let statement = self.statements.page(&self.sql, family);
+        let statement = self.statements.page(&self.sql, family, form);
         self.read_items(statement, after, i64::from(events))
     }
 

@@ -20,7 +20,7 @@
 use std::cell::OnceCell;
 
 use crate::event::{BackendId, SeqNum, StoreId};
-use crate::store::sql::{Param, Sql, Step, StoreError, Text as _, Value};
+use crate::store::sql::{Form, Param, Sql, Step, StoreError, Text as _, Value};
 use crate::wire::Family;
 
 /// The version in the tables' names. A newer one is other tables, which we would not see.
@@ -62,6 +62,7 @@ pub(crate) struct Statements<S: Sql> {
     append_run: OnceCell<S::Statement>,
     events_between: OnceCell<S::Statement>,
     pages: [OnceCell<S::Statement>; 2],
+    utf8_pages: [OnceCell<S::Statement>; 2],
     fitting: [OnceCell<S::Statement>; 2],
 }
 
@@ -74,6 +75,7 @@ impl<S: Sql> Statements<S> {
             append_run: OnceCell::new(),
             events_between: OnceCell::new(),
             pages: [OnceCell::new(), OnceCell::new()],
+            utf8_pages: [OnceCell::new(), OnceCell::new()],
             fitting: [OnceCell::new(), OnceCell::new()],
         }
     }
@@ -121,11 +123,15 @@ impl<S: Sql> Statements<S> {
     }
 
     /// Items, last number and bytes of a page: after, events.
-    pub(crate) fn page(&self, sql: &S, family: Family) -> &S::Statement {
-        of_family(&self.pages, family).get_or_init(|| {
-            let items = items(&self.table, family, "?2");
+    pub(crate) fn page(&self, sql: &S, family: Family, form: Form) -> &S::Statement {
+        let (pages, page) = match form {
+            Form::String => (&self.pages, "group_concat(item, ',')"),
+            Form::Utf8 => (&self.utf8_pages, "CAST(group_concat(item, ',') AS BLOB)"),
+        };
+        of_family(pages, family).get_or_init(|| {
+            let items = items(&self.table, family, LIMIT);
             sql.prepare(&format!(
-                "SELECT group_concat(item, ','), max(seqNum), sum(octet_length(item) + 1) FROM ({items})"
+                "SELECT {page}, max(seqNum), sum(octet_length(item) + 1) FROM ({items})"
             ))
         })
     }
@@ -138,7 +144,7 @@ impl<S: Sql> Statements<S> {
             let limit = format!(
                 "(SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY seqNum) AS total FROM \
                  (SELECT seqNum, ifnull(octet_length(args), 0) AS bytes FROM \"{table}\" \
-                 WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)) WHERE total <= ?3)"
+                 WHERE seqNum > ?1 ORDER BY seqNum LIMIT {LIMIT})) WHERE total <= ?3)"
             );
             let items = items(table, family, &limit);
             sql.prepare(&format!(
@@ -155,6 +161,10 @@ impl<S: Sql> Statements<S> {
         )
     }
 }
+
+/// How many rows at most. SQLite looks into a parameter that stands there alone when it plans a statement, and so plans it
+/// anew whenever one is bound.
+const LIMIT: &str = "?2 + 0";
 
 /// Created at, client id and session id of a run, out of its packed bytes.
 const ORIGIN: &str = "CAST(substr(?2, 1, ?3) AS TEXT), CAST(substr(?2, ?4, ?5) AS TEXT), \
@@ -322,7 +332,7 @@ pub(crate) fn lines(store_id: &StoreId) -> String {
          ',\"args\":', replace(replace(ifnull(args, 'null'), char(10), ' '), char(13), ' '), \
          ',\"clientId\":', json_quote(clientId), ',\"sessionId\":', json_quote(sessionId), ',\"createdAt\":', \
          json_quote(createdAt), '}}', char(10)) AS line \
-         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)"
+         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT {LIMIT})"
     )
 }
 
@@ -390,7 +400,7 @@ pub(crate) fn reset<S: Sql>(
         "CREATE TABLE IF NOT EXISTS livestore_sync_untold \
          (id integer primary key, backendId text not null, item text not null) strict",
     );
-    let items = items(&table, Family::Rpc, "?2");
+    let items = items(&table, Family::Rpc, LIMIT);
     let keep = sql.prepare(&format!(
         "INSERT INTO livestore_sync_untold (backendId, item) SELECT ?3, item FROM ({items})"
     ));
@@ -434,7 +444,7 @@ pub(crate) fn has_untold<S: Sql>(sql: &S) -> Result<bool, StoreError> {
 /// Selects the items, the last id and the lifetime of the first `?1` such events, all of one lifetime.
 pub(crate) const UNTOLD: &str = "SELECT group_concat(item, ','), max(id), min(backendId) FROM \
      (SELECT id, backendId, item FROM livestore_sync_untold WHERE backendId = \
-     (SELECT backendId FROM livestore_sync_untold ORDER BY id LIMIT 1) ORDER BY id LIMIT ?1)";
+     (SELECT backendId FROM livestore_sync_untold ORDER BY id LIMIT 1) ORDER BY id LIMIT ?1 + 0)";
 
 /// Removes such events up to an id.
 pub(crate) const FORGET_UNTOLD: &str = "DELETE FROM livestore_sync_untold WHERE id <= ?1";

@@ -22,8 +22,17 @@ pub enum Value<T> {
     Null,
     /// An integer.
     Int(i64),
-    /// A text, wherever the host keeps it.
+    /// A text, wherever the host keeps it; also from a BLOB, which holds it as UTF-8.
     Text(T),
+}
+
+/// How the host keeps a text that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As a string of its own: for who is handed strings.
+    String,
+    /// As UTF-8, as it lies in SQLite: for who writes bytes, and need not change it for that.
+    Utf8,
 }
 
 /// A text that lives with the host: a string of JavaScript under the platform.

@@ -3,32 +3,53 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use livestore_sync_worker::store::sql::{Param, Sql, Step, StoreError, Text, Value};
+use livestore_sync_worker::store::sql::{Form, Param, Sql, Step, StoreError, Text, Value};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, Statement, StatementStatus};
 
 /// A text of the host: shared, never copied, like a string of JavaScript.
 #[derive(Clone, Debug)]
-pub(crate) struct HostText(Rc<str>);
+pub(crate) struct HostText {
+    text: Rc<str>,
+    form: Form,
+}
 
 impl HostText {
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// How it was read from SQLite.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    fn read_as(form: Form, bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).as_ref().into();
+        Self { text, form }
     }
 }
 
 impl Text for HostText {
     fn new(text: &str) -> Self {
-        Self(text.into())
+        let text = text.into();
+        Self {
+            text,
+            form: Form::String,
+        }
     }
 
     fn join(head: &Self, body: &Self, tail: &Self) -> Self {
-        Self([&*head.0, &*body.0, &*tail.0].concat().into())
+        let text = [&*head.text, &*body.text, &*tail.text].concat().into();
+        Self {
+            text,
+            form: body.form,
+        }
     }
 
     fn read(&self) -> String {
-        (*self.0).to_owned()
+        (*self.text).to_owned()
     }
 }
 
@@ -63,6 +84,7 @@ struct Database {
     connection: Connection,
     binding: Binding,
     statements_run: Cell<usize>,
+    planned_anew: Cell<i32>,
     fault: RefCell<Option<Fault>>,
     failures: Cell<usize>,
     is_held: Cell<bool>,
@@ -104,6 +126,7 @@ impl HostSql {
             connection,
             binding,
             statements_run: Cell::new(0),
+            planned_anew: Cell::new(0),
             fault: RefCell::new(None),
             failures: Cell::new(0),
             is_held: Cell::new(false),
@@ -132,6 +155,11 @@ impl HostSql {
     /// How many statements have run: each query, each step, and each commit is one.
     pub(crate) fn statements_run(&self) -> usize {
         self.0.statements_run.get()
+    }
+
+    /// How often SQLite planned a query anew that it had planned before, which costs as much as a small one.
+    pub(crate) fn planned_anew(&self) -> i32 {
+        self.0.planned_anew.get()
     }
 
     /// Makes the statement after `skip` more of them fail.
@@ -234,10 +262,9 @@ impl HostSql {
             }
             ValueRef::Integer(integer) => Value::Int(from_double(to_double(integer))),
             ValueRef::Real(double) => Value::Int(from_double(double)),
-            ValueRef::Text(bytes) => {
-                Value::Text(HostText(String::from_utf8_lossy(bytes).as_ref().into()))
-            }
-            ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+            ValueRef::Text(bytes) => Value::Text(HostText::read_as(Form::String, bytes)),
+            ValueRef::Blob(bytes) => Value::Text(HostText::read_as(Form::Utf8, bytes)),
+            ValueRef::Null => Value::Null,
         }
     }
 }
@@ -268,6 +295,9 @@ impl Sql for HostSql {
                     .collect();
                 row(&values);
             }
+            drop(rows);
+            let planned_anew = statement.reset_status(StatementStatus::RePrepare);
+            self.0.planned_anew.update(|count| count + planned_anew);
             Ok(())
         })
     }

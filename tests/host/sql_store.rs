@@ -14,7 +14,7 @@ use livestore_sync_worker::eventlog::{Admission, admit};
 use livestore_sync_worker::json;
 use livestore_sync_worker::limits::{Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
 use livestore_sync_worker::store::schema::log_table;
-use livestore_sync_worker::store::sql::StoreError;
+use livestore_sync_worker::store::sql::{Form, StoreError};
 use livestore_sync_worker::store::{EventStore, Found, OpenError, Page};
 use livestore_sync_worker::wire::{Family, encode_items};
 use proptest::prelude::*;
@@ -56,7 +56,9 @@ fn encoded(family: Family, events: &[Sample]) -> String {
 }
 
 fn page(store: &EventStore<HostSql>, family: Family, after: i64) -> Page<HostText> {
-    store.page(family, SeqNum::clamped(after)).unwrap()
+    store
+        .page(family, Form::String, SeqNum::clamped(after))
+        .unwrap()
 }
 
 /// All pages after `after`.

@@ -10,7 +10,7 @@ use crate::limits::{
     CALL_ATTEMPTS_MAX, CALL_DEADLINE_MS, CALL_RETRY_MS, CALL_RETRY_MS_MAX, CALL_SETTLE_MS,
 };
 use crate::store::EventStore;
-use crate::store::sql::{Sql, Text as _};
+use crate::store::sql::{Form, Sql, Text as _};
 use crate::wire::{self, Failure, Family, Generation, PageInfo, RequestId, Requester};
 
 /// Before what follows in the keys of the store's state.
@@ -88,7 +88,7 @@ pub(super) fn next<S: Sql>(
         let frame = store.text(&wire::failed(&requester, &failure));
         return Ok(Some((Told::UpTo(after), Message::Call { object, frame })));
     }
-    let page = store.page(Family::Rpc, after)?;
+    let page = store.page(Family::Rpc, Form::String, after)?;
     let Some(items) = page.items else {
         return Ok(None);
     };

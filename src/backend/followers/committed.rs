@@ -8,7 +8,7 @@ use crate::hooks::HookError;
 use crate::json::{self, JsonError, Reader};
 use crate::limits::{HOOK_DEADLINE_MS, HOOK_RETRY_MS, HOOK_RETRY_MS_MAX};
 use crate::store::EventStore;
-use crate::store::sql::Sql;
+use crate::store::sql::{Form, Sql};
 use crate::wire::Family;
 
 /// Where the store's state keeps how far it has been told.
@@ -41,7 +41,7 @@ pub(super) fn next<S: Sql>(store: &mut EventStore<S>, after: SeqNum) -> Next<S::
         let told = Told::Removed(untold.last);
         return Ok(Some((told, Message::Committed(page))));
     }
-    let page = store.page(Family::Rpc, after)?;
+    let page = store.page(Family::Rpc, Form::Utf8, after)?;
     let (told, backend_id) = (Told::UpTo(page.last), store.backend_id().clone());
     let page = page.items.map(|items| CommittedPage { items, backend_id });
     Ok(page.map(|page| (told, Message::Committed(page))))

@@ -163,13 +163,13 @@ fn a_failing_read_is_an_error_and_no_empty_page() {
     for at in 0..statements {
         for when in [When::Before, When::After] {
             sql.fail_after(at, when);
-            let page = store.page(Family::Rpc, SeqNum::ROOT);
+            let page = store.page(Family::Rpc, Form::String, SeqNum::ROOT);
             sql.heal();
             assert!(page.is_err() || page.is_ok_and(|page| page.last.get() == 1));
         }
     }
     sql.set_up("DROP TABLE eventlog_7_my_store_1");
-    assert!(store.page(Family::Rpc, SeqNum::ROOT).is_err());
+    assert!(store.page(Family::Rpc, Form::String, SeqNum::ROOT).is_err());
     with_batch(&batch_json(&[Sample::new(1)]), |batch| {
         let refusal = admit(&store, batch.clone());
         assert!(refusal.is_err(), "{refusal:?}");

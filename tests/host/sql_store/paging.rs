@@ -7,7 +7,18 @@ fn check(store: &EventStore<HostSql>, events: &[Sample], family: Family) {
     let budget = PAGE_BYTES_MAX - PAGE_OVERHEAD_BYTES;
     let pages = pages(store, family, 0);
     let mut rest = events;
+    let mut after = SeqNum::ROOT;
     for page in &pages {
+        let utf8 = store.page(family, Form::Utf8, after).unwrap();
+        assert_eq!(text(&utf8), text(page));
+        for (page, form) in [(page, Form::String), (&utf8, Form::Utf8)] {
+            assert!(
+                page.items
+                    .as_ref()
+                    .is_some_and(|items| items.form() == form)
+            );
+        }
+        after = page.last;
         let last = usize::try_from(page.last.to_i64() - rest[0].parent_seq_num).unwrap();
         let (here, after) = rest.split_at(last);
         assert!(
@@ -163,11 +174,33 @@ fn whatever_is_accepted_can_be_read_again() {
         };
         if store.append(&batch, CREATED).is_ok() {
             for family in Family::ALL {
-                let page = store.page(family, SeqNum::ROOT);
+                let page = store.page(family, Form::String, SeqNum::ROOT);
                 assert!(page.is_ok_and(|page| page.items.is_some()));
             }
         }
     }
+}
+
+#[test]
+fn a_query_is_planned_once_however_often_it_is_run() {
+    let events: Vec<Sample> = (1..=500)
+        .map(|seq_num| Sample::padded(seq_num, 20_000))
+        .collect();
+    let sql = HostSql::in_memory(Binding::Doubles);
+    let mut store = open(&sql).unwrap().0;
+    append(&mut store, &events).unwrap();
+    // Small pages and counted ones, lines, and a repeated push.
+    for after in [0, 100, 450] {
+        for family in Family::ALL {
+            page(&store, family, after);
+        }
+        store.lines(SeqNum::clamped(after), 40).unwrap();
+        with_batch(&batch_json(&events), |batch| {
+            let repeated = store.count_repeated(batch.events()).unwrap();
+            assert_eq!(repeated, Some(500));
+        });
+    }
+    assert_eq!(sql.planned_anew(), 0);
 }
 
 proptest! {
