@@ -65,6 +65,10 @@ pub const PUSH_DELAY_MS_MAX: u64 = 10_000;
 /// Milliseconds between two looks whether a 0.3 client has been heard of. Enforced by `backend`.
 pub const PROBE_MS: u64 = 1_000;
 
+/// Milliseconds after which a 0.3 client that took nothing is looked after no more. *Source*: ours; what may be on its way to
+/// it takes as long at 430 kbit/s. Enforced by `backend`.
+pub const PLAIN_STALL_MS: u64 = 300_000;
+
 /// Pulls under way on one connection. *Source*: ours; clients have one per store. Enforced by `backend`.
 pub const PULLS_MAX: usize = 256;
 

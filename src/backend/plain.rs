@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::subscription::{Follow, Subscription};
 use super::{ConnectionId, Output, SyncBackend, Turn};
 use crate::event::SeqNum;
-use crate::limits::PROBE_MS;
+use crate::limits::{PLAIN_STALL_MS, PROBE_MS};
 use crate::store::sql::Sql;
 use crate::wire::{self, Failure, Family, Generation, Requester};
 
@@ -23,11 +23,19 @@ impl<S: Sql> SyncBackend<S> {
             connection.family() == Family::Plain && !connection.subscriptions().is_empty()
         };
         for id in self.connections.ids(is_paging) {
-            let has_room = |connection: &Connection<S::Text>| connection.room().has_room();
-            if self.connections.get(id).is_some_and(has_room) {
+            let Some(connection) = self.connections.get(id) else {
+                continue;
+            };
+            let silent_ms = turn.now_ms.saturating_sub(connection.taken_at_ms());
+            if connection.room().has_room() {
                 self.send_pages(id, None, turn);
                 self.remember(id, turn);
+            } else if connection.room().bytes() > 0 && silent_ms >= PLAIN_STALL_MS {
+                // Nothing else would ever let the object rest.
+                self.close_stalled(id, turn);
             } else {
+                // An earlier life of the object may have known this.
+                self.is_paused |= connection.room().is_object_full();
                 self.wake_for_plain(turn.now_ms + PROBE_MS);
                 turn.out.push(Output::Probe { connection: id });
             }

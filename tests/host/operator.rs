@@ -9,8 +9,8 @@ use livestore_sync_worker::backend::{
 };
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::{
-    Limits, OBJECT_BYTES_MAX, PLAIN_PING_MS, SOCKETS_LISTED, STALL_MS, STUCK_LAG_EVENTS,
-    STUCK_PULL_MS, STUCK_REFUSALS, WINDOW_PAGES,
+    Limits, OBJECT_BYTES_MAX, PLAIN_PING_MS, PLAIN_STALL_MS, PROBE_MS, SOCKETS_LISTED, STALL_MS,
+    STUCK_LAG_EVENTS, STUCK_PULL_MS, STUCK_REFUSALS, WINDOW_PAGES,
 };
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
@@ -522,6 +522,37 @@ fn what_a_0_3_client_took_shows_in_its_pings_and_is_no_more_on_its_way() {
     world.now_ms += PLAIN_PING_MS;
     world.say(socket, ping);
     assert_eq!(bytes(&world), 0);
+}
+
+#[test]
+fn a_0_3_client_that_takes_nothing_of_its_pull_is_left_after_a_while_and_the_object_rests() {
+    let mut world = World::large(45);
+    world.now_ms += 1;
+    let socket = world.follow(Generation::V03);
+    let begun_ms = world.now_ms;
+    let alarm = |world: &mut World| {
+        let mut turn = Turn::at(world.now_ms);
+        world.backend.on_alarm(&mut turn);
+        turn
+    };
+    // First the pages for which there is room.
+    while frames_to(&alarm(&mut world), socket) > 0 {}
+    world.now_ms = begun_ms + PLAIN_STALL_MS - 1;
+    let turn = alarm(&mut world);
+    assert_eq!(closed(&turn), (vec![], Some(world.now_ms + PROBE_MS)));
+    // Its pings show that it takes something, if only every now and then.
+    let ping = speaker(Generation::V03).ping();
+    world.say(socket, ping);
+    world.now_ms += PLAIN_PING_MS;
+    world.say(socket, ping);
+    let heard_ms = world.now_ms;
+    while frames_to(&alarm(&mut world), socket) > 0 {}
+    world.now_ms = heard_ms + PLAIN_STALL_MS - 1;
+    assert_eq!(closed(&alarm(&mut world)).0, []);
+    world.now_ms += PROBE_MS;
+    let turn = alarm(&mut world);
+    assert_eq!(closed(&turn), (vec![(socket, 1013)], None));
+    assert_eq!(frames_to(&turn, socket), 1, "the word for it");
 }
 
 #[test]
