@@ -12,7 +12,7 @@ use super::followers::as_text;
 use super::random::Random;
 use super::seen::Kind;
 use super::words::{ADMIN, STORE, Tongue};
-use super::world::{About, Cause, Plan, World, tell};
+use super::world::{About, Cause, PING_MS, Plan, World, tell};
 use crate::client::{Heard, ack, interrupt, seq_num};
 
 #[derive(Debug)]
@@ -629,6 +629,15 @@ impl World {
     }
 
     fn ping(&mut self, client: usize, end: usize) {
+        let now_ms = self.now_ms;
+        let one = &mut self.ends[end];
+        let last_ms = one.asked_ms.unwrap_or(now_ms);
+        let is_late = now_ms.saturating_sub(last_ms) >= PING_MS / 2;
+        if one.family == Family::Plain && is_late && !one.inbox.is_empty() {
+            // Only who has read the answer to its last ping waits that long.
+            return;
+        }
+        one.asked_ms = Some(last_ms.max(now_ms));
         let request = self.request(client, Asked::Ping);
         let text = self.clients[client].tongue.ping(&request.id);
         self.begin_event();

@@ -43,6 +43,8 @@ pub(super) struct End {
     pub(super) awaits_pull: bool,
     /// The pulls of others that its client was asked about, in this life of the object.
     pub(super) probed: BTreeSet<String>,
+    /// When its client last pinged the object itself.
+    pub(super) asked_ms: Option<u64>,
     /// The lowest request id.
     pub(super) first_request: Option<u64>,
     /// Whether the lifetime is over that a 0.3 client knows.

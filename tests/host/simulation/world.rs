@@ -32,7 +32,7 @@ use crate::host_sql::{Binding, HostSql, HostText, When};
 pub(super) type Backend = SyncBackend<HostSql>;
 
 /// Milliseconds between two pings of a 0.3 client.
-const PING_MS: u64 = 25_000;
+pub(super) const PING_MS: u64 = 25_000;
 
 /// Milliseconds after which an object that has nothing to do leaves memory.
 const IDLE_MS: u64 = 10_000;
@@ -698,6 +698,7 @@ impl World {
             opened_ms: now_ms,
             awaits_pull: transport == Transport::WebSocket && family == Family::Rpc,
             probed: std::collections::BTreeSet::new(),
+            asked_ms: None,
             first_request: None,
             is_over: false,
             is_streaming: false,
