@@ -8,7 +8,7 @@ pub const PAGE_EVENTS_MAX: u32 = 100;
 
 /// Bytes of one page as JSON, its envelope not counted. *Source*: sync-cf's 900,000, chosen below the
 /// 1 MiB that frames had on the platform. An event larger than that is sent alone. Enforced by
-/// `eventlog`.
+/// `store`.
 pub const PAGE_BYTES_MAX: usize = 900_000;
 
 /// Bytes of a page that are not events: page info, backend id, punctuation.
@@ -119,9 +119,9 @@ pub const ATTACHMENT_BYTES_MAX: usize = 16_000;
 /// once in a while. Enforced by `backend`.
 pub const ATTACHMENT_RESERVE_BYTES: usize = 1_000;
 
-/// Bytes of events after which one turn ends for a pull over HTTP or DO-RPC: what it has sent is one piece of a
-/// streamed answer, a page larger than that alone. *Source*: ours, so that many readers fit into
-/// [`OBJECT_BYTES_MAX`] and small pages still go together. Enforced by `backend`.
+/// Bytes of one page over HTTP or DO-RPC, and bytes of events after which one turn ends for a pull there: what it has sent
+/// is one piece of a streamed answer. An event larger than that is sent alone. *Source*: ours, so that many readers fit
+/// into [`OBJECT_BYTES_MAX`] and small pages still go together. Enforced by `store` and `backend`.
 pub const PIECE_BYTES_MAX: usize = 131_072;
 
 /// Bytes of pages in an answer over HTTP that leaves whole; a larger one is a stream, so that it counts as on its way

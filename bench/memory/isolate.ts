@@ -7,10 +7,11 @@ import { WebSocket } from 'ws'
 import type { Server } from '../../tests/harness/server.ts'
 
 /**
- * Makes `gc` callable from the inspector, which by itself changes nothing about when garbage is collected. V8 has as much for
- * its heap as an isolate on Cloudflare: else it would let garbage lie as the memory of the machine allows.
+ * Makes `gc` callable from the inspector, which by itself changes nothing about when garbage is collected. V8 has for its
+ * heap what an isolate on Cloudflare can have: 128 MB less what WebAssembly and buffers take. Else it would let garbage lie as the memory of
+ * the machine allows.
  */
-export const isolateFlags = '--expose-gc --max-heap-size=128'
+export const isolateFlags = '--expose-gc --max-heap-size=96'
 
 interface Message {
   readonly id?: number

@@ -87,6 +87,15 @@ export const utf8Of = (text) => {
 }
 
 /**
+ * Lets the memory of bytes go at once: the runtime waits for tens of megabytes of them before it collects garbage.
+ *
+ * @param {Text} text
+ */
+export const release = (text) => {
+  for (const piece of [text].flat()) if (typeof piece !== 'string') /** @type {any} */ (piece.buffer).transfer(0)
+}
+
+/**
  * The platform bounds the bytes of an attachment, and writes two for each letter of a text in which one is beyond Latin-1;
  * the core counts those of UTF-8.
  *
@@ -308,28 +317,46 @@ const stream = (first, step, write, lifeline = {}) => {
   return readable
 }
 
-/** Letters that are written of a string at a time. What is smaller than that is written together. */
-const pieceMax = 65_536
+/** Bytes, or letters of a string, that are written at a time: the runtime copies them, and keeps the copy until they are taken. */
+const writtenMax = 65_536
 
-/** Writes a string in pieces, none of which ends within a letter. @param {WritableStreamDefaultWriter} writer @param {string} text */
+/**
+ * Writes a string, which is encoded as it is taken; no piece of it ends within a letter.
+ *
+ * @param {WritableStreamDefaultWriter} writer
+ * @param {string} text
+ */
 const writeString = async (writer, text) => {
   while (text !== '') {
-    const isSplit = (text.charCodeAt(pieceMax - 1) & 0xfc00) === 0xd800
-    const end = isSplit ? pieceMax - 1 : pieceMax
+    const isSplit = (text.charCodeAt(writtenMax - 1) & 0xfc00) === 0xd800
+    const end = isSplit ? writtenMax - 1 : writtenMax
     const piece = encoder.encode(text.slice(0, end))
     text = text.slice(end)
     await writer.write(piece)
+    release(piece)
   }
 }
 
-/** Writes pieces, which are let go as they are written; small ones together. @param {WritableStreamDefaultWriter} writer @param {Piece[]} pieces */
+/** @param {WritableStreamDefaultWriter} writer @param {Uint8Array} bytes */
+const writeBytes = async (writer, bytes) => {
+  for (let at = 0; at < bytes.length; at += writtenMax) await writer.write(bytes.subarray(at, at + writtenMax))
+  release(bytes)
+}
+
+/**
+ * Writes pieces, which are let go as they are written; small ones together.
+ *
+ * @param {WritableStreamDefaultWriter} writer
+ * @param {Piece[]} pieces
+ */
 const writePieces = async (writer, pieces) => {
   while (pieces.length > 0) {
-    const large = pieces.findIndex(({ length }) => length > pieceMax)
+    const large = pieces.findIndex(({ length }) => length > writtenMax)
     const small = pieces.splice(0, large < 0 ? pieces.length : large)
-    if (small.length > 0) await writer.write(utf8Of(small))
-    const piece = pieces.shift()
-    if (piece !== undefined) await (typeof piece === 'string' ? writeString(writer, piece) : writer.write(piece))
+    const piece = small.length > 0 ? utf8Of(small) : pieces.shift()
+    release(small)
+    if (typeof piece === 'string') await writeString(writer, piece)
+    else if (piece !== undefined) await writeBytes(writer, piece)
   }
 }
 
@@ -367,11 +394,7 @@ export const streamLines = (step) => {
  * @param {Lifeline} lifeline
  */
 export const streamBytes = (first, step, lifeline) => {
-  /** @param {WritableStreamDefaultWriter} writer @param {Uint8Array[]} pieces */
-  const write = async (writer, pieces) => {
-    while (pieces.length > 0) await writer.write(pieces.shift())
-  }
-  return stream(first, step, write, lifeline)
+  return stream(first, step, writePieces, lifeline)
 }
 
 /** @param {number} number */

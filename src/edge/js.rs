@@ -50,6 +50,9 @@ extern "C" {
     #[wasm_bindgen(js_name = utf8Of)]
     pub(super) fn utf8_of(text: &JsValue) -> Uint8Array;
 
+    /// Lets go of what is no string of a text, which is of no use after that.
+    pub(super) fn release(text: &JsValue);
+
     /// Accepts a WebSocket for hibernation: the server's end, and the answer that holds the client's.
     #[wasm_bindgen(catch)]
     pub(super) fn accept(state: &JsValue, attachment: &str) -> Result<Array, JsValue>;

@@ -266,5 +266,7 @@ impl<H: Hooks> Answering<H> {
 }
 
 fn message(frame: &JsText) -> Result<JsValue, JsValue> {
-    msgpack::encode(&format!("[{}]", frame.read())).map(JsValue::from)
+    let text = format!("[{}]", frame.read());
+    js::release(frame.as_js());
+    msgpack::encode(&text).map(JsValue::from)
 }

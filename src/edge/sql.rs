@@ -43,7 +43,9 @@ impl Text for JsText {
         if let Some(text) = self.0.as_string() {
             return text;
         }
-        let bytes = js::utf8_of(&self.0).to_vec();
+        let utf8 = js::utf8_of(&self.0);
+        let bytes = utf8.to_vec();
+        js::release(&utf8);
         // A row that is not UTF-8 is none that was pushed.
         String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

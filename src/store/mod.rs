@@ -13,7 +13,7 @@ use std::cell::Cell;
 use thiserror::Error;
 
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
-use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES, PIECE_BYTES_MAX};
 use crate::wire::Family;
 use pack::{Contents, Pack};
 use schema::{Created, Opening, Statements};
@@ -476,8 +476,8 @@ impl<S: Sql> EventStore<S> {
         self.sql.transact(&[step, moved])
     }
 
-    /// The page of events after `after`: at most 100, at most 900,000 bytes, at least one if there is
-    /// one.
+    /// The page of events after `after`: at most 100, at most 900,000 bytes, or 131,072 of UTF-8, at least one if there
+    /// is one.
     ///
     /// # Errors
     /// When SQLite fails.
@@ -494,7 +494,11 @@ impl<S: Sql> EventStore<S> {
                 last: after,
             });
         }
-        let budget = PAGE_BYTES_MAX - PAGE_OVERHEAD_BYTES;
+        let bytes_max = match form {
+            Form::String => PAGE_BYTES_MAX,
+            Form::Utf8 => PIECE_BYTES_MAX,
+        };
+        let budget = bytes_max - PAGE_OVERHEAD_BYTES;
         if !self.is_heavy.get() {
             match self.read_page(family, form, after, PAGE_EVENTS_MAX) {
                 Ok(page) if page.bytes <= budget => return Ok(page),

@@ -12,7 +12,9 @@ use std::fmt::Write as _;
 use livestore_sync_worker::event::{BackendId, Batch, Event, SeqNum, StoreId};
 use livestore_sync_worker::eventlog::{Admission, admit};
 use livestore_sync_worker::json;
-use livestore_sync_worker::limits::{Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES};
+use livestore_sync_worker::limits::{
+    Limits, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES, PIECE_BYTES_MAX,
+};
 use livestore_sync_worker::store::schema::log_table;
 use livestore_sync_worker::store::sql::{Form, StoreError};
 use livestore_sync_worker::store::{EventStore, Found, OpenError, Page};

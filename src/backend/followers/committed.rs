@@ -41,7 +41,7 @@ pub(super) fn next<S: Sql>(store: &mut EventStore<S>, after: SeqNum) -> Next<S::
         let told = Told::Removed(untold.last);
         return Ok(Some((told, Message::Committed(page))));
     }
-    let page = store.page(Family::Rpc, Form::Utf8, after)?;
+    let page = store.page(Family::Rpc, Form::String, after)?;
     let (told, backend_id) = (Told::UpTo(page.last), store.backend_id().clone());
     let page = page.items.map(|items| CommittedPage { items, backend_id });
     Ok(page.map(|page| (told, Message::Committed(page))))

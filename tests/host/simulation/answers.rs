@@ -105,10 +105,12 @@ impl World {
             "an empty page after others"
         );
         assert!(events.len() <= PAGE_EVENTS_MAX as usize);
-        assert!(
-            *bytes <= PAGE_BYTES_MAX || events.len() == 1,
-            "{bytes} bytes"
-        );
+        let bytes_max = if is_socket {
+            PAGE_BYTES_MAX
+        } else {
+            PIECE_BYTES_MAX
+        };
+        assert!(*bytes <= bytes_max || events.len() == 1, "{bytes} bytes");
         pull.last = events.last().map_or(pull.last, seq_num);
         pull.pages += 1;
         let more = u64::try_from((log_end - pull.last).max(0)).unwrap();
