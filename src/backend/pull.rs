@@ -474,7 +474,9 @@ impl<S: Sql> Pages<'_, S> {
         };
         let mut bytes = 0;
         loop {
-            if subscription.has_to_wait() {
+            // An empty page takes no room, and would be forgotten in an eviction: nothing of the log is lacking.
+            let has_some = subscription.after() < self.store.last_stored();
+            if has_some && subscription.has_to_wait() {
                 return Ok(Sent::Part);
             }
             let page = self.store.page(self.family, form, subscription.after())?;

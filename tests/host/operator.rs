@@ -508,6 +508,27 @@ fn whoever_waits_for_room_still_gets_it_when_others_take_too_little_to_make_any(
 }
 
 #[test]
+fn a_pull_that_lacks_nothing_is_answered_whether_there_is_room_or_not() {
+    let mut world = World::large(5);
+    // Neither at the object nor on that connection.
+    let full = loop {
+        let socket = world.socket(Family::Rpc);
+        let turn = world.say(socket, &speaker(Generation::V05).pull("7", true, None));
+        if frames_to(&turn, socket) == 0 {
+            break socket;
+        }
+    };
+    for after in [5, 9] {
+        let pull = speaker(Generation::V05).pull("8", true, Some((LIFETIME, after)));
+        let late = world.socket(Family::Rpc);
+        for socket in [full, late] {
+            let turn = world.say(socket, &pull);
+            assert_eq!(frames_to(&turn, socket), 1, "after {after}");
+        }
+    }
+}
+
+#[test]
 fn what_a_0_3_client_took_shows_in_its_pings_and_is_no_more_on_its_way() {
     let mut world = World::large(2);
     let socket = world.follow(Generation::V03);
