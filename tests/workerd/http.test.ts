@@ -616,7 +616,9 @@ describe('answers that nobody reads on', () => {
       lacking.push(sizes[after + pages.length - 1]! - pages.at(-1)!.search(/[^x]|$/))
     }
     assert.equal(lacking.length, waiting)
-    assert.ok(Math.max(...lacking) > 300_000, String(lacking))
+    // One may have stopped near the end of a page, or its connection lost the end.
+    const within = lacking.filter((letters) => letters > 300_000)
+    assert.ok(within.length > lacking.length / 2, String(lacking))
     for (const { answer } of [...begun, ...late]) answer.leave()
     await eventually('nothing is left of them', async () => (await inFlightBytes()) === 0)
   })
