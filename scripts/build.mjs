@@ -72,6 +72,7 @@ const sizes = (name) => {
 }
 
 const ownSources = [
+  'migrations',
   'src',
   'host',
   'Cargo.toml',

@@ -170,6 +170,47 @@ pub const HOOK_DEADLINE_MS: u64 = 60_000;
 /// must not keep a turn from ending. Enforced by `backend`.
 pub const BURST_DELIVERIES_MAX: u32 = 16;
 
+/// Seconds for which events are collected before they are copied to the backup, without `BACKUP_DELAY_SECONDS`.
+/// *Source*: ours; in that time one row is written for the alarm and one for the position. Enforced by `backend`.
+pub const BACKUP_DELAY_S: u64 = 5;
+
+/// Seconds that `BACKUP_DELAY_SECONDS` may say.
+pub const BACKUP_DELAY_S_MAX: u64 = 3_600;
+
+/// Milliseconds in which the same trouble with the backup is told of once. Enforced by `backend`.
+pub const BACKUP_TOLD_MS: u64 = 60_000;
+
+/// Characters of what D1 says of a failure that are repeated. *Source*: ours; a sentence. Enforced by `backend`.
+pub const BACKUP_MESSAGE_CHARS_MAX: usize = 300;
+
+/// Events in one batch of the backup. *Source*: ours; D1 takes thousands of rows at once. Enforced by `store`.
+pub const MIRROR_EVENTS_MAX: u32 = 2_000;
+
+/// Bytes of the events of one batch of the backup, 100 added for each. *Source*: quoted as JSON they double at most, save
+/// for what no client sends, and D1 binds a text of [`STRING_BYTES_CEILING`]. An event above it is copied alone.
+/// Enforced by `store`.
+pub const MIRROR_BYTES_MAX: i64 = 800_000;
+
+/// Batches of the backup for one alarm, after which the next goes on. *Source*: a batch has 3 queries, and on the Free plan
+/// D1 answers 50 to one event of the platform. Enforced by `backend`.
+pub const MIRROR_BURST_MAX: u32 = 10;
+
+/// Milliseconds before a failed batch of the backup is tried again; doubled at each failure. Enforced by `backend`.
+pub const MIRROR_RETRY_MS: u64 = 5_000;
+
+/// Milliseconds between two tries at most. *Source*: ours; D1's daily limits end at midnight. Enforced by `backend`.
+pub const MIRROR_RETRY_MS_MAX: u64 = 600_000;
+
+/// Milliseconds after which a batch without an answer is taken for failed. *Source*: D1 ends a query after 30 seconds.
+/// Enforced by `backend`, and by `edge`, which says so.
+pub const MIRROR_DEADLINE_MS: u64 = 60_000;
+
+/// Stores in one answer of the index, without `limit`.
+pub const STORES_LISTED: u32 = 100;
+
+/// Stores that `limit` may ask for. *Source*: ours; some hundred kilobytes. Enforced by `route`.
+pub const STORES_LISTED_MAX: u32 = 1_000;
+
 /// Milliseconds before a follower is told again after storage failed. Enforced by `backend`.
 pub const STORE_RETRY_MS: u64 = 10_000;
 

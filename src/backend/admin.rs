@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::connection::Connection;
 use super::refusal::Reason;
+use super::report::BackupTrouble;
 use super::stats::{BUCKETS_MS, Duration};
 use super::subscription::Subscription;
 use super::{SyncBackend, iso_8601};
@@ -33,6 +34,19 @@ struct State<'a> {
     client_objects: Vec<Object<'a>>,
     stuck_clients: Vec<Stuck<'a>>,
     last_errors: Vec<PastError<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<Backup<'a>>,
+}
+
+/// How the backup stands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Backup<'a> {
+    head: u64,
+    lag_events: u64,
+    lag_seconds: u64,
+    failures: u32,
+    last_error: Option<PastError<'a>>,
 }
 
 #[derive(Serialize)]
@@ -123,6 +137,17 @@ impl<S: Sql> SyncBackend<S> {
             client_objects: objects.collect(),
             stuck_clients: stuck.collect(),
             last_errors: errors.collect(),
+            backup: self.backup_state(now_ms)?.map(|backup| Backup {
+                head: backup.head.get(),
+                lag_events: backup.lag_events,
+                lag_seconds: backup.lag_seconds,
+                failures: backup.failures,
+                last_error: backup.last_error.map(|error| PastError {
+                    at: iso_8601(error.at_ms),
+                    reason: error.trouble.name(),
+                    message: &error.message,
+                }),
+            }),
         };
         Ok(serde_json::to_string(&described).unwrap_or_default())
     }
@@ -131,7 +156,7 @@ impl<S: Sql> SyncBackend<S> {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn metrics(&self, woken_at_ms: u64) -> Result<String, StoreError> {
+    pub fn metrics(&self, woken_at_ms: u64, now_ms: u64) -> Result<String, StoreError> {
         let (store, stats) = (&self.store, &self.stats);
         let mut text = Metrics {
             text: String::new(),
@@ -206,8 +231,52 @@ impl<S: Sql> SyncBackend<S> {
             let label = format!("reason=\"{}\"", reason.name());
             text.sample("refusals_total", &label, stats.refusals(reason));
         }
+        self.backup_metrics(&mut text, now_ms)?;
         text.durations(stats);
         Ok(text.text)
+    }
+
+    /// Those of the backup, where there is one.
+    fn backup_metrics(&self, text: &mut Metrics, now_ms: u64) -> Result<(), StoreError> {
+        let Some(backup) = self.backup_state(now_ms)? else {
+            return Ok(());
+        };
+        for (name, kind, help, value) in [
+            (
+                "backup_head",
+                "gauge",
+                "Number of the last event that is copied to the backup.",
+                backup.head.get(),
+            ),
+            (
+                "backup_lag_events",
+                "gauge",
+                "Events that the backup lacks.",
+                backup.lag_events,
+            ),
+            (
+                "backup_lag_seconds",
+                "gauge",
+                "Seconds since the first event that the backup lacks was stored.",
+                backup.lag_seconds,
+            ),
+            (
+                "backup_events_total",
+                "counter",
+                "Events that were copied to the backup.",
+                self.stats.copied,
+            ),
+        ] {
+            text.metric(name, kind, help);
+            text.sample(name, "", value);
+        }
+        let name = "backup_failures_total";
+        text.metric(name, "counter", "Batches of the backup that failed.");
+        for trouble in BackupTrouble::ALL {
+            let label = format!("reason=\"{}\"", trouble.name());
+            text.sample(name, &label, self.stats.backup_failures(trouble));
+        }
+        Ok(())
     }
 
     fn open_sockets(&self) -> impl Iterator<Item = &Connection<S::Text>> {

@@ -57,7 +57,7 @@ pub use followers::{
     ClientObject, CommittedPage, Delivery, DeliveryId, Message, Outcome, read_events,
 };
 pub use refusal::{Reason, Refusal};
-pub use report::{About, Report};
+pub use report::{About, BackupTrouble, Report};
 pub use stats::{Duration, Stats};
 pub use waiting::{Ask, AskId, Hook};
 
@@ -200,6 +200,8 @@ pub struct SyncBackend<S: Sql> {
     is_probe_due: bool,
     /// When pulls of 0.3 sockets go on, if there are some under way.
     plain_at_ms: Option<u64>,
+    /// Whether the alarm that has gone off stands for what D1 has yet to answer.
+    holds_alarm: bool,
 }
 
 /// Makes backend ids that nobody has had.
@@ -216,6 +218,8 @@ pub struct Rules {
     pub object_id: String,
     /// The hooks that there are.
     pub uses: Uses,
+    /// Milliseconds for which events are collected before they are copied to D1; `None`: there is no backup.
+    pub backup_delay_ms: Option<u64>,
 }
 
 impl<S: Sql> fmt::Debug for SyncBackend<S> {
@@ -232,7 +236,7 @@ impl<S: Sql> SyncBackend<S> {
     pub fn new(store: EventStore<S>, limits: Limits, rules: Rules, fresh_ids: FreshIds) -> Self {
         let tail = wire::rpc_page_tail(PageInfo::NoMore, store.backend_id());
         Self {
-            followers: Followers::restore(&store, rules.uses.has_on_committed()),
+            followers: Followers::restore(&store, &rules),
             last_page_tail: store.text(&tail),
             rules,
             fresh_ids,
@@ -248,6 +252,7 @@ impl<S: Sql> SyncBackend<S> {
             is_paused: false,
             is_probe_due: false,
             plain_at_ms: None,
+            holds_alarm: false,
         }
     }
 
@@ -493,11 +498,19 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     /// Does what the alarm was set for.
+    ///
+    /// As long as [`SyncBackend::holds_alarm`] says so afterwards, the host has not finished with it: if the object is
+    /// lost meanwhile, the platform repeats it, which saves setting another for that case.
     pub fn on_alarm(&mut self, turn: &mut Turn<S::Text>) {
+        // One under way is given up in its time: for that an alarm has to be set.
+        let was_copying = self.followers.is_copying();
+        self.begin_copying();
         self.resume_delayed(turn);
         self.resume_plain(turn);
         self.make_room(turn);
         self.deliver_due(turn);
+        self.rest_copying();
+        self.holds_alarm = !was_copying;
         self.end_turn(turn);
     }
 
@@ -508,14 +521,24 @@ impl<S: Sql> SyncBackend<S> {
         }
         self.make_room(turn);
         self.ask_shown(turn);
-        let followers = self.followers.next_ms(&self.store, turn.now_ms);
+        let next_ms = |is_backup| {
+            let followers = &self.followers;
+            followers.next_ms(&self.store, turn.now_ms, is_backup)
+        };
         let times = [
-            followers,
+            next_ms(false),
             self.waiting.next_ms(),
             self.plain_at_ms,
             self.room_at_ms(turn.now_ms),
         ];
-        if let Some(at_ms) = times.into_iter().flatten().min() {
+        let others = times.into_iter().flatten().min();
+        let backup = next_ms(true);
+        // Nobody else must wait until D1 has answered.
+        self.holds_alarm &= self.followers.is_copying() && others.is_none();
+        if self.holds_alarm {
+            return;
+        }
+        if let Some(at_ms) = others.into_iter().chain(backup).min() {
             turn.out.push(Output::WakeAt { at_ms });
         }
     }

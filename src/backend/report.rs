@@ -80,6 +80,13 @@ pub enum Report {
         /// What it said.
         message: String,
     },
+    /// A batch of the backup failed; it is tried again.
+    BackupFailed {
+        /// As it is counted.
+        trouble: BackupTrouble,
+        /// What D1 said, or is wrong with it.
+        message: String,
+    },
     /// A client acknowledged pages of a pull that is none of its socket's, and was told to connect again.
     UnknownPull,
     /// A connection's token has expired, and it was closed.
@@ -100,7 +107,51 @@ pub enum Report {
     Reset {
         /// Events it had.
         events: u64,
+        /// How many of them, the last, the backup lacks; 0 where there is none.
+        uncopied: u64,
     },
+}
+
+/// What stands behind a failure of the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupTrouble {
+    /// The tables in D1 are others than this code writes.
+    Schema,
+    /// The database is full.
+    Full,
+    /// D1 allows no more for now, or not as much at once.
+    Limit,
+    /// D1 has not answered in time.
+    NoAnswer,
+    /// The mirror is no copy of this log.
+    Diverged,
+    /// Something else.
+    Failed,
+}
+
+impl BackupTrouble {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Schema,
+        Self::Full,
+        Self::Limit,
+        Self::NoAnswer,
+        Self::Diverged,
+        Self::Failed,
+    ];
+
+    /// Its name in log lines, the state and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::Full => "full",
+            Self::Limit => "limit",
+            Self::NoAnswer => "no-answer",
+            Self::Diverged => "diverged",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Report {
@@ -114,6 +165,7 @@ impl Report {
             | Self::StuckPull { .. }
             | Self::StoreFailed { .. }
             | Self::HookFailed { .. }
+            | Self::BackupFailed { .. }
             | Self::UnknownPull
             | Self::Expired
             | Self::TakesNothing { .. }
@@ -156,7 +208,9 @@ impl fmt::Display for Report {
             Self::StoreFailed { during, message } => {
                 write!(f, "storage failed during {during}: {message}")
             }
-            Self::HookFailed { message } => f.write_str(message),
+            Self::HookFailed { message } | Self::BackupFailed { message, .. } => {
+                f.write_str(message)
+            }
             Self::UnknownPull => {
                 f.write_str("closed a connection that acknowledged an unknown pull")
             }
@@ -171,7 +225,13 @@ impl fmt::Display for Report {
                     "gave up calling the client object {object_id}: {message}"
                 )
             }
-            Self::Reset { events } => write!(f, "removed {events} events"),
+            Self::Reset { events, uncopied } => {
+                write!(f, "removed {events} events")?;
+                if *uncopied > 0 {
+                    write!(f, ", of which the backup lacks the last {uncopied}")?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -275,13 +335,43 @@ mod tests {
                 &None,
                 None,
             ),
-            (Report::Reset { events: 9 }, "removed 9 events", &None, None),
+            (
+                Report::Reset {
+                    events: 9,
+                    uncopied: 0,
+                },
+                "removed 9 events",
+                &None,
+                None,
+            ),
         ];
         for (report, line, about, reason) in expected {
             assert_eq!(report.to_string(), line);
             assert_eq!(report.about(), about.as_ref(), "{line}");
             assert_eq!(report.reason(), reason, "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_backup_lacks_or_fails_for_is_told() {
+        let reset = Report::Reset {
+            events: 9,
+            uncopied: 2,
+        };
+        let told = "removed 9 events, of which the backup lacks the last 2";
+        assert_eq!(reset.to_string(), told);
+        let message = "Exceeded maximum DB size".to_owned();
+        let trouble = BackupTrouble::Full;
+        let failed = Report::BackupFailed { trouble, message };
+        assert_eq!(failed.to_string(), "Exceeded maximum DB size");
+        assert_eq!((failed.about(), failed.reason()), (None, None));
+        let names = BackupTrouble::ALL.map(BackupTrouble::name);
+        assert_eq!(
+            names,
+            ["schema", "full", "limit", "no-answer", "diverged", "failed"]
+        );
+        let numbers = BackupTrouble::ALL.map(|trouble| trouble as usize);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl<S: Sql> SyncBackend<S> {
 
     fn begin_lifetime(&mut self, turn: &mut Turn<S::Text>) -> Result<BackendId, StoreError> {
         let events = self.store.count()?;
+        let uncopied = self.uncopied();
         let ended = self.store.backend_id().clone();
         let fresh = (self.fresh_ids)();
         self.store.reset(fresh.clone(), self.told_committed())?;
@@ -34,7 +35,8 @@ impl<S: Sql> SyncBackend<S> {
         self.stats.forget_races();
         let tail = wire::rpc_page_tail(PageInfo::NoMore, &fresh);
         self.last_page_tail = self.store.text(&tail);
-        turn.out.push(Output::Report(Report::Reset { events }));
+        turn.out
+            .push(Output::Report(Report::Reset { events, uncopied }));
         self.reset_followers(turn);
         let refusal = Refusal::BackendIdMismatch {
             expected: fresh.clone(),

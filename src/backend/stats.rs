@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::refusal::{Reason, Refusal};
-use super::report::Report;
+use super::report::{BackupTrouble, Report};
 use crate::limits::{ERRORS_KEPT, STUCK_CLIENTS_KEPT, STUCK_REFUSALS};
 
 /// Upper bounds of a histogram's buckets, in milliseconds; one without bound follows.
@@ -96,6 +96,9 @@ pub struct Stats {
     pub calls_failed: u64,
     /// Sockets that were accepted.
     pub connections: u64,
+    /// Events that were copied to the backup.
+    pub copied: u64,
+    backup_failures: [u64; BackupTrouble::ALL.len()],
     refusals: [u64; Reason::ALL.len()],
     durations: [Histogram; Duration::ALL.len()],
     errors: VecDeque<PastError>,
@@ -107,6 +110,22 @@ impl Stats {
     #[must_use]
     pub fn refusals(&self, reason: Reason) -> u64 {
         self.refusals.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Batches of the backup that failed with `trouble`.
+    #[must_use]
+    pub fn backup_failures(&self, trouble: BackupTrouble) -> u64 {
+        self.backup_failures
+            .get(trouble as usize)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Counts a batch of the backup that failed.
+    pub(super) fn fail_backup(&mut self, trouble: BackupTrouble) {
+        if let Some(count) = self.backup_failures.get_mut(trouble as usize) {
+            *count += 1;
+        }
     }
 
     /// How long `what` took, each time.

@@ -9,7 +9,8 @@ mod variable;
 use crate::auth::{AdminSecret, Policy, Tokens};
 use crate::event::EventNames;
 use crate::limits::{
-    CONNECTIONS_CEILING, EVENT_BYTES_CEILING, FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING,
+    BACKUP_DELAY_S, BACKUP_DELAY_S_MAX, CONNECTIONS_CEILING, EVENT_BYTES_CEILING,
+    FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING,
 };
 
 pub use variable::ConfigError;
@@ -33,7 +34,14 @@ pub struct Config {
     pub limits: Limits,
     /// `LOG_LEVEL`.
     pub log_level: LogLevel,
+    /// `BACKUP`: whether events are copied to D1; `None`: where there is a database.
+    pub backup: Option<bool>,
+    /// `BACKUP_DELAY_SECONDS`: for how long they are collected before that. *Units*: milliseconds.
+    pub backup_delay_ms: u64,
 }
+
+/// The D1 binding that backups go to.
+pub const BACKUP_BINDING: &str = "DB";
 
 /// Names of the Durable Object binding that are looked for, in this order, without `SYNC_BINDING`.
 pub const USUAL_BINDINGS: [&str; 2] = ["SYNC_BACKEND_DO", "WEBSOCKET_SERVER"];
@@ -114,7 +122,23 @@ impl Config {
             binding: variables.trimmed("SYNC_BINDING"),
             limits: limits(variables)?,
             log_level: log_level(variables)?,
+            backup: backup(variables)?,
+            backup_delay_ms: 1_000
+                * variables.number("BACKUP_DELAY_SECONDS", BACKUP_DELAY_S_MAX, BACKUP_DELAY_S)?,
         })
+    }
+
+    /// For how long events are collected before they are copied, in milliseconds; `None`: they are not copied.
+    ///
+    /// # Errors
+    /// When a backup is asked for and the database is not bound.
+    pub fn backup_delay_ms(&self, has_database: bool) -> Result<Option<u64>, ConfigError> {
+        if self.backup == Some(true) && !has_database {
+            let expected = format!("'off', as long as no D1 database is bound as {BACKUP_BINDING}");
+            return Err(ConfigError::new("BACKUP", "d1", expected));
+        }
+        let is_on = self.backup.unwrap_or(has_database);
+        Ok(is_on.then_some(self.backup_delay_ms))
     }
 }
 
@@ -178,6 +202,14 @@ fn origins(variables: Variables<'_>) -> Result<Origins, ConfigError> {
         Origins::parse,
     )?;
     Ok(origins.unwrap_or(Origins::SameOrigin))
+}
+
+fn backup(variables: Variables<'_>) -> Result<Option<bool>, ConfigError> {
+    variables.parsed("BACKUP", "'d1' or 'off'", |text| match text {
+        "d1" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    })
 }
 
 fn log_level(variables: Variables<'_>) -> Result<LogLevel, ConfigError> {
@@ -259,6 +291,9 @@ mod tests {
             ("PUSH_RATE", "0"),
             ("PUSH_RATE", "1.5"),
             ("EVENT_NAMES", ","),
+            ("BACKUP", "D1"),
+            ("BACKUP_DELAY_SECONDS", "0"),
+            ("BACKUP_DELAY_SECONDS", "3601"),
             ("LOG_LEVEL", "loud"),
         ];
         for (name, value) in bad {
@@ -279,6 +314,22 @@ mod tests {
         assert_eq!(of("*"), Origins::Any);
         assert_eq!(of("example.com"), Origins::SameOrigin);
         assert_eq!(of(""), Origins::SameOrigin);
+    }
+
+    #[test]
+    fn there_is_a_backup_where_there_is_a_database_unless_it_is_off() {
+        let delay =
+            |variables, has_database| parse(variables).unwrap().backup_delay_ms(has_database);
+        assert_eq!(delay(&[], true), Ok(Some(5_000)));
+        assert_eq!(delay(&[], false), Ok(None));
+        assert_eq!(delay(&[("BACKUP", "off")], true), Ok(None));
+        let every_minute: &[_] = &[("BACKUP", "d1"), ("BACKUP_DELAY_SECONDS", "60")];
+        assert_eq!(delay(every_minute, true), Ok(Some(60_000)));
+        let error = delay(every_minute, false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "BACKUP is 'd1', but it must be 'off', as long as no D1 database is bound as DB"
+        );
     }
 
     #[test]

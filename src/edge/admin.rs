@@ -100,7 +100,10 @@ async fn serve<H: Hooks>(
             respond(state)
         }
         Ask::Metrics => {
-            let metrics = shared.with(None, |awake| awake.backend.metrics(awake.woken_at_ms))??;
+            let metrics = shared.with(None, |awake| {
+                let backend = &awake.backend;
+                backend.metrics(awake.woken_at_ms, js::now_ms())
+            })??;
             Ok(js::respond_as(200, PROMETHEUS, &metrics)?)
         }
         Ask::Events { after, limit } => {

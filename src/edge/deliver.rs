@@ -9,7 +9,7 @@ use wasm_bindgen_futures::JsFuture;
 use super::poll::{hook, poll_hook_once, spawn};
 use super::shared::Shared;
 use super::sql::JsText;
-use super::{hooks, js, msgpack};
+use super::{backup, hooks, js, msgpack};
 use crate::backend::{ClientObject, Delivery, DeliveryId, Message, Outcome};
 use crate::hooks::{HookError, Hooks};
 use crate::store::sql::Text as _;
@@ -21,6 +21,14 @@ impl<H: Hooks> Shared<H> {
         let Delivery { id, message } = delivery;
         match message {
             Message::Call { object, frame } => self.call(id, &object, &frame),
+            Message::Mirror(batch) => {
+                let shared = self.clone();
+                spawn(async move {
+                    let outcome = backup::mirror(shared.env(), &batch).await;
+                    shared.delivered(id, outcome);
+                });
+                None
+            }
             Message::Committed(page) => {
                 let shared = self.clone();
                 let mut work = Box::pin(hooks::tell(self.clone(), page));

@@ -6,15 +6,17 @@ use std::rc::Rc;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use worker::Env;
+use worker::worker_sys::types::D1Database;
 use worker::worker_sys::web_sys::Request;
 
 use super::jwt::{Unverified, verify};
 use super::poll::now_or_later;
-use super::{config, js};
+use super::{backup, config, js};
 use crate::auth::{Decision, Grant};
 use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
 use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
+use crate::route::admin::Listing;
 use crate::route::{
     self, Answer, Door, Entrant, Headers, Reason, Refusal, Refusals, Route, VISIT_HEADER, Visit,
 };
@@ -29,6 +31,8 @@ struct Inner<H> {
     config: Result<Config, Misconfigured>,
     /// The binding that holds the stores' objects; undefined when there is none.
     objects: JsValue,
+    /// The database of backups.
+    database: Option<D1Database>,
     hooks: Installed<H>,
     refusals: RefCell<Refusals>,
 }
@@ -44,7 +48,12 @@ impl<H: Hooks> Worker<H> {
     /// Reads the variables of `env`. `hooks` makes the app's hooks.
     pub fn new(env: JsValue, hooks: fn(Env) -> H) -> Self {
         let env: Env = env.unchecked_into();
-        let config = config(&env).map_err(|error| Misconfigured {
+        let database = backup::database(&env);
+        let config = config(&env).and_then(|config| {
+            config.backup_delay_ms(database.is_some())?;
+            Ok(config)
+        });
+        let config = config.map_err(|error| Misconfigured {
             error,
             origins: origins(&env),
         });
@@ -55,6 +64,7 @@ impl<H: Hooks> Worker<H> {
         Self(Rc::new(Inner {
             config,
             objects: objects.unwrap_or_default(),
+            database,
             hooks: Installed::new(hooks(env)),
             refusals: RefCell::default(),
         }))
@@ -82,6 +92,7 @@ impl<H: Hooks> Worker<H> {
         match with_facts(&request, Some(config), decide)? {
             Route::Answer(answer) => worker.answer(&answer),
             Route::Forward(visit) => worker.forward(&request, &visit),
+            Route::List(listing) => now_or_later(list(worker.clone(), listing)),
             Route::Enter(entrant) => {
                 if worker.hooks.uses().is_empty() && entrant.decision == Decision::Granted {
                     return worker.enter(&request, &entrant, Grant::default());
@@ -90,6 +101,19 @@ impl<H: Hooks> Worker<H> {
             }
         }
     }
+}
+
+/// Answers which stores have a backup.
+async fn list<H: Hooks>(worker: Rc<Inner<H>>, listing: Listing) -> Result<JsValue, JsValue> {
+    let Some(database) = &worker.database else {
+        return respond(&listing.no_database());
+    };
+    let Listing { after, limit } = &listing;
+    let answer = match backup::list_stores(database, after.as_ref(), *limit).await {
+        Ok((lines, next)) => listing.answer(&lines, next.as_deref()),
+        Err(error) => listing.failed(&js::message_of(&error)),
+    };
+    respond(&answer)
 }
 
 /// Checks what remains to be checked of an entrant, and lets it in with what was found.

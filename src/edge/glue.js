@@ -229,24 +229,33 @@ export const leaveBody = ({ reader }) => {
   reader.cancel().catch(() => {})
 }
 
-/** @param {Body} body @param {number} ms */
-export const readPiece = async (body, ms) => {
+/** What a promise becomes, null if that takes longer. @template T @param {Promise<T>} promise @param {number} ms */
+export const within = async (promise, ms) => {
   /** @type {any} */
   let timer
+  /** @type {Promise<null>} */
   const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, null)))
   try {
-    const read = await Promise.race([body.reader.read(new Uint8Array(body.buffer)), late])
-    if (read === null) {
-      leaveBody(body)
-      return null
-    }
-    if (read.done) return undefined
-    body.buffer = read.value.buffer
-    return read.value
+    return await Promise.race([promise, late])
   } finally {
     clearTimeout(timer)
   }
 }
+
+/** @param {Body} body @param {number} ms */
+export const readPiece = async (body, ms) => {
+  const read = await within(body.reader.read(new Uint8Array(body.buffer)), ms)
+  if (read === null) {
+    leaveBody(body)
+    return null
+  }
+  if (read.done) return undefined
+  body.buffer = read.value.buffer
+  return read.value
+}
+
+/** @param {any} row @param {string} column */
+export const column = (row, column) => row[column]
 
 /** Headers as the core writes them, a line for each. @param {string} lines @returns {Array<[string, string]>} */
 const headersOf = (lines) =>
@@ -585,6 +594,9 @@ export const idOf = (state) => String(state.id)
 
 /** @param {any} env @param {string} name */
 export const objectBinding = (env, name) => (typeof env[name]?.idFromName === 'function' ? env[name] : undefined)
+
+/** @param {any} env @param {string} name */
+export const database = (env, name) => (typeof env[name]?.batch === 'function' ? env[name] : undefined)
 
 /** @param {any} env @param {string} name */
 export const variable = (env, name) => {

@@ -135,6 +135,15 @@ extern "C" {
     #[wasm_bindgen(js_name = readPiece)]
     pub(super) fn read_piece(body: &JsValue, ms: u32) -> Promise;
 
+    /// A promise of what `promise` becomes, or of null if that takes longer than `ms`.
+    pub(super) fn within(promise: &Promise, ms: u32) -> Promise;
+
+    /// A column of a row of D1.
+    pub(super) fn column(row: &JsValue, column: &str) -> JsValue;
+
+    /// A D1 database that is bound.
+    pub(super) fn database(env: &Env, name: &str) -> Option<JsValue>;
+
     /// An answer that is the JSON array of these texts.
     #[wasm_bindgen(catch, js_name = respondJson)]
     pub(super) fn respond_json(frames: &Array, headers: &str) -> Result<JsValue, JsValue>;

@@ -58,8 +58,13 @@ impl Log {
         // One that is not about a request is about a connection, which is a socket where it says why.
         let transport = about.map_or(Transport::WebSocket, |about| about.transport);
         let generation = about.map(|about| about.generation.name());
-        let reason = report.reason().map(Reason::name);
-        let transport = (about.is_some() || reason.is_some()).then(|| transport.name());
+        let trouble = match report {
+            Report::BackupFailed { trouble, .. } => Some(trouble.name()),
+            _ => None,
+        };
+        let reason = report.reason().map(Reason::name).or(trouble);
+        let is_of_client = about.is_some() || report.reason().is_some();
+        let transport = is_of_client.then(|| transport.name());
         if let Some(dataset) = &self.metrics {
             let events = match report {
                 Report::Stored { events, .. } => u32::try_from(*events).unwrap_or(u32::MAX),
@@ -121,6 +126,7 @@ fn level_and_event(report: &Report) -> (LogLevel, &'static str) {
         Report::Refused { .. } => (LogLevel::Info, "refused"),
         Report::StuckClient { .. } | Report::StuckPull { .. } => (LogLevel::Warn, "stuck"),
         Report::StoreFailed { .. } => (LogLevel::Error, "storage-failed"),
+        Report::BackupFailed { .. } => (LogLevel::Warn, "backup-failed"),
         Report::HookFailed { .. } => (LogLevel::Warn, "hook-error"),
         Report::UnknownPull => (LogLevel::Info, "unknown-pull"),
         Report::Expired => (LogLevel::Info, "expired"),

@@ -7,6 +7,7 @@
 
 mod admin;
 mod awake;
+mod backup;
 mod body;
 mod deliver;
 mod fetch;

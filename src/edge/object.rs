@@ -136,12 +136,22 @@ impl<H: Hooks> Object<H> {
     /// # Errors
     /// When nothing could be done and the alarm could not be set again: the platform then calls again.
     pub fn alarm(&self) -> Result<JsValue, JsValue> {
-        self.0.alarm_went_off();
-        if let Err(error) = self.0.turn(SyncBackend::on_alarm) {
+        let shared = &self.0;
+        shared.alarm_goes_off();
+        let woken = shared.with(None, |_| ());
+        shared.alarm_went_off();
+        if let Err(error) = woken.and_then(|()| shared.turn(SyncBackend::on_alarm)) {
             // The platform gives up after a few tries of its own.
-            self.0.retry_alarm().map_err(|_| JsValue::from(error))?;
+            shared.retry_alarm().map_err(|_| JsValue::from(error))?;
         }
-        Ok(JsValue::UNDEFINED)
+        if !shared.holds_alarm() {
+            return Ok(JsValue::UNDEFINED);
+        }
+        let held = shared.clone().hold_alarm();
+        now_or_later(async move {
+            held.await;
+            Ok(JsValue::UNDEFINED)
+        })
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use thiserror::Error;
 use wasm_bindgen::prelude::*;
@@ -14,7 +16,7 @@ use super::awake::Awake;
 use super::body::Bodies;
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
-use super::{config, js, poll};
+use super::{backup, config, js, poll};
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Output, Refusal, Report, Rules, SyncBackend};
 use crate::config::{Config, ConfigError, LogLevel};
@@ -46,6 +48,8 @@ pub(super) struct Shared<H: Hooks> {
     pub(super) spare_outputs: Cell<Vec<Output<JsText>>>,
     /// What the alarm is set to, as far as this life of the object knows.
     alarm_at_ms: Cell<Option<u64>>,
+    /// Goes on with the alarm that has gone off, when the backend lets go of it.
+    held_alarm: Cell<Option<Waker>>,
     pub(super) bodies: Bodies,
 }
 
@@ -112,6 +116,7 @@ impl<H: Hooks> Shared<H> {
             owed: RefCell::new(Vec::new()),
             spare_outputs: Cell::new(Vec::new()),
             alarm_at_ms: Cell::new(None),
+            held_alarm: Cell::new(None),
             bodies: Bodies::default(),
         }))
     }
@@ -271,11 +276,13 @@ impl<H: Hooks> Shared<H> {
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
+        let backup_delay_ms = config.backup_delay_ms(backup::database(&self.env).is_some())?;
         let rules = Rules {
             event_names: config.event_names,
             admin: config.admin,
             object_id: self.id.clone(),
             uses: self.hooks.uses(),
+            backup_delay_ms,
         };
         let sql = self.object_sql();
         let (store, found) = EventStore::open(sql, store_id, js::fresh_backend_id())?;
@@ -312,9 +319,44 @@ impl<H: Hooks> Shared<H> {
         text(status, &message)
     }
 
-    /// Takes note that the alarm has gone off.
+    /// The alarm goes off, and stands for whatever is asked for before its turn.
+    pub(super) fn alarm_goes_off(&self) {
+        self.alarm_at_ms.set(Some(0));
+    }
+
+    /// What is asked for from now on needs another alarm.
     pub(super) fn alarm_went_off(&self) {
         self.alarm_at_ms.set(None);
+    }
+
+    /// Waits until the backend lets go of the alarm that has gone off: the platform repeats it if that is never.
+    pub(super) async fn hold_alarm(self: Rc<Self>) {
+        poll_fn(|context| {
+            if !self.holds_alarm() {
+                return Poll::Ready(());
+            }
+            self.held_alarm.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(super) fn holds_alarm(&self) -> bool {
+        self.borrow(|awake| awake.backend.holds_alarm())
+            .unwrap_or(false)
+    }
+
+    /// Lets the alarm return that the backend has let go of.
+    pub(super) fn release_alarm(&self) {
+        let held = self.held_alarm.take();
+        let Some(waker) = held else {
+            return;
+        };
+        if self.holds_alarm() {
+            self.held_alarm.set(Some(waker));
+        } else {
+            waker.wake();
+        }
     }
 
     /// Has the alarm go off again, nothing having been done.

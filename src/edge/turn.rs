@@ -62,6 +62,7 @@ impl<H: Hooks> Shared<H> {
             self.apply_queue();
         }
         self.settle();
+        self.release_alarm();
         self.spare_outputs.replace(turn.out);
         Ok(result)
     }

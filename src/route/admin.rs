@@ -5,10 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Request;
+use super::{Answer, Request};
 use crate::auth::{AdminSecret, bearer};
 use crate::event::{SeqNum, StoreId};
 use crate::json;
+use crate::limits::{STORES_LISTED, STORES_LISTED_MAX};
 
 /// What all routes begin with.
 pub const PREFIX: &str = "/admin/v1/";
@@ -32,6 +33,51 @@ pub enum Ask {
     Reset,
     /// `POST stores/<id>/disconnect`: closes every socket.
     Disconnect,
+}
+
+/// `GET stores`: which stores have a backup, with their heads and times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Those whose ids follow this one.
+    pub after: Option<StoreId>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+impl Listing {
+    /// The answer: `lines` are JSON objects, one for each store, and `next` is where the rest begins, if there may be one.
+    #[must_use]
+    pub fn answer(&self, lines: &[String], next: Option<&str>) -> Answer {
+        let next = next.map_or_else(|| "null".to_owned(), json::quote);
+        let body = format!("{{\"stores\":[{}],\"next\":{next}}}\n", lines.join(","));
+        Answer::json(200, body)
+    }
+
+    /// The answer where D1 says `message` instead.
+    #[must_use]
+    pub fn failed(&self, message: &str) -> Answer {
+        if message.contains("no such table") {
+            // Nothing has been copied yet.
+            return self.answer(&[], None);
+        }
+        Answer::json(502, Refusal::new(502, &format!("D1: {message}")).body)
+    }
+
+    /// The answer of a deployment without a database.
+    #[must_use]
+    pub fn no_database(&self) -> Answer {
+        let message = "stores are listed from their backups, and no D1 database is bound as DB";
+        Answer::json(404, Refusal::new(404, message).body)
+    }
+}
+
+/// What a request to the administration is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// One store.
+    Store(StoreId, Ask),
+    /// All of them.
+    Stores(Listing),
 }
 
 /// Why a request is not answered.
@@ -72,7 +118,7 @@ impl Refusal {
 /// a parameter does not parse (400).
 #[cold]
 #[inline(never)]
-pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(StoreId, Ask), Refusal> {
+pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked, Refusal> {
     if !request
         .authorization
         .and_then(bearer)
@@ -87,6 +133,33 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(Store
         let mut pairs = form_urlencoded::parse(request.query.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value)
     };
+    let number = |name: &str| match parameter(name) {
+        None => Ok(None),
+        Some(text) => match text.parse::<u64>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Refusal::new(
+                400,
+                &format!("{name} must be an integer from 0 up"),
+            )),
+        },
+    };
+    let takes = |method: &str| {
+        if request.method == method {
+            return Ok(());
+        }
+        Err(Refusal::new(405, &format!("this route takes {method}")))
+    };
+    if path == "stores" {
+        takes("GET")?;
+        let limit = number("limit")?.unwrap_or(STORES_LISTED.into());
+        let after = parameter("after").map(|after| StoreId::new(after.into_owned()));
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        if !(1..=STORES_LISTED_MAX).contains(&limit) {
+            let message = format!("limit must be an integer from 1 to {STORES_LISTED_MAX}");
+            return Err(Refusal::new(400, &message));
+        }
+        return Ok(Asked::Stores(Listing { after, limit }));
+    }
     let (store_id, action) = if path == "metrics" {
         let store_id = parameter("storeId");
         let store_id = store_id.ok_or_else(|| Refusal::new(400, "storeId is missing"))?;
@@ -97,16 +170,6 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(Store
         let id = percent_encoding::percent_decode_str(id).decode_utf8();
         let id = id.map_err(|_| Refusal::new(400, "the store id is not UTF-8"))?;
         (id.into_owned(), action)
-    };
-    let number = |name: &str| match parameter(name) {
-        None => Ok(None),
-        Some(text) => match text.parse::<u64>() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Refusal::new(
-                400,
-                &format!("{name} must be an integer from 0 up"),
-            )),
-        },
     };
     let (method, ask) = match action {
         "" => ("GET", Ask::State),
@@ -121,10 +184,8 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<(Store
         "disconnect" => ("POST", Ask::Disconnect),
         _ => return Err(nothing()),
     };
-    if request.method != method {
-        return Err(Refusal::new(405, &format!("this route takes {method}")));
-    }
-    Ok((StoreId::new(store_id), ask))
+    takes(method)?;
+    Ok(Asked::Store(StoreId::new(store_id), ask))
 }
 
 /// Whether the body of a reset names the store: `{"storeId":"<id>"}`.
@@ -162,9 +223,69 @@ mod tests {
             ..Request::default()
         };
         match read(&request, &AdminSecret::new("secret")) {
-            Ok((store_id, ask)) => Ok((store_id.as_str().to_owned(), ask)),
+            Ok(Asked::Store(store_id, ask)) => Ok((store_id.as_str().to_owned(), ask)),
+            Ok(Asked::Stores(listing)) => panic!("{listing:?}"),
             Err(refusal) => Err(refusal.status),
         }
+    }
+
+    #[test]
+    fn stores_are_listed_from_one_on_and_so_many_at_once() {
+        let list = |method, query| {
+            let request = Request {
+                method,
+                path: "/admin/v1/stores",
+                query,
+                authorization: Some("Bearer secret"),
+                ..Request::default()
+            };
+            match read(&request, &AdminSecret::new("secret")) {
+                Ok(Asked::Stores(Listing { after, limit })) => {
+                    Ok((after.map(|after| after.as_str().to_owned()), limit))
+                }
+                Ok(asked) => panic!("{asked:?}"),
+                Err(refusal) => Err(refusal.status),
+            }
+        };
+        assert_eq!(list("GET", ""), Ok((None, STORES_LISTED)));
+        assert_eq!(
+            list("GET", "after=a%20b&limit=1000"),
+            Ok((Some("a b".to_owned()), 1_000))
+        );
+        assert_eq!(list("GET", "after="), Ok((Some(String::new()), 100)));
+        for query in ["limit=0", "limit=1001", "limit=-1", "limit=x"] {
+            assert_eq!(list("GET", query), Err(400), "{query}");
+        }
+        assert_eq!(list("POST", ""), Err(405));
+    }
+
+    #[test]
+    fn a_list_is_json_whatever_stores_are_called() {
+        let listing = Listing {
+            after: None,
+            limit: 2,
+        };
+        let body = |answer: Answer| (answer.status, answer.body.unwrap().into_owned());
+        let lines = [
+            r#"{"storeId":"a"}"#.to_owned(),
+            r#"{"storeId":"\""}"#.to_owned(),
+        ];
+        assert_eq!(
+            body(listing.answer(&lines, Some("\""))),
+            (
+                200,
+                "{\"stores\":[{\"storeId\":\"a\"},{\"storeId\":\"\\\"\"}],\"next\":\"\\\"\"}\n"
+                    .to_owned()
+            )
+        );
+        let nothing = (200, "{\"stores\":[],\"next\":null}\n".to_owned());
+        assert_eq!(body(listing.answer(&[], None)), nothing);
+        assert_eq!(body(listing.failed("D1_ERROR: no such table: x")), nothing);
+        assert_eq!(
+            body(listing.failed("overloaded")),
+            (502, "{\"error\":\"D1: overloaded\"}\n".to_owned())
+        );
+        assert_eq!(body(listing.no_database()).0, 404);
     }
 
     #[test]
@@ -195,7 +316,6 @@ mod tests {
             ("POST", "stores/a/disconnect", Ok(("a", Ask::Disconnect))),
             ("POST", "stores/a", Err(405)),
             ("GET", "stores/a/else", Err(404)),
-            ("GET", "stores", Err(404)),
             ("GET", "", Err(404)),
         ];
         for (method, url, expected) in cases {

@@ -17,6 +17,7 @@ use crate::event::StoreId;
 use crate::json::quote;
 use crate::limits::{GRANT_BYTES_MAX, STORE_ID_BYTES_MAX};
 
+use admin::{Asked, Listing};
 use query::Query;
 pub use query::{Door, store_in};
 pub use refusals::{Reason, Refusal, Refusals};
@@ -67,6 +68,8 @@ pub enum Route {
     Enter(Entrant),
     /// Hand it to the object of its store.
     Forward(Visit),
+    /// Answer which stores have a backup.
+    List(Listing),
 }
 
 /// A client that the policy lets in to sync, or may.
@@ -183,6 +186,13 @@ impl Answer {
         }
     }
 
+    fn json(status: u16, body: String) -> Self {
+        Self {
+            content_type: "application/json",
+            ..Self::text(status, body)
+        }
+    }
+
     fn preflight() -> Self {
         Self {
             body: None,
@@ -224,7 +234,13 @@ pub fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Rout
 /// The answer to what is no request of ours.
 pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answer> {
     if let Some(secret) = administration(config, request) {
-        return administer(request, secret);
+        return match administer(request, secret)? {
+            Asked::Store(store_id, ask) => Ok(administered(store_id, ask)),
+            Asked::Stores(_) => Err(Answer::json(
+                404,
+                admin::Refusal::new(404, "stores are listed by the Worker, not by an object").body,
+            )),
+        };
     }
     let query = Query::read(request.query);
     let (Some(door), Ok((store_id, _))) = (query.door(request.path), query.parse()) else {
@@ -273,11 +289,11 @@ fn is_preflight(origins: &Origins, request: &Request<'_>) -> bool {
 
 fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
     if let Some(secret) = administration(config, request) {
-        let visit = administer(request, secret)?;
-        if !has_binding {
-            return Err(no_binding(config, &visit.store_id));
-        }
-        return Ok(Route::Forward(visit));
+        return match administer(request, secret)? {
+            Asked::Stores(listing) => Ok(Route::List(listing)),
+            Asked::Store(store_id, _) if !has_binding => Err(no_binding(config, &store_id)),
+            Asked::Store(store_id, ask) => Ok(Route::Forward(administered(store_id, ask))),
+        };
     }
     if is_preflight(&config.origins, request) {
         return Err(Answer::preflight());
@@ -358,18 +374,11 @@ fn administration<'c>(config: &'c Config, request: &Request<'_>) -> Option<&'c A
 }
 
 #[inline(never)]
-fn administer(request: &Request<'_>, secret: &AdminSecret) -> Result<Visit, Answer> {
+fn administer(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked, Answer> {
     match admin::read(request, secret) {
-        Ok((store_id, ask)) => Ok(Visit {
-            store_id,
-            errand: Errand::Administer(ask),
-            headers: Headers::new(),
-        }),
+        Ok(asked) => Ok(asked),
         Err(refusal) => {
-            let mut answer = Answer {
-                content_type: "application/json",
-                ..Answer::text(refusal.status, refusal.body)
-            };
+            let mut answer = Answer::json(refusal.status, refusal.body);
             if refusal.status == 401 {
                 answer.refusal = Some(Box::new(Refusal {
                     reason: Reason::AdminSecret,
@@ -379,6 +388,15 @@ fn administer(request: &Request<'_>, secret: &AdminSecret) -> Result<Visit, Answ
             }
             Err(answer)
         }
+    }
+}
+
+/// What the object of a store is told of who asks for this.
+fn administered(store_id: StoreId, ask: admin::Ask) -> Visit {
+    Visit {
+        store_id,
+        errand: Errand::Administer(ask),
+        headers: Headers::new(),
     }
 }
 
@@ -437,7 +455,7 @@ mod tests {
     fn status(config: &Config, request: &Request<'_>) -> u16 {
         match decide(config, request, true) {
             Route::Answer(answer) => answer.status,
-            Route::Enter(_) | Route::Forward(_) => 101,
+            Route::Enter(_) | Route::Forward(_) | Route::List(_) => 101,
         }
     }
 
@@ -577,7 +595,7 @@ mod tests {
         let any = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", "*")]);
         let answer = |request: &Request<'_>| match decide(&any, request, true) {
             Route::Answer(answer) => answer,
-            Route::Enter(_) | Route::Forward(_) => panic!("forwarded"),
+            other => panic!("{other:?}"),
         };
         let preflight = Request {
             requested_headers: Some("b3, x-a"),
@@ -610,7 +628,7 @@ mod tests {
             };
             match decide(&listed, &request, true) {
                 Route::Answer(answer) => answer.headers,
-                Route::Enter(_) | Route::Forward(_) => panic!("forwarded"),
+                other => panic!("{other:?}"),
             }
         };
         assert_eq!(headers(Some("https://a.io"))[0].1, "https://a.io");

@@ -33,6 +33,8 @@ export interface ServerOptions {
   readonly vars?: Readonly<Record<string, string | undefined>>
   /** Name of the Durable Object binding and class; `undefined` for a Worker without any. */
   readonly binding?: { readonly name: string; readonly className: string } | undefined
+  /** Whether there is a D1 database, bound as `DB`; so it is by default. Backups are off unless `BACKUP` says otherwise. */
+  readonly database?: boolean
   /** Whether `Server.sql` works, for which the runtime wraps the Durable Object class. */
   readonly inspect?: boolean
   /** Changes the source of the main module before it is loaded, for faults that cannot be made from outside. */
@@ -170,7 +172,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   const before = new Set(childrenOf(process.pid).map((child) => child.pid))
   const usual = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
   const binding = 'binding' in options ? options.binding : usual
-  const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', ...options.vars }
+  const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', BACKUP: 'off', ...options.vars }
   const built = options.dist ?? process.env['SYNC_WORKER_DIST']
   const modules = modulesOf({
     ...entries[backend],
@@ -193,7 +195,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       ...(binding === undefined ? {} : { [binding.name]: { className: binding.className, useSQLite: true } }),
       ...(beside ? clientObjects(beside, { scriptName: clientWorkerName }) : {}),
     },
-    d1Databases: ['DB'],
+    d1Databases: options.database === false ? [] : ['DB'],
     bindings: Object.fromEntries(
       Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),

@@ -34,8 +34,10 @@
 )]
 
 mod administration;
+mod backup;
 mod client;
 mod connections;
+mod d1;
 mod followers;
 mod host_sql;
 mod hostile;

@@ -111,7 +111,7 @@ impl World {
     }
 
     fn metrics(&self) -> Metrics {
-        Metrics::read(&self.backend.metrics(THEN_MS).unwrap())
+        Metrics::read(&self.backend.metrics(THEN_MS, self.now_ms).unwrap())
     }
 }
 

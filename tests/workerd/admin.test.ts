@@ -139,7 +139,6 @@ describe('a request to the administration', () => {
   for (const target of [
     '/admin/v1/',
     '/admin/v1/nowhere',
-    '/admin/v1/stores',
     '/admin/v1/stores/a/nothing',
     '/admin/v1/stores/a/events/1',
     '/admin/v1/stores/a%2Fevents/b/c',

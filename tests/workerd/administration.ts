@@ -36,7 +36,37 @@ export interface State {
     readonly lag: number
   }>
   readonly stuckClients: ReadonlyArray<{ readonly clientId: string; readonly refusals: number }>
-  readonly lastErrors: ReadonlyArray<{ readonly at: string; readonly reason: string; readonly message: string }>
+  readonly lastErrors: readonly PastError[]
+  /** Where there is a backup. */
+  readonly backup?: {
+    readonly head: number
+    readonly lagEvents: number
+    readonly lagSeconds: number
+    readonly failures: number
+    readonly lastError: PastError | null
+  }
+}
+
+export interface PastError {
+  readonly at: string
+  readonly reason: string
+  readonly message: string
+}
+
+/** The answer to `GET stores`. */
+export interface Stores {
+  readonly stores: ReadonlyArray<{
+    readonly storeId: string
+    readonly backendId: string
+    readonly head: number
+    readonly events: number
+    readonly bytes: number
+    readonly firstAt: string
+    readonly lastAt: string
+    readonly copiedAt: string
+    readonly lifetimes: number
+  }>
+  readonly next: string | null
 }
 
 /** One line of an export. */

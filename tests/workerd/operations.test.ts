@@ -10,8 +10,9 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { authToken, root, type Server, startServer } from '../harness/server.ts'
 import { batchOf } from '../clients/events.ts'
+import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { administer, adminSecret, type Exported, stateOf } from './administration.ts'
+import { administer, adminSecret, type Exported, stateOf, type Stores } from './administration.ts'
 import { knock } from './knock.ts'
 import { Peer } from './peer.ts'
 import { Metrics, metricsOf } from './prometheus.ts'
@@ -68,6 +69,8 @@ interface Run {
 
 const deadlineMs = 30_000
 
+const withBackup = { BACKUP: 'd1', BACKUP_DELAY_SECONDS: '1' }
+
 /** Runs a block as a reader does, only that the first failure ends it. */
 const run = (text: string, cwd: string, variables: Readonly<Record<string, string>>): Promise<Run> =>
   new Promise((resolve) => {
@@ -117,7 +120,7 @@ describe('the commands of the manual', () => {
   let pusher: Peer
 
   before(async () => {
-    server = await startServer({ vars: { ADMIN_SECRET: adminSecret } })
+    server = await startServer({ vars: { ADMIN_SECRET: adminSecret, ...withBackup } })
     folder = mkdtempSync(join(tmpdir(), 'operations-'))
     pusher = await Peer.connect(server, 'v04', storeId)
     const other = await Peer.connect(server, 'v05', storeId)
@@ -175,6 +178,17 @@ describe('the commands of the manual', () => {
     },
     { having: '/metrics"', then: (stdout) => assert.equal(Metrics.parse(stdout).value('head', { store: storeId }), 5) },
     {
+      having: '/admin/v1/stores"',
+      first: async () => {
+        await (await Peer.connect(server, 'v04', storeId)).pushed(batchOf(0, 2))
+        await eventually('it is copied', async () => (await stateOf(server, storeId)).backup?.head === 2)
+      },
+      then: (stdout) => {
+        const { stores, next } = JSON.parse(stdout) as Stores
+        assert.deepEqual([stores.map((store) => [store.storeId, store.head]), next], [[[storeId, 2]], null])
+      },
+    },
+    {
       having: '/disconnect"',
       then: async () => assert.equal((await pusher.client.dismissed()).code, 1012),
     },
@@ -210,7 +224,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 7)
+    assert.equal(curls.length, 8)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {
@@ -250,7 +264,7 @@ describe('the commands of the manual', () => {
 describe('the manual says', () => {
   let server: Server
   before(async () => {
-    server = await startServer({ vars: { ADMIN_SECRET: adminSecret } })
+    server = await startServer({ vars: { ADMIN_SECRET: adminSecret, ...withBackup } })
     await (await Peer.connect(server, 'v04', 'my-store')).pushed(batchOf(0, 3))
   })
   after(async () => {
@@ -278,13 +292,18 @@ describe('the manual says', () => {
     assert.deepEqual(codesIn(tableOf('metric', 'Metrics').at(-1)!.at(-1)!), ['what', ...new Set(whats)])
   })
 
-  it('all reasons of refusals', async () => {
+  it('all reasons of refusals, and of a backup that fails', async () => {
     const { samples } = await metricsOf(server, 'my-store')
-    const reasons = samples.map(({ labels }) => labels['reason']).filter((reason) => reason !== undefined)
-    assert.deepEqual(
-      tableOf('`reason`', 'Refusals by reason').flatMap(([reason]) => codesIn(reason!)),
-      reasons,
-    )
+    const reasonsOf = (metric: string): ReadonlyArray<string | undefined> =>
+      samples.filter(({ name }) => name === `livestore_sync_${metric}`).map(({ labels }) => labels['reason'])
+    for (const [section, metric] of [
+      ['Refusals by reason', 'refusals_total'],
+      ['When it fails', 'backup_failures_total'],
+    ] as const)
+      assert.deepEqual(
+        tableOf('`reason`', section).flatMap(([reason]) => codesIn(reason!)),
+        reasonsOf(metric),
+      )
   })
 
   it('all events of log lines, with their levels', () => {
@@ -310,6 +329,8 @@ describe('the manual says', () => {
     const state = await stateOf(server, 'my-store')
     const rows = tableOf('member', 'State').flatMap(([member]) => codesIn(member!))
     assert.deepEqual(['storeId', ...rows].toSorted(), [...Object.keys(state), 'storeId'].toSorted().filter(unique))
+    const members = tableOf('member of `backup`', 'Backup').flatMap(([member]) => codesIn(member!))
+    assert.deepEqual(members, Object.keys(state.backup!))
   })
 
   const unique = (value: string, index: number, all: readonly string[]): boolean => all.indexOf(value) === index

@@ -62,7 +62,7 @@ impl Kind {
             Self::ClientObject(own) => {
                 (&own.binding, &own.object_id) == (&other.binding, &other.object_id)
             }
-            Self::Committed => false,
+            Self::Committed | Self::Backup => false,
         }
     }
 }
@@ -180,7 +180,7 @@ impl<S: Sql> SyncBackend<S> {
                 Some(&*object.object_id) == object_id
                     && request.is_none_or(|id| id.as_text() == object.request.as_text())
             }
-            Kind::Committed => false,
+            Kind::Committed | Kind::Backup => false,
         };
         for index in (0..self.followers.list.len()).rev() {
             if self.followers.list.get(index).is_some_and(is_meant) {
@@ -196,7 +196,7 @@ impl<S: Sql> SyncBackend<S> {
         let followers = self.followers.list.iter();
         followers.filter_map(|follower| match &follower.kind {
             Kind::ClientObject(object) => Some((object, follower.after)),
-            Kind::Committed => None,
+            Kind::Committed | Kind::Backup => None,
         })
     }
 }

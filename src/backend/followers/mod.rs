@@ -4,8 +4,9 @@
 //! it belongs to; that one delivery to each is under way at a time; when a failed or unanswered one is
 //! repeated; and the alarm. Whenever something is owed, [`SyncBackend::end_turn`] has the alarm set in
 //! that very turn, so that an object whose memory is lost at any point goes on by itself. What is told, and for
-//! how long an absent follower is waited for, is each kind's own: see [`client_objects`] and [`committed`].
+//! how long an absent follower is waited for, is each kind's own: see [`client_objects`], [`committed`] and [`backup`].
 
+mod backup;
 mod client_objects;
 mod committed;
 
@@ -13,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::report::Report;
 use super::stats::Duration;
-use super::{ConnectionId, Output, SyncBackend, Turn};
+use super::{ConnectionId, Output, Rules, SyncBackend, Turn};
 use crate::event::{BackendId, SeqNum};
 use crate::limits::{BURST_DELIVERIES_MAX, CALL_SETTLE_MS, HELD_CHECK_MS, STORE_RETRY_MS};
 use crate::store::EventStore;
+use crate::store::mirror::{MirrorAnswer, MirrorBatch};
 use crate::store::sql::{Sql, StoreError};
 use crate::wire::RequestId;
 
@@ -48,6 +50,8 @@ pub enum Message<T> {
     },
     /// A call of the app's `on_committed`.
     Committed(CommittedPage<T>),
+    /// A batch for the mirror in D1.
+    Mirror(MirrorBatch<T>),
 }
 
 /// The next message to a follower, and how far it tells; `None` when there is nothing to tell.
@@ -67,6 +71,8 @@ enum Told {
 pub enum Outcome {
     /// It was taken.
     Taken,
+    /// D1 has run the batch, and returned this.
+    Mirrored(MirrorAnswer),
     /// It failed; another time it may not.
     Failed(String),
     /// There is nobody to tell, or no way to them.
@@ -80,6 +86,8 @@ enum Kind {
     ClientObject(ClientObject),
     /// The app's `on_committed`.
     Committed,
+    /// The mirror in D1.
+    Backup,
 }
 
 /// How an absent follower is waited for.
@@ -171,6 +179,8 @@ struct Follower {
     /// Deliveries that were taken at `burst_at_ms`, while the clock stood still.
     burst: u32,
     burst_at_ms: u64,
+    /// Of the backup alone.
+    backup: backup::Progress,
 }
 
 /// All who follow.
@@ -195,6 +205,7 @@ impl Follower {
             old_key: None,
             burst: 0,
             burst_at_ms: 0,
+            backup: backup::Progress::default(),
         }
     }
 
@@ -253,6 +264,11 @@ impl Follower {
                 self.backend_id = backend_id.clone();
                 self.after = SeqNum::ROOT;
             }
+            Kind::Backup => {
+                self.backend_id = backend_id.clone();
+                self.after = SeqNum::ROOT;
+                self.backup.begin_again();
+            }
         }
         if self.failures > 0 {
             // Otherwise it is taking note of its pull until then.
@@ -288,6 +304,7 @@ impl Follower {
         match self.state {
             State::Delivering { since_ms, .. } => Some(since_ms + self.kind.patience().deadline_ms),
             _ if !self.is_owed(store) => None,
+            State::Idle if self.kind == Kind::Backup => Some(self.copy_due_ms(now_ms)),
             State::Idle => Some(self.not_before_ms.max(now_ms)),
             State::Settling { until_ms } => Some(until_ms),
             State::Held(_) => Some(now_ms + HELD_CHECK_MS),
@@ -316,12 +333,15 @@ impl Kind {
         match self {
             Self::ClientObject(object) => object.key(),
             Self::Committed => committed::KEY.to_owned(),
+            Self::Backup => backup::KEY.to_owned(),
         }
     }
 
     fn of_key(key: &str, request: Option<&str>) -> Option<Self> {
-        if key == committed::KEY {
-            return Some(Self::Committed);
+        match key {
+            committed::KEY => return Some(Self::Committed),
+            backup::KEY => return Some(Self::Backup),
+            _ => {}
         }
         ClientObject::of_key(key, request?).map(Self::ClientObject)
     }
@@ -329,7 +349,7 @@ impl Kind {
     fn request(&self) -> Option<&RequestId> {
         match self {
             Self::ClientObject(object) => Some(&object.request),
-            Self::Committed => None,
+            Self::Committed | Self::Backup => None,
         }
     }
 
@@ -337,18 +357,19 @@ impl Kind {
         match self {
             Self::ClientObject(_) => client_objects::PATIENCE,
             Self::Committed => committed::PATIENCE,
+            Self::Backup => backup::PATIENCE,
         }
     }
 }
 
 impl Followers {
     /// Reads them from the store's state.
-    pub(super) fn restore<S: Sql>(store: &EventStore<S>, has_on_committed: bool) -> Self {
+    pub(super) fn restore<S: Sql>(store: &EventStore<S>, rules: &Rules) -> Self {
         let state = store.state().iter();
         let followers =
             state.filter_map(|(key, value)| Follower::restore(key, value, store.backend_id()));
         let mut list: Vec<Follower> = followers.collect();
-        if has_on_committed {
+        if rules.uses.has_on_committed() {
             if !list.iter().any(|follower| follower.kind == Kind::Committed) {
                 // A store that meets the hook for the first time begins at the head that it has then.
                 let (backend_id, head) = (store.backend_id().clone(), store.last_stored());
@@ -356,6 +377,18 @@ impl Followers {
             }
         } else {
             list.retain(|follower| follower.kind != Kind::Committed);
+        }
+        if let Some(delay_ms) = rules.backup_delay_ms {
+            let known = list.iter().position(|one| one.kind == Kind::Backup);
+            let mut backup = match known {
+                Some(index) => list.swap_remove(index),
+                // Of all that there is.
+                None => Follower::new(Kind::Backup, store.backend_id().clone(), SeqNum::ROOT),
+            };
+            backup.resume_copying(store, delay_ms);
+            list.push(backup);
+        } else {
+            list.retain(|follower| follower.kind != Kind::Backup);
         }
         Self {
             list,
@@ -369,11 +402,25 @@ impl Followers {
         )
     }
 
-    /// When somebody has to be looked at again.
-    pub(super) fn next_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
-        let followers = self.list.iter();
+    /// When somebody has to be looked at again, the backup or another.
+    pub(super) fn next_ms<S: Sql>(
+        &self,
+        store: &EventStore<S>,
+        now_ms: u64,
+        is_backup: bool,
+    ) -> Option<u64> {
+        let meant = |one: &&Follower| (one.kind == Kind::Backup) == is_backup;
+        let followers = self.list.iter().filter(meant);
         let times = followers.filter_map(|follower| follower.next_ms(store, now_ms));
         times.min()
+    }
+
+    /// Whether D1 has been asked something and has not answered.
+    pub(super) fn is_copying(&self) -> bool {
+        let mut followers = self.list.iter();
+        followers.any(|follower| {
+            follower.kind == Kind::Backup && matches!(follower.state, State::Delivering { .. })
+        })
     }
 }
 
@@ -427,6 +474,7 @@ impl<S: Sql> SyncBackend<S> {
                 client_objects::next(&self.store, object, follower.after, follower.has_ended)
             }
             Kind::Committed => committed::next(&mut self.store, follower.after),
+            Kind::Backup => return self.copy(index, turn),
         };
         let (told, message) = match next {
             Ok(Some(next)) => next,
@@ -465,19 +513,22 @@ impl<S: Sql> SyncBackend<S> {
         let State::Delivering { told, since_ms, .. } = follower.state else {
             return;
         };
+        if follower.kind == Kind::Backup {
+            return self.on_mirrored(index, told, outcome, turn);
+        }
         let is_call = matches!(follower.kind, Kind::ClientObject(_));
         if is_call {
             let ms = turn.now_ms.saturating_sub(since_ms);
             self.stats.observe(Duration::Call, ms);
             match outcome {
-                Outcome::Taken => self.stats.deliveries += 1,
+                Outcome::Taken | Outcome::Mirrored(_) => self.stats.deliveries += 1,
                 Outcome::Failed(_) | Outcome::Gone(_) => self.stats.calls_failed += 1,
             }
         }
         match outcome {
             // Today's clients refuse that call, and log it: it is the only way to tell them.
             _ if follower.has_ended => self.drop_follower(index, turn),
-            Outcome::Taken => {
+            Outcome::Taken | Outcome::Mirrored(_) => {
                 (follower.failures, follower.not_before_ms) = (0, 0);
                 follower.state = State::Idle;
                 let forgotten = match told {
@@ -565,7 +616,9 @@ impl<S: Sql> SyncBackend<S> {
     pub(super) fn keep_followers(&mut self) -> Result<(), StoreError> {
         for index in 0..self.followers.list.len() {
             let follower = self.followers.list.get(index);
-            if follower.is_some_and(|follower| !follower.is_kept) {
+            // The backup begins where D1 says that it ends.
+            let is_lost = |follower: &Follower| !follower.is_kept && follower.kind != Kind::Backup;
+            if follower.is_some_and(is_lost) {
                 self.try_keep_follower(index)?;
             }
         }

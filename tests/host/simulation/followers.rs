@@ -332,6 +332,7 @@ impl World {
                 let heard = self.hear_call(client, frame);
                 self.check_call(client, &heard)
             }
+            Message::Mirror(_) => unreachable!("there is no backup"),
         };
         let mut under_way = self.followers.under_way.iter();
         let is_early = under_way
@@ -343,7 +344,7 @@ impl World {
             who,
             lifetime: match &delivery.message {
                 Message::Committed(page) => page.backend_id.as_str().to_owned(),
-                Message::Call { .. } => self.log.backend_id.clone(),
+                Message::Call { .. } | Message::Mirror(_) => self.log.backend_id.clone(),
             },
             last,
             until_ms: self.now_ms
@@ -369,6 +370,7 @@ impl World {
                 self.hang(delivery.id, true);
                 None
             }
+            (Message::Mirror(_), _) => unreachable!("there is no backup"),
             (Message::Call { frame, .. }, is_well) => {
                 let Who::Object(client) = who else {
                     unreachable!("an object is called")
@@ -428,7 +430,7 @@ impl World {
             }
             Some(Outcome::Failed(_)) => self.seen.count(Kind::CallsFailed),
             Some(Outcome::Gone(_)) => self.seen.count(Kind::ObjectsGone),
-            Some(Outcome::Taken) => {}
+            Some(Outcome::Taken | Outcome::Mirrored(_)) => {}
         }
         if outcome != Some(Outcome::Taken) {
             self.clients[client].may_hear_again();

@@ -1,0 +1,102 @@
+//! Runs statements on D1, by `worker`'s own types of it.
+
+use js_sys::Array;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use worker::Env;
+use worker::worker_sys::types::{D1Database, D1Result};
+
+use super::js;
+use super::sql::JsText;
+use crate::backend::Outcome;
+use crate::config::BACKUP_BINDING;
+use crate::event::StoreId;
+use crate::limits::MIRROR_DEADLINE_MS;
+use crate::store::mirror::{self, Bound, MirrorAnswer, MirrorBatch, MirrorStep};
+
+/// The database, if one is bound.
+pub(super) fn database(env: &Env) -> Option<D1Database> {
+    js::database(env, BACKUP_BINDING).map(JsCast::unchecked_into)
+}
+
+/// Runs `batch`, all of it or nothing.
+pub(super) async fn mirror(env: &Env, batch: &MirrorBatch<JsText>) -> Outcome {
+    let Some(database) = database(env) else {
+        return Outcome::Failed(format!("no D1 database is bound as {BACKUP_BINDING}"));
+    };
+    match run(&database, &batch.steps).await {
+        Ok(rows) => {
+            let mut answer = MirrorAnswer::default();
+            for row in rows {
+                read(&row, &mut answer);
+            }
+            Outcome::Mirrored(answer)
+        }
+        Err(error) => Outcome::Failed(js::message_of(&error)),
+    }
+}
+
+/// The lines of [`mirror::list_stores`], and the id that follows, if there may be more.
+pub(super) async fn list_stores(
+    database: &D1Database,
+    after: Option<&StoreId>,
+    limit: u32,
+) -> Result<(Vec<String>, Option<String>), JsValue> {
+    let rows = run(database, &[mirror::list_stores(after, limit)]).await?;
+    let text = |row: &JsValue, column| js::column(row, column).as_string();
+    let lines: Vec<String> = rows.iter().filter_map(|row| text(row, "line")).collect();
+    let is_full = lines.len() >= limit as usize;
+    let last = rows.last().and_then(|row| text(row, "store_id"));
+    Ok((lines, last.filter(|_| is_full)))
+}
+
+/// All rows that statements return which are run as one.
+async fn run(database: &D1Database, steps: &[MirrorStep<JsText>]) -> Result<Vec<JsValue>, JsValue> {
+    let statements = Array::new();
+    for step in steps {
+        let statement = database.prepare(&step.sql)?;
+        if step.params.is_empty() {
+            statements.push(&statement);
+        } else {
+            statements.push(
+                &statement
+                    .bind(step.params.iter().map(bind).collect())?
+                    .into(),
+            );
+        }
+    }
+    let deadline_ms = u32::try_from(MIRROR_DEADLINE_MS).unwrap_or(u32::MAX);
+    let results = js::within(&database.batch(statements)?, deadline_ms);
+    let results = JsFuture::from(results).await?;
+    if results.is_null() {
+        let message = format!("D1 has not answered within {deadline_ms} ms");
+        return Err(js_sys::Error::new(&message).into());
+    }
+    let mut rows = Vec::new();
+    for result in results.unchecked_into::<Array>() {
+        let result: D1Result = result.unchecked_into();
+        rows.extend(result.results()?.into_iter().flatten());
+    }
+    Ok(rows)
+}
+
+#[allow(clippy::cast_possible_truncation)] // Integers of these tables are below 2^53.
+fn read(row: &JsValue, answer: &mut MirrorAnswer) {
+    let integer = |column| js::column(row, column).as_f64().map(|value| value as i64);
+    answer.version = integer("version").or(answer.version);
+    answer.head = integer("head").or(answer.head);
+    answer.moved = integer("moved").or(answer.moved);
+    if let Some(last_at) = js::column(row, "last_at").as_string() {
+        answer.last_at = Some(last_at);
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // `Bound` promises integers within 2^53.
+fn bind(value: &Bound<JsText>) -> JsValue {
+    match value {
+        Bound::Null => JsValue::NULL,
+        Bound::Int(integer) => JsValue::from_f64(*integer as f64),
+        Bound::Text(text) => JsValue::from_str(text),
+        Bound::Kept(text) => text.as_js().into(),
+    }
+}

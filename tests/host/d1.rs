@@ -1,0 +1,141 @@
+//! D1, as far as the backup is concerned: another SQLite that runs its very statements, in batches that are run whole
+//! or not at all, with numbers that travel as doubles.
+
+use livestore_sync_worker::store::mirror::{Bound, MirrorAnswer, MirrorBatch};
+use rusqlite::Connection;
+use rusqlite::types::{Value, ValueRef};
+
+use crate::host_sql::HostText;
+
+/// What D1 does with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Runs it, and says so.
+    Done,
+    /// Fails at this statement.
+    FailsAt(usize),
+    /// Runs it, and its answer is lost.
+    Unheard,
+}
+
+/// A database.
+pub(crate) struct D1(pub(crate) Connection);
+
+impl D1 {
+    pub(crate) fn new() -> Self {
+        Self(Connection::open_in_memory().unwrap())
+    }
+
+    /// One to which `migrations/` have been applied.
+    pub(crate) fn migrated() -> Self {
+        let database = Self::new();
+        let migration = include_str!("../../migrations/0001_backup.sql");
+        database.0.execute_batch(migration).unwrap();
+        database
+    }
+
+    pub(crate) fn run(
+        &self,
+        batch: &MirrorBatch<HostText>,
+        fate: Fate,
+    ) -> Result<MirrorAnswer, String> {
+        self.0.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let result = self.run_steps(batch, fate);
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        self.0.execute_batch(end).unwrap();
+        let answer = result?;
+        if fate == Fate::Unheard {
+            return Err("Network connection lost.".to_owned());
+        }
+        Ok(answer)
+    }
+
+    fn run_steps(&self, batch: &MirrorBatch<HostText>, fate: Fate) -> Result<MirrorAnswer, String> {
+        let mut answer = MirrorAnswer::default();
+        for (index, step) in batch.steps.iter().enumerate() {
+            if fate == Fate::FailsAt(index) {
+                return Err("D1_ERROR: injected".to_owned());
+            }
+            assert!(step.params.len() <= 100 && step.sql.len() <= 100_000);
+            let failed = |error: rusqlite::Error| format!("D1_ERROR: {error}");
+            let mut statement = self.0.prepare(&step.sql).map_err(failed)?;
+            let expected = statement.parameter_count();
+            assert_eq!(expected, step.params.len(), "{}", step.sql);
+            for (at, param) in step.params.iter().enumerate() {
+                statement.raw_bind_parameter(at + 1, bound(param)).unwrap();
+            }
+            let columns: Vec<String> = statement
+                .column_names()
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect();
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().map_err(failed)? {
+                for (at, column) in columns.iter().enumerate() {
+                    let value = row.get_ref(at).unwrap();
+                    match (column.as_str(), value) {
+                        (_, ValueRef::Null) => {}
+                        ("version", ValueRef::Integer(value)) => answer.version = Some(value),
+                        ("head", ValueRef::Integer(value)) => answer.head = Some(value),
+                        ("moved", ValueRef::Integer(value)) => answer.moved = Some(value),
+                        ("last_at", value) => {
+                            answer.last_at = Some(value.as_str().unwrap().to_owned());
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Everything that it holds of a lifetime, in order.
+    pub(crate) fn events(&self, store_id: &str, backend_id: &str) -> Vec<String> {
+        self.rows(&format!(
+            "SELECT json_array(seq_num, parent_seq_num, name, args, created_at, client_id, session_id) \
+             FROM livestore_sync_events WHERE store_id = '{store_id}' AND backend_id = '{backend_id}' ORDER BY seq_num"
+        ))
+    }
+
+    /// Head, events, bytes, first and last time of a lifetime.
+    pub(crate) fn lifetime(&self, store_id: &str, backend_id: &str) -> Option<String> {
+        let mut rows = self.rows(&format!(
+            "SELECT json_array(head, events, bytes, first_at, last_at) FROM livestore_sync_lifetimes \
+             WHERE store_id = '{store_id}' AND backend_id = '{backend_id}'"
+        ));
+        rows.pop()
+    }
+
+    /// What a statement returns in its first column; nothing where there are no tables.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
+        let Ok(mut statement) = self.0.prepare(sql) else {
+            return Vec::new();
+        };
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+}
+
+/// As D1 gets a value.
+pub(crate) fn bound(param: &Bound<HostText>) -> Value {
+    let text = match param {
+        Bound::Null => return Value::Null,
+        #[allow(clippy::cast_precision_loss)] // Below 2^53.
+        Bound::Int(integer) => return Value::Real(*integer as f64),
+        Bound::Text(text) => text.clone(),
+        Bound::Kept(text) => text.as_str().to_owned(),
+    };
+    assert!(text.len() <= 2_000_000, "D1 binds at most 2 MB");
+    Value::Text(text)
+}
+
+/// The rows of a log of the same shape as [`D1::events`].
+pub(crate) fn log_of(connection: &Connection, table: &str) -> Vec<String> {
+    let mut rows = connection
+        .prepare(&format!(
+            "SELECT json_array(seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId) FROM {table} ORDER BY seqNum"
+        ))
+        .unwrap();
+    let rows = rows.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
