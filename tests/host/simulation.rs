@@ -1,5 +1,5 @@
 //! One object and its clients, whatever happens to them, for as long as one likes: seeded worlds, each short, in
-//! which clients of all generations and transports, hooks, `on_committed` and client objects do what they should or
+//! which clients of all generations and transports, hooks, `on_committed`, client objects and D1 do what they should or
 //! do not, while the object is evicted, lost in the middle of its work, woken by alarms that come late or
 //! twice, reset, and let down by its storage.
 //!
@@ -10,12 +10,14 @@
 //! | [`settle`] | what happens next, and that all is told when a world is left alone |
 //! | [`log`] | INV-1, 3, 4, 5, 15: what is stored, compared with what was pushed and let through |
 //! | [`answers`] | INV-2, 5, 6, 7, 8, 11, 14: what is sent, compared with the log, on every transport by the same rules |
+//! | [`backup`] | INV-17: what D1 holds, compared with the logs |
 //! | [`followers`] | what followers are told, and that whenever something is owed the alarm is stored |
 //!
 //! `SIMULATION_STEPS` is how many steps all worlds take together, `SIMULATION_FROM` the first of the worlds that are run, and
 //! `SIMULATION_SEED` runs one world alone and tells what happens in it.
 
 mod answers;
+mod backup;
 mod clients;
 mod ends;
 mod followers;

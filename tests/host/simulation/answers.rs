@@ -645,6 +645,7 @@ impl World {
         self.check_pulls();
         self.check_waiting();
         self.check_owed();
+        self.check_backup();
     }
 
     /// INV-11: what is on its way is bounded for each connection and for the object.

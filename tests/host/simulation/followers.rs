@@ -324,6 +324,10 @@ impl World {
 
     /// Something is told; how it goes, if that shows at once.
     pub(super) fn receive_delivery(&mut self, delivery: &Told<HostText>) -> Option<Outcome> {
+        if let Message::Mirror(batch) = &delivery.message {
+            self.ask_d1(delivery.id, batch);
+            return None;
+        }
         let (who, last, is_repeated) = match &delivery.message {
             Message::Committed(page) => self.check_committed(page),
             Message::Call { object, frame } => {
@@ -332,7 +336,7 @@ impl World {
                 let heard = self.hear_call(client, frame);
                 self.check_call(client, &heard)
             }
-            Message::Mirror(_) => unreachable!("there is no backup"),
+            Message::Mirror(_) => unreachable!("D1 was asked"),
         };
         let mut under_way = self.followers.under_way.iter();
         let is_early = under_way
@@ -370,7 +374,7 @@ impl World {
                 self.hang(delivery.id, true);
                 None
             }
-            (Message::Mirror(_), _) => unreachable!("there is no backup"),
+            (Message::Mirror(_), _) => unreachable!("D1 was asked"),
             (Message::Call { frame, .. }, is_well) => {
                 let Who::Object(client) = who else {
                     unreachable!("an object is called")

@@ -117,6 +117,7 @@ impl World {
     pub(super) fn note_rows(&mut self) {
         let backend_id = self.lifetime();
         if backend_id != self.log.backend_id {
+            self.backup.end(&self.log.backend_id, self.log.after(0));
             self.begin_lifetime(&backend_id);
         }
         let mut rows = self.new_rows().into_iter().peekable();

@@ -64,6 +64,14 @@ kinds! {
     CommittedRepeated
     CommittedRemoved
     LateOutcomes
+    Copies
+    CopiesFailed
+    /// D1 has run a batch, and its answer is lost.
+    CopiesUnheard
+    CopiesHanging
+    CopiesLate
+    /// The object was lost while D1 was asked something, and its alarm went off again.
+    AlarmsRepeated
     Resets
     PlainResets
     Evictions

@@ -23,6 +23,7 @@ impl World {
             Reset,
             Disconnect,
             Notice,
+            Late,
         }
         let (asks, deliveries) = self.object.as_ref().map_or((0, 0), |object| {
             (object.asks.len() as u64, object.deliveries.len() as u64)
@@ -38,6 +39,7 @@ impl World {
             (1, Do::Reset),
             (1, Do::Disconnect),
             (4, Do::Notice),
+            (4 * u64::from(self.backup.has_late()), Do::Late),
         ];
         match self.random.weighted(&choices) {
             Do::Act => {
@@ -55,6 +57,7 @@ impl World {
                 let client = self.random.index(self.clients.len());
                 self.notice_silence(client);
             }
+            Do::Late => self.run_late(),
         }
         self.check();
     }
@@ -93,7 +96,9 @@ impl World {
         let is_good = self.is_healthy || self.random.chance(60);
         let object = self.object.as_mut().unwrap();
         let (id, is_received) = object.deliveries.swap_remove(index);
-        let outcome = if is_received && is_good {
+        let outcome = if self.backup.is_under_way(id) {
+            self.hear_d1(id)
+        } else if is_received && is_good {
             Outcome::Taken
         } else {
             Outcome::Failed("it failed after a while".to_owned())
@@ -122,6 +127,7 @@ impl World {
             self.now_ms += self.random.below(ms);
             tell!(self, "it is {}", self.now_ms);
         }
+        self.give_up_d1();
         let Some(at_ms) = self.alarm_at_ms.filter(|at_ms| *at_ms <= self.now_ms) else {
             return;
         };
@@ -201,6 +207,10 @@ impl World {
             .followers
             .owed(self.log.head(), self.plan.uses.has_on_committed());
         assert_eq!(owed, None);
+        self.check_backup();
+        if self.plan.has_backup {
+            assert_eq!(self.mirror_head(), self.log.head(), "the backup");
+        }
         self.check_objects();
         self.seen.count(Kind::ConvergedUnvisited);
     }
@@ -235,7 +245,9 @@ impl World {
         while let Some(object) = &mut self.object
             && !object.deliveries.is_empty()
         {
-            if self.random.chance(50) {
+            let last = object.deliveries.last();
+            let is_batch = last.is_some_and(|(id, _)| self.backup.is_under_way(*id));
+            if !is_batch && self.random.chance(50) {
                 object.deliveries.pop();
             } else {
                 self.hear_of_a_delivery();

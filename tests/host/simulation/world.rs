@@ -19,6 +19,7 @@ use livestore_sync_worker::limits::{ATTACHMENT_BYTES_MAX, CONNECTION_BYTES_MAX, 
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Transport};
 
+use super::backup::{self, Backup};
 use super::clients::Client;
 use super::ends::{Asked, Delivery, End, Gate, Incoming, Request};
 use super::followers::Followers;
@@ -42,6 +43,7 @@ const IDLE_MS: u64 = 10_000;
 pub(super) struct Plan {
     pub(super) uses: Uses,
     pub(super) limits: Limits,
+    pub(super) has_backup: bool,
     /// Events of many kilobytes, and clients that do not read.
     pub(super) is_heavy: bool,
     /// Events that are there from the beginning.
@@ -126,6 +128,7 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     pub(super) log: Log,
     pub(super) followers: Followers,
+    pub(super) backup: Backup,
     pub(super) trap: Option<Trap>,
     /// Whether everybody does what they should.
     pub(super) is_healthy: bool,
@@ -167,6 +170,7 @@ impl Plan {
                 uses = hook(uses);
             }
         }
+        let has_backup = random.chance(50);
         let is_heavy = random.chance(1);
         let existing = if is_heavy {
             10
@@ -186,6 +190,7 @@ impl Plan {
         Self {
             uses,
             limits,
+            has_backup,
             is_heavy,
             existing,
             health: random.weighted(&[(1, 100), (2, 80), (2, 50)]),
@@ -206,6 +211,7 @@ impl World {
         let clients = Client::by_chance(&mut random, &plan);
         let mut world = Self {
             followers: Followers::new(clients.len()),
+            backup: Backup::new(),
             plan,
             random,
             seen: Seen::new(),
@@ -280,6 +286,7 @@ impl World {
             admin: Some(AdminSecret::new(ADMIN)),
             object_id: "an-object".to_owned(),
             uses: self.plan.uses,
+            backup_delay_ms: self.plan.has_backup.then_some(backup::DELAY_MS),
             ..Rules::default()
         };
         let lifetimes = self.lifetimes.clone();
@@ -429,7 +436,9 @@ impl World {
             std::mem::replace(&mut self.cause, cause),
             std::mem::replace(&mut self.head_before, self.log.head()),
         );
+        let holds_alarm = object.backend.holds_alarm();
         self.note_rows();
+        self.backup.commit(holds_alarm);
         self.note_dropped();
         let applied = self.apply(turn.out);
         (self.reports, self.closing, self.cause, self.head_before) = outer;
@@ -571,6 +580,7 @@ impl World {
 
     /// Memory is gone in the middle of work: all sockets are closed, all requests fail.
     pub(super) fn lose(&mut self) {
+        self.forget_d1();
         self.object = None;
         for index in 0..self.ends.len() {
             if self.ends[index].is_open {
@@ -627,6 +637,7 @@ impl World {
         }
         tell!(self, "a bystander of another object's end");
         self.seen.count(Kind::Bystanders);
+        self.forget_d1();
         self.object = None;
         self.forget_memory();
     }
@@ -947,7 +958,7 @@ impl World {
 
     /// How a delivery went becomes known to the object.
     pub(super) fn delivered(&mut self, id: DeliveryId, outcome: Outcome) -> Result<(), Lost> {
-        let is_known = self.followers.is_under_way(id);
+        let is_known = self.followers.is_under_way(id) || self.backup.has_heard(id);
         if !is_known {
             self.seen.count(Kind::LateOutcomes);
         }
