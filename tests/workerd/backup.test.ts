@@ -24,6 +24,7 @@ import {
   storePath,
   valueOf,
 } from './administration.ts'
+import { order, withFaults } from './faults.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { Peer } from './peer.ts'
@@ -356,5 +357,82 @@ it('a runtime that is killed before, during or after a copy goes on by itself', 
     const rows = await mirrored(server, storeId, head)
     assert.equal(rows.length, head)
     await assertWhole(server, storeId)
+  })
+})
+
+describe('a D1 that does not answer', () => {
+  const asked = 'D1 was asked'
+
+  /** Has D1 not answer so often, for ever; what the host waits for a minute, it waits for so many milliseconds. */
+  const withoutAnswer =
+    (times: number, minuteMs = 60_000) =>
+    (source: string): string => {
+      const construction = /new ([\w$.]+)\(this\.ctx,this\.env\)/
+      assert.match(source, construction, 'the object is made in one place')
+      const database = `{
+        prepare: (sql) => this.env.DB.prepare(sql),
+        batch: (statements) => {
+          console.log(${JSON.stringify(asked)})
+          globalThis.left ??= ${times}
+          return globalThis.left-- > 0 ? new Promise(() => {}) : this.env.DB.batch(statements)
+        },
+      }`
+      const timers = `{
+        const { setTimeout: set } = globalThis
+        globalThis.setTimeout = (work, ms, ...args) => set(work, ms === 60000 ? ${minuteMs} : ms, ...args)
+      }`
+      return `${timers};${source.replace(construction, `new $1(this.ctx,{...this.env,DB:${database}})`)}`
+    }
+
+  const untilAsked = (server: Server, times: number): Promise<unknown> =>
+    eventually(`it is asked ${times} times`, () => server.logs.filter((line) => line === asked).length >= times)
+
+  it('holds up nobody, is said, and is asked again', async () => {
+    await withServer({ vars, edit: withoutAnswer(1, 1_500) }, async (server) => {
+      const storeId = freshStoreId()
+      const peer = await Peer.connect(server, 'v04', storeId)
+      await peer.pushed(batchOf(0))
+      await untilAsked(server, 1)
+      await peer.pushed(batchOf(1))
+      const { backup } = await stateOf(server, storeId)
+      assert.deepEqual([backup!.head, backup!.lagEvents, backup!.failures], [0, 2, 0])
+      const error = await eventually('it is given up', async () => {
+        const { backup } = await stateOf(server, storeId)
+        return backup!.lastError ?? undefined
+      })
+      assert.deepEqual([error.reason, error.message], ['no-answer', 'D1 has not answered within 60000 ms'])
+      await peer.pushed(batchOf(2))
+      await assertWhole(server, storeId)
+      assert.equal((await stateOf(server, storeId)).backup!.failures, 0)
+    })
+  })
+
+  it('is asked again by the next runtime, if this one is killed meanwhile', async () => {
+    await onOneStorage({ vars }, async (start) => {
+      const storeId = freshStoreId()
+      const first = await start({ edit: withoutAnswer(1) })
+      await (await Peer.connect(first, 'v04', storeId)).pushed(batchOf(0, 3))
+      await untilAsked(first, 1)
+      await first.kill()
+      // Nobody visits the store.
+      assert.equal((await mirrored(await start(), storeId, 3)).length, 3)
+    })
+  })
+
+  it('is asked again if the instance of the core ends meanwhile', async () => {
+    const edit = (source: string): string => withFaults(withoutAnswer(1)(source))
+    await withServer({ vars, edit }, async (server) => {
+      const storeId = freshStoreId()
+      await (await Peer.connect(server, 'v04', storeId)).pushed(batchOf(0, 3))
+      await untilAsked(server, 1)
+      const other = await Peer.connect(server, 'v04', freshStoreId())
+      other.pull({ live: true })
+      await other.settled()
+      await order(server, { how: 'trap', at: 'the last straw' })
+      other.push([{ ...batchOf(0)[0]!, args: { text: 'the last straw' } }])
+      await eventually('a trap is logged', () => server.logs.some((line) => line.includes('"event":"trap"')))
+      await untilAsked(server, 2)
+      assert.equal((await mirrored(server, storeId, 3)).length, 3)
+    })
   })
 })
