@@ -450,6 +450,45 @@ fn one_trouble_does_not_hide_another_in_the_log() {
 }
 
 #[test]
+fn wherever_a_copy_fails_and_whenever_the_object_is_lost_it_is_completed() {
+    let fates = (0..6).map(Fate::FailsAt);
+    let fates: Vec<Fate> = fates.chain([Fate::Done, Fate::Unheard]).collect();
+    // The first batch finds no tables, the second makes them, the third and the fourth copy.
+    for nth in 0..4 {
+        for fate in &fates {
+            for is_lost in [false, true] {
+                let mut room = Room::new();
+                // Two of them are too large for one batch.
+                room.push(&[Sample::padded(1, 500_000), Sample::padded(2, 500_000)]);
+                room.alarm();
+                let mut asked = 0;
+                while let Some(Delivery { id, message }) = room.deliveries.pop() {
+                    let Message::Mirror(batch) = message else {
+                        panic!("{message:?}")
+                    };
+                    let fate = if asked == nth { *fate } else { Fate::Done };
+                    let outcome = match room.d1.run(&batch, fate) {
+                        Ok(answer) => Outcome::Mirrored(answer),
+                        Err(message) => Outcome::Failed(message),
+                    };
+                    if asked == nth && is_lost {
+                        // Before it hears of that.
+                        room.die();
+                        break;
+                    }
+                    room.turn(|backend, turn| backend.on_delivered(id, outcome, turn));
+                    room.check_prefix();
+                    asked += 1;
+                }
+                room.check_prefix();
+                room.settle();
+                assert_eq!(room.mirror(OLD).len(), 2, "{nth} {fate:?} {is_lost}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_batch_without_an_answer_is_repeated_and_its_late_answer_is_nobodys() {
     let mut room = Room::new();
     room.push_next(1);

@@ -130,6 +130,8 @@ describe('with a backup', () => {
       backup_events_total: 3,
     }))
       assert.equal(metrics.value(name), value, name)
+    const failures = metrics.samples.filter(({ name }) => name === 'livestore_sync_backup_failures_total')
+    assert.ok(failures.length > 0 && failures.every(({ value }) => value === 0), 'at the first try')
   })
 
   it('an event that fills a row is copied, too', async () => {
