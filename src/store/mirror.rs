@@ -262,7 +262,7 @@ impl<S: Sql> EventStore<S> {
         let fitting = self.sql.prepare(&format!(
             "SELECT count(*), sum(size), createdAt, min(seqNum) FROM (SELECT seqNum, createdAt, size, \
              sum(size + 100) OVER (ORDER BY seqNum) AS total FROM (SELECT seqNum, createdAt, {SIZE} AS size \
-             FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)) WHERE total <= ?3"
+             FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2 + 0)) WHERE total <= ?3"
         ));
         let params = [
             Param::Int(after.to_i64()),
@@ -294,7 +294,7 @@ impl<S: Sql> EventStore<S> {
         let table = log_table(&self.store_id);
         let rows = self.sql.prepare(&format!(
             "SELECT '[' || group_concat(item, ',') || ']', createdAt, max(seqNum) FROM (SELECT seqNum, createdAt, \
-             json_array({COLUMNS}) AS item FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2)"
+             json_array({COLUMNS}) AS item FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT ?2 + 0)"
         ));
         let mut found = None;
         let params = [Param::Int(after.to_i64()), Param::Int(count)];

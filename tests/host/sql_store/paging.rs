@@ -190,12 +190,13 @@ fn a_query_is_planned_once_however_often_it_is_run() {
     let sql = HostSql::in_memory(Binding::Doubles);
     let mut store = open(&sql).unwrap().0;
     append(&mut store, &events).unwrap();
-    // Small pages and counted ones, lines, and a repeated push.
+    // Small pages and counted ones, lines, what goes to the backup, and a repeated push.
     for after in [0, 100, 450] {
         for family in Family::ALL {
             page(&store, family, after);
         }
         store.lines(SeqNum::clamped(after), 40).unwrap();
+        store.mirror(SeqNum::clamped(after), CREATED).unwrap();
         with_batch(&batch_json(&events), |batch| {
             let repeated = store.count_repeated(batch.events()).unwrap();
             assert_eq!(repeated, Some(500));
