@@ -161,8 +161,8 @@ await esbuild.build({
           const core = readFileSync(path, 'utf8')
             .replaceAll(/^if \(Symbol\.dispose\) .*$/gm, '')
             .replaceAll('new FinalizationRegistry(', '/* @__PURE__ */ $&')
-            // A module that several imports come from is listed once for each.
-            .replaceAll(/^ *("\.\/snippets\/.+": )import\d+,\n(?= *\1)/gm, '')
+            // A module that several imports come from is listed once for each, of which who bundles this again is warned.
+            .replaceAll(/^ *("\.\/snippets\/.+": )import\d+,\n(?=[^}]*\1)/gm, '')
           const imported = `import { guarded, utf8Length } from ${JSON.stringify(guard)}\n`
           const alive = replaced(core, /\bwasm = (\w+\.exports);/g, 'wasm = guarded($1);', 2)
           // It reserves three bytes for every letter behind the first that is not ASCII, and memory never shrinks.
