@@ -521,20 +521,16 @@ impl<S: Sql> SyncBackend<S> {
         }
         self.make_room(turn);
         self.ask_shown(turn);
-        let next_ms = |is_backup| {
-            let followers = &self.followers;
-            followers.next_ms(&self.store, turn.now_ms, is_backup)
-        };
+        let (backup, followers) = self.followers.next_ms(&self.store, turn.now_ms);
         let times = [
-            next_ms(false),
+            followers,
             self.waiting.next_ms(),
             self.plain_at_ms,
             self.room_at_ms(turn.now_ms),
         ];
         let others = times.into_iter().flatten().min();
-        let backup = next_ms(true);
         // Nobody else must wait until D1 has answered.
-        self.holds_alarm &= self.followers.is_copying() && others.is_none();
+        self.holds_alarm = self.holds_alarm && others.is_none() && self.followers.is_copying();
         if self.holds_alarm {
             return;
         }

@@ -402,17 +402,22 @@ impl Followers {
         )
     }
 
-    /// When somebody has to be looked at again, the backup or another.
+    /// When the backup has to be looked at again, and when any of the others.
     pub(super) fn next_ms<S: Sql>(
         &self,
         store: &EventStore<S>,
         now_ms: u64,
-        is_backup: bool,
-    ) -> Option<u64> {
-        let meant = |one: &&Follower| (one.kind == Kind::Backup) == is_backup;
-        let followers = self.list.iter().filter(meant);
-        let times = followers.filter_map(|follower| follower.next_ms(store, now_ms));
-        times.min()
+    ) -> (Option<u64>, Option<u64>) {
+        let (mut backup, mut others) = (None, None);
+        for follower in &self.list {
+            let at_ms = follower.next_ms(store, now_ms);
+            let next = match follower.kind {
+                Kind::Backup => &mut backup,
+                Kind::ClientObject(_) | Kind::Committed => &mut others,
+            };
+            *next = [*next, at_ms].into_iter().flatten().min();
+        }
+        (backup, others)
     }
 
     /// Whether D1 has been asked something and has not answered.
