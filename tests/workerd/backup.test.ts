@@ -3,16 +3,15 @@
  * the object, and an idle store costs nothing.
  */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { promisify } from 'node:util'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
-import { root, type Server } from '../harness/server.ts'
+import type { Server } from '../harness/server.ts'
 import { onOneStorage, serverOf, withServer } from '../harness/servers.ts'
+import { wrangler } from '../harness/wrangler.ts'
 import {
   administer,
   adminSecret,
@@ -271,14 +270,9 @@ it('where tables are missing, they are those that `wrangler d1 migrations apply`
 
     const folder = mkdtempSync(join(tmpdir(), 'migrated-'))
     try {
-      const wrangler = (...args: readonly string[]): Promise<{ readonly stdout: string }> =>
-        promisify(execFile)(
-          process.execPath,
-          [join(root, 'node_modules/wrangler/bin/wrangler.js'), 'd1', ...args, '--local', '--persist-to', folder],
-          { cwd: root, env: { ...process.env, CI: '1', WRANGLER_SEND_METRICS: 'false' } },
-        )
-      await wrangler('migrations', 'apply', 'DB')
-      const { stdout } = await wrangler('execute', 'DB', '--json', '--command', schemaSql)
+      const there = ['--local', '--persist-to', folder]
+      await wrangler('d1', 'migrations', 'apply', 'DB', ...there)
+      const { stdout } = await wrangler('d1', 'execute', 'DB', '--json', '--command', schemaSql, ...there)
       const [{ results }] = JSON.parse(stdout) as [{ results: readonly Row[] }]
       assert.deepEqual(results, own)
     } finally {
