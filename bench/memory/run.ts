@@ -41,6 +41,10 @@ export interface Result {
   readonly title: string
   /** MiB by which memory may grow. */
   readonly limit: number
+  /** MiB of that which may be held. */
+  readonly heldLimit: number
+  /** Why these are more than for other rows. */
+  readonly because?: string
   /** Absent when the runtime did not live to be measured. */
   readonly memory?: Memory
   readonly neighbour?: Met
@@ -167,6 +171,8 @@ export const run = async (row: Row, collecting: Collecting): Promise<Result> => 
       name: row.name,
       title: row.title,
       limit: (row.bytesMax ?? growthBytesMax) / mib,
+      heldLimit: (row.heldBytesMax ?? Math.min(row.bytesMax ?? growthBytesMax, growthBytesMax)) / mib,
+      ...(row.because === undefined ? {} : { because: row.because }),
       ...(memory === undefined ? {} : { memory }),
       ...(met === undefined ? {} : { neighbour: met }),
       closed: scene?.closes ?? 0,

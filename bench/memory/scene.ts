@@ -19,6 +19,10 @@ export interface Row {
   readonly title: string
   /** Bytes by which memory may grow, where that is not what it is for most rows. */
   readonly bytesMax?: number
+  /** Bytes of that which may be held, where that is not what it is for most rows. */
+  readonly heldBytesMax?: number
+  /** Why this row may take more than others. */
+  readonly because?: string
   /** The log of the store at the start. */
   readonly log: Log
   /** Generations of the clients beside the pusher that do their part; one of v03 and one of v04 by default. */
