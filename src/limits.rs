@@ -205,6 +205,29 @@ pub const MIRROR_RETRY_MS_MAX: u64 = 600_000;
 /// Enforced by `backend`, and by `edge`, which says so.
 pub const MIRROR_DEADLINE_MS: u64 = 60_000;
 
+/// Events that are brought back from the backup at once. *Source*: ours; as many as are copied. Enforced by `backend`.
+pub const FETCH_EVENTS_MAX: u32 = 2_000;
+
+/// Queries of the backup for one alarm while a log is brought back, after which the next goes on. *Source*: on the Free
+/// plan D1 answers 50 to one event of the platform, and a copy may be due as well. Enforced by `backend`.
+pub const FETCH_BURST_MAX: u32 = 15;
+
+/// Milliseconds before a failed query is tried again; doubled at each failure. Enforced by `backend`.
+pub const FETCH_RETRY_MS: u64 = 1_000;
+
+/// Milliseconds between two tries at most. *Source*: ours; nobody is served meanwhile. Enforced by `backend`.
+pub const FETCH_RETRY_MS_MAX: u64 = 60_000;
+
+/// Lifetimes of a store that are listed, the latest. *Source*: ours. Enforced by `store`.
+pub const FETCH_LIFETIMES_MAX: u32 = 100;
+
+/// Milliseconds for which a store that has a backup and no log is not asked about again. Enforced by `edge`.
+pub const BACKUP_FOUND_MS: u64 = 60_000;
+
+/// Milliseconds in which D1 has to say whether a new store has a backup. *Source*: ours; its first client waits.
+/// Enforced by `edge`.
+pub const BIRTH_DEADLINE_MS: u64 = 10_000;
+
 /// Stores in one answer of the index, without `limit`.
 pub const STORES_LISTED: u32 = 100;
 

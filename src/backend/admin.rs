@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::connection::Connection;
+use super::import::{Import, ImportState};
 use super::refusal::Reason;
 use super::report::BackupTrouble;
 use super::stats::{BUCKETS_MS, Duration};
@@ -26,6 +27,8 @@ struct State<'a> {
     events: u64,
     bytes: u64,
     format: u32,
+    /// Whether the store is served.
+    status: &'static str,
     time: String,
     last_push: Option<LastPush>,
     connections: Counts,
@@ -36,6 +39,8 @@ struct State<'a> {
     last_errors: Vec<PastError<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backup: Option<Backup<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restore: Option<ImportState<'a>>,
 }
 
 /// How the backup stands.
@@ -129,6 +134,11 @@ impl<S: Sql> SyncBackend<S> {
             events: store.count()?,
             bytes: store.size_bytes(),
             format: FORMAT_VERSION,
+            status: match &self.import {
+                None => "open",
+                Some(import) if import.has_failed() => "restore-failed",
+                Some(_) => "restoring",
+            },
             time: iso_8601(now_ms),
             last_push,
             connections: self.connection_counts(),
@@ -148,6 +158,7 @@ impl<S: Sql> SyncBackend<S> {
                     message: &error.message,
                 }),
             }),
+            restore: self.import.as_ref().map(Import::state),
         };
         Ok(serde_json::to_string(&described).unwrap_or_default())
     }

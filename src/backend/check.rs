@@ -43,10 +43,12 @@ impl<S: Sql> SyncBackend<S> {
     /// Whether one more socket may be accepted, for a client of `store_id`.
     ///
     /// # Errors
-    /// [`Refusal::OtherObject`], [`Refusal::Connections`].
+    /// [`Refusal::OtherObject`], [`Refusal::Restoring`], [`Refusal::Connections`].
     pub fn admit(&mut self, store_id: &StoreId, now_ms: u64) -> Result<(), Refusal> {
         let refusal = if self.store.store_id() != store_id {
             Refusal::OtherObject
+        } else if self.import.is_some() {
+            Refusal::Restoring
         } else if self.sockets().count() >= self.limits.connections_max {
             Refusal::Connections
         } else {
@@ -100,6 +102,10 @@ impl<S: Sql> SyncBackend<S> {
         let own = self.store.store_id().as_str();
         if store_id.as_deref().is_some_and(|store_id| store_id != own) {
             self.refuse(from, requester, Refusal::OtherStore, turn);
+            return Checked::No;
+        }
+        if self.import.is_some() {
+            self.put_off(from, inbound, requester, turn);
             return Checked::No;
         }
         let bytes_max = self.limits.frame_bytes_max;
@@ -247,6 +253,7 @@ fn short_reason(reason: Reason) -> &'static str {
         Reason::PushRate => "too many pushes (PUSH_RATE): try again later",
         Reason::StoreFull => "the store is full (MAX_STORE_BYTES): try again later",
         Reason::Storage => "storage failed: try again later",
+        Reason::Restoring => "the store is being restored: try again later",
         _ => "too much at once: try again later",
     }
 }

@@ -17,6 +17,7 @@ mod check;
 mod connection;
 mod connections;
 mod followers;
+mod import;
 mod in_flight;
 mod plain;
 mod probe;
@@ -47,6 +48,7 @@ use allowance::Allowances;
 use connection::Connection;
 use connections::Connections;
 use followers::Followers;
+use import::Import;
 use in_flight::Sum;
 use pull::PageHeads;
 use subscription::Follow;
@@ -56,6 +58,7 @@ pub use connections::ConnectionId;
 pub use followers::{
     ClientObject, CommittedPage, Delivery, DeliveryId, Message, Outcome, read_events,
 };
+pub use import::{Fetch, FetchId, Plan};
 pub use refusal::{Reason, Refusal};
 pub use report::{About, BackupTrouble, Report};
 pub use stats::{Duration, Stats};
@@ -122,6 +125,8 @@ pub enum Output<T> {
     Ask(Ask<T>),
     /// Tell a follower, and tell [`SyncBackend::on_delivered`] how that went.
     Deliver(Delivery<T>),
+    /// Query D1, and tell [`SyncBackend::on_fetched`] what it returns.
+    Fetch(Fetch<T>),
     /// Something an operator may want to read.
     Report(Report),
 }
@@ -200,6 +205,8 @@ pub struct SyncBackend<S: Sql> {
     is_probe_due: bool,
     /// When pulls of 0.3 sockets go on, if there are some under way.
     plain_at_ms: Option<u64>,
+    /// The log that is being brought in, during which nobody is served.
+    import: Option<Import>,
     /// Whether the alarm that has gone off stands for what D1 has yet to answer.
     holds_alarm: bool,
 }
@@ -238,6 +245,7 @@ impl<S: Sql> SyncBackend<S> {
         Self {
             followers: Followers::restore(&store, &rules),
             last_page_tail: store.text(&tail),
+            import: Import::resume(&store),
             rules,
             fresh_ids,
             stats: Stats::default(),
@@ -355,6 +363,7 @@ impl<S: Sql> SyncBackend<S> {
     /// Goes on with what an earlier life of the object left undone. Called once after a wake, when the
     /// sockets have been taken up.
     pub fn on_wake(&mut self, turn: &mut Turn<S::Text>) {
+        self.hold_off(turn);
         self.deliver_due(turn);
         self.end_turn(turn);
     }
@@ -503,14 +512,15 @@ impl<S: Sql> SyncBackend<S> {
     /// lost meanwhile, the platform repeats it, which saves setting another for that case.
     pub fn on_alarm(&mut self, turn: &mut Turn<S::Text>) {
         // One under way is given up in its time: for that an alarm has to be set.
-        let was_copying = self.followers.is_copying();
+        let was_asking = self.is_asking();
         self.begin_copying();
+        self.resume_import(turn);
         self.resume_delayed(turn);
         self.resume_plain(turn);
         self.make_room(turn);
         self.deliver_due(turn);
         self.rest_copying();
-        self.holds_alarm = !was_copying;
+        self.holds_alarm = !was_asking;
         self.end_turn(turn);
     }
 
@@ -530,13 +540,21 @@ impl<S: Sql> SyncBackend<S> {
         ];
         let others = times.into_iter().flatten().min();
         // Nobody else must wait until D1 has answered.
-        self.holds_alarm = self.holds_alarm && others.is_none() && self.followers.is_copying();
+        self.holds_alarm = self.holds_alarm && others.is_none() && self.is_asking();
         if self.holds_alarm {
             return;
         }
-        if let Some(at_ms) = others.into_iter().chain(backup).min() {
+        let import = self.import.as_ref();
+        let import = import.and_then(|import| import.next_ms(turn.now_ms));
+        if let Some(at_ms) = [others, backup, import].into_iter().flatten().min() {
             turn.out.push(Output::WakeAt { at_ms });
         }
+    }
+
+    /// Whether D1 has been asked something and has not answered.
+    fn is_asking(&self) -> bool {
+        let is_fetching = self.import.as_ref().is_some_and(Import::is_fetching);
+        is_fetching || self.followers.is_copying()
     }
 
     /// Asks for the attachment to be written if this turn has changed what stands in it.

@@ -98,6 +98,9 @@ pub enum Refusal {
     /// The wrong secret, or none is set.
     #[error("Invalid admin secret")]
     AdminSecret,
+    /// The log is being brought in.
+    #[error("The store is being restored: try again later")]
+    Restoring,
     /// The platform's storage failed. What it said is for the log alone.
     #[error("the backend could not {what}")]
     Storage {
@@ -145,13 +148,15 @@ pub enum Reason {
     Hook,
     /// [`Refusal::AdminSecret`].
     AdminSecret,
+    /// [`Refusal::Restoring`].
+    Restoring,
     /// [`Refusal::Storage`].
     Storage,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ServerAhead,
         Self::BackendIdMismatch,
         Self::OtherStore,
@@ -169,6 +174,7 @@ impl Reason {
         Self::Malformed,
         Self::Hook,
         Self::AdminSecret,
+        Self::Restoring,
         Self::Storage,
     ];
 
@@ -193,6 +199,7 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::Hook => "hook",
             Self::AdminSecret => "admin-secret",
+            Self::Restoring => "restoring",
             Self::Storage => "storage",
         }
     }
@@ -220,6 +227,7 @@ impl Refusal {
             Self::Malformed(_) => Reason::Malformed,
             Self::Hook(_) => Reason::Hook,
             Self::AdminSecret => Reason::AdminSecret,
+            Self::Restoring => Reason::Restoring,
             Self::Storage { .. } => Reason::Storage,
         }
     }
@@ -246,9 +254,11 @@ impl Refusal {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::StoreFull { .. } | Self::PushRate { .. } | Self::Busy | Self::Storage { .. } => {
-                true
-            }
+            Self::StoreFull { .. }
+            | Self::PushRate { .. }
+            | Self::Busy
+            | Self::Restoring
+            | Self::Storage { .. } => true,
             Self::ServerAhead { .. }
             | Self::BackendIdMismatch { .. }
             | Self::OtherLifetime
@@ -335,6 +345,7 @@ mod tests {
             (Refusal::Malformed("no".to_owned()), "malformed", false),
             (Refusal::Hook(HookError::new("no")), "hook", false),
             (Refusal::AdminSecret, "admin-secret", false),
+            (Refusal::Restoring, "restoring", true),
             (storage, "storage", true),
         ]
     }

@@ -103,6 +103,32 @@ pub enum Report {
         /// How the last call failed.
         message: String,
     },
+    /// A log is being brought in.
+    RestoreBegun {
+        /// How many events it has.
+        events: u64,
+        /// The last of them.
+        head: u64,
+    },
+    /// Bringing it in does not go on for now.
+    RestoreDelayed {
+        /// What went wrong.
+        message: String,
+    },
+    /// It cannot be brought in.
+    RestoreFailed {
+        /// What stands against it.
+        message: String,
+        /// Whether the store goes on with a log that it has.
+        has_log: bool,
+    },
+    /// It is here, and the store is served again.
+    Restored {
+        /// How many events it has.
+        events: u64,
+        /// The last of them.
+        head: SeqNum,
+    },
     /// The store was emptied by its administration.
     Reset {
         /// Events it had.
@@ -170,6 +196,10 @@ impl Report {
             | Self::Expired
             | Self::TakesNothing { .. }
             | Self::ClientObjectDropped { .. }
+            | Self::RestoreBegun { .. }
+            | Self::RestoreDelayed { .. }
+            | Self::RestoreFailed { .. }
+            | Self::Restored { .. }
             | Self::Reset { .. } => None,
         }
     }
@@ -208,8 +238,25 @@ impl fmt::Display for Report {
             Self::StoreFailed { during, message } => {
                 write!(f, "storage failed during {during}: {message}")
             }
-            Self::HookFailed { message } | Self::BackupFailed { message, .. } => {
-                f.write_str(message)
+            Self::HookFailed { message }
+            | Self::BackupFailed { message, .. }
+            | Self::RestoreDelayed { message } => f.write_str(message),
+            Self::RestoreBegun { events, head } => {
+                write!(
+                    f,
+                    "{events} events up to {head} are being brought back; nobody is served meanwhile"
+                )
+            }
+            Self::RestoreFailed { message, has_log } => {
+                let rest = if *has_log {
+                    "the store goes on with the log it had"
+                } else {
+                    "nobody is served until it is restored or reset"
+                };
+                write!(f, "{message}: {rest}")
+            }
+            Self::Restored { events, head } => {
+                write!(f, "brought back {events} events, the head is {head}")
             }
             Self::UnknownPull => {
                 f.write_str("closed a connection that acknowledged an unknown pull")

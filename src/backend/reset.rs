@@ -26,6 +26,10 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     fn begin_lifetime(&mut self, turn: &mut Turn<S::Text>) -> Result<BackendId, StoreError> {
+        if self.import.is_some() {
+            self.store.forget_import()?;
+            self.import = None;
+        }
         let events = self.store.count()?;
         let uncopied = self.uncopied();
         let ended = self.store.backend_id().clone();

@@ -38,6 +38,20 @@ pub struct Config {
     pub backup: Option<bool>,
     /// `BACKUP_DELAY_SECONDS`: for how long they are collected before that. *Units*: milliseconds.
     pub backup_delay_ms: u64,
+    /// `RESTORE_EMPTY`: what becomes of a store that has a backup and no log.
+    pub restore_empty: RestoreEmpty,
+}
+
+/// `RESTORE_EMPTY`: what becomes of a store that has a backup and no log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestoreEmpty {
+    /// Nobody is served until an operator restores or resets it.
+    #[default]
+    Hold,
+    /// It is restored.
+    Auto,
+    /// It begins anew: whether there is a backup is not asked.
+    Anew,
 }
 
 /// The D1 binding that backups go to.
@@ -125,6 +139,7 @@ impl Config {
             backup: backup(variables)?,
             backup_delay_ms: 1_000
                 * variables.number("BACKUP_DELAY_SECONDS", BACKUP_DELAY_S_MAX, BACKUP_DELAY_S)?,
+            restore_empty: restore_empty(variables)?,
         })
     }
 
@@ -212,6 +227,21 @@ fn backup(variables: Variables<'_>) -> Result<Option<bool>, ConfigError> {
     })
 }
 
+fn restore_empty(variables: Variables<'_>) -> Result<RestoreEmpty, ConfigError> {
+    let restore_empty =
+        variables.parsed(
+            "RESTORE_EMPTY",
+            "'hold', 'auto' or 'new'",
+            |text| match text {
+                "hold" => Some(RestoreEmpty::Hold),
+                "auto" => Some(RestoreEmpty::Auto),
+                "new" => Some(RestoreEmpty::Anew),
+                _ => None,
+            },
+        )?;
+    Ok(restore_empty.unwrap_or_default())
+}
+
 fn log_level(variables: Variables<'_>) -> Result<LogLevel, ConfigError> {
     let level = variables.parsed("LOG_LEVEL", "'error', 'warn', 'info' or 'debug'", |text| {
         LogLevel::ALL.into_iter().find(|level| level.name() == text)
@@ -294,6 +324,7 @@ mod tests {
             ("BACKUP", "D1"),
             ("BACKUP_DELAY_SECONDS", "0"),
             ("BACKUP_DELAY_SECONDS", "3601"),
+            ("RESTORE_EMPTY", "yes"),
             ("LOG_LEVEL", "loud"),
         ];
         for (name, value) in bad {

@@ -8,15 +8,16 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
-use super::js;
 use super::poll::step;
 use super::shared::{Shared, Unavailable};
-use crate::backend::SyncBackend;
+use super::{backup, js};
+use crate::backend::{Plan, SyncBackend};
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
-use crate::limits::{ADMIN_BODY_BYTES_MAX, EXPORT_EVENTS_MAX};
-use crate::route::admin::{Ask, Refusal, confirm};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, EXPORT_EVENTS_MAX, MIRROR_DEADLINE_MS};
+use crate::route::admin::{Ask, Refusal, Restore, confirm};
 use crate::store::OpenError;
+use crate::store::recall::Lifetime;
 use crate::store::sql::StoreError;
 
 const JSON: &str = "application/json";
@@ -75,14 +76,14 @@ async fn serve<H: Hooks>(
     store_id: &StoreId,
     ask: Ask,
 ) -> Result<JsValue, Failed> {
+    if ask == Ask::Restore {
+        return restore(shared, request, store_id).await;
+    }
     if !shared.exists(store_id)? {
-        return Err(Refusal::new(404, "there is no such store").into());
+        return unborn(shared, request, store_id, &ask).await;
     }
     if ask == Ask::Reset {
-        let body = JsFuture::from(js::read_body(request, ADMIN_BODY_BYTES_MAX)?).await?;
-        let body = body.dyn_into::<Uint8Array>().map(|body| body.to_vec());
-        let body = String::from_utf8(body.unwrap_or_default()).unwrap_or_default();
-        confirm(&body, store_id)?;
+        confirm(&read_text(request).await?, store_id)?;
         let opened = shared.with(Some(store_id), |_| ());
         if let Err(Unavailable::Closed(OpenError::Elsewhere { .. })) = opened {
             shared.discard(store_id)?;
@@ -127,7 +128,94 @@ async fn serve<H: Hooks>(
                 backend_id: backend_id.as_str(),
             })
         }
+        Ask::CancelRestore => {
+            shared.turn(SyncBackend::cancel_restore)??;
+            let state = shared.with(None, |awake| awake.backend.state(js::now_ms()))??;
+            respond(state)
+        }
+        // Answered before it was looked what there is.
+        Ask::Restore => Err(Refusal::new(404, "there is no such store").into()),
     }
+}
+
+async fn read_text(request: &Request) -> Result<String, JsValue> {
+    let body = JsFuture::from(js::read_body(request, ADMIN_BODY_BYTES_MAX)?).await?;
+    let body = body.dyn_into::<Uint8Array>().map(|body| body.to_vec());
+    Ok(String::from_utf8(body.unwrap_or_default()).unwrap_or_default())
+}
+
+/// Answers about a store of which nothing is here but perhaps a backup.
+async fn unborn<H: Hooks>(
+    shared: &Rc<Shared<H>>,
+    request: &Request,
+    store_id: &StoreId,
+    ask: &Ask,
+) -> Result<JsValue, Failed> {
+    let nothing = || Failed::from(Refusal::new(404, "there is no such store"));
+    let database = backup::database(shared.env()).ok_or_else(nothing)?;
+    let lifetimes = backup::lifetimes(&database, store_id, MIRROR_DEADLINE_MS).await;
+    let lifetimes = lifetimes.map_err(|message| refused_by_d1(&message))?;
+    if lifetimes.is_empty() {
+        return Err(nothing());
+    }
+    match ask {
+        Ask::State => respond_json(&BackupFound {
+            store_id,
+            status: "backup-found",
+            lifetimes: &lifetimes,
+        }),
+        Ask::Reset => {
+            confirm(&read_text(request).await?, store_id)?;
+            shared.discard(store_id)?;
+            let backend_id = shared.with(Some(store_id), |awake| {
+                awake.backend.store().backend_id().clone()
+            })?;
+            respond_json(&Reset {
+                backend_id: backend_id.as_str(),
+            })
+        }
+        _ => Err(Refusal::new(503, &Unavailable::HasBackup.to_string()).into()),
+    }
+}
+
+/// Begins to bring a log back from the backup, or says what that would keep and lose.
+async fn restore<H: Hooks>(
+    shared: &Rc<Shared<H>>,
+    request: &Request,
+    store_id: &StoreId,
+) -> Result<JsValue, Failed> {
+    let ask = Restore::read(&read_text(request).await?, store_id)?;
+    let no_database = || Refusal::new(409, "no D1 database is bound as DB");
+    let database = backup::database(shared.env()).ok_or_else(no_database)?;
+    let from = ask.from_store(store_id);
+    let lifetimes = backup::lifetimes(&database, from, MIRROR_DEADLINE_MS).await;
+    let lifetimes = lifetimes.map_err(|message| refused_by_d1(&message))?;
+    let lifetime = ask.choose(&lifetimes)?;
+    let survey = backup::survey(&database, from, lifetime, ask.up_to.as_ref()).await;
+    let survey = survey.map_err(|message| refused_by_d1(&message))?;
+    // Nothing is waited for from here on.
+    let glance = shared.glance(store_id)?;
+    let fresh = js::fresh_backend_id();
+    let plan = Plan::make(&ask, store_id, lifetime, &survey, glance.as_ref(), &fresh)?;
+    if ask.dry_run {
+        return respond_json(&plan.forecast(store_id, lifetime, &survey, glance.as_ref()));
+    }
+    shared.restore(store_id, plan)?;
+    let state = shared.with(None, |awake| awake.backend.state(js::now_ms()))??;
+    Ok(js::respond_as(202, JSON, &(state + "\n"))?)
+}
+
+fn refused_by_d1(message: &str) -> Refusal {
+    Refusal::new(502, &format!("D1: {message}"))
+}
+
+/// A store of which nothing is left but its backup.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BackupFound<'a> {
+    store_id: &'a StoreId,
+    status: &'static str,
+    lifetimes: &'a [Lifetime],
 }
 
 #[derive(Serialize)]

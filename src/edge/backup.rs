@@ -10,9 +10,11 @@ use super::js;
 use super::sql::JsText;
 use crate::backend::Outcome;
 use crate::config::BACKUP_BINDING;
-use crate::event::StoreId;
+use crate::event::{SeqNum, StoreId};
 use crate::limits::MIRROR_DEADLINE_MS;
 use crate::store::mirror::{self, Bound, MirrorAnswer, MirrorBatch, MirrorStep};
+use crate::store::recall::{self, Fetched, Lifetime, Row, Survey, UpTo};
+use crate::store::staging::Rows;
 
 /// The database, if one is bound.
 pub(super) fn database(env: &Env) -> Option<D1Database> {
@@ -24,7 +26,7 @@ pub(super) async fn mirror(env: &Env, batch: &MirrorBatch<JsText>) -> Outcome {
     let Some(database) = database(env) else {
         return Outcome::Failed(format!("no D1 database is bound as {BACKUP_BINDING}"));
     };
-    match run(&database, &batch.steps).await {
+    match run(&database, &batch.steps, MIRROR_DEADLINE_MS).await {
         Ok(rows) => {
             let mut answer = MirrorAnswer::default();
             for row in rows {
@@ -42,7 +44,8 @@ pub(super) async fn list_stores(
     after: Option<&StoreId>,
     limit: u32,
 ) -> Result<(Vec<String>, Option<String>), JsValue> {
-    let rows = run(database, &[mirror::list_stores(after, limit)]).await?;
+    let step = mirror::list_stores(after, limit);
+    let rows = run(database, &[step], MIRROR_DEADLINE_MS).await?;
     let text = |row: &JsValue, column| js::column(row, column).as_string();
     let lines: Vec<String> = rows.iter().filter_map(|row| text(row, "line")).collect();
     let is_full = lines.len() >= limit as usize;
@@ -50,8 +53,105 @@ pub(super) async fn list_stores(
     Ok((lines, last.filter(|_| is_full)))
 }
 
+/// Runs a query for events, and reads what it returns.
+pub(super) async fn fetch(env: &Env, step: MirrorStep<JsText>) -> Result<Fetched<JsText>, String> {
+    let database =
+        database(env).ok_or_else(|| format!("no D1 database is bound as {BACKUP_BINDING}"))?;
+    let rows = run(&database, &[step], MIRROR_DEADLINE_MS).await;
+    let rows = rows.map_err(|error| js::message_of(&error))?;
+    Ok(rows.first().map(read_events).unwrap_or_default())
+}
+
+/// The lifetimes that the backup holds of a store, the latest first; none where there are no tables yet.
+pub(super) async fn lifetimes(
+    database: &D1Database,
+    store_id: &StoreId,
+    deadline_ms: u64,
+) -> Result<Vec<Lifetime>, String> {
+    match run(database, &[recall::lifetimes(store_id)], deadline_ms).await {
+        Ok(rows) => Ok(rows
+            .into_iter()
+            .map(|row| Lifetime::of(&JsRow(row)))
+            .collect()),
+        Err(error) => {
+            let message = js::message_of(&error);
+            if message.contains("no such table") {
+                // Nothing has been copied yet.
+                return Ok(Vec::new());
+            }
+            Err(message)
+        }
+    }
+}
+
+/// What the backup holds of a lifetime.
+pub(super) async fn survey(
+    database: &D1Database,
+    store_id: &StoreId,
+    lifetime: &Lifetime,
+    up_to: Option<&UpTo>,
+) -> Result<Survey, String> {
+    let step = recall::survey(store_id, lifetime, up_to);
+    let rows = run(database, &[step], MIRROR_DEADLINE_MS).await;
+    let rows = rows.map_err(|error| js::message_of(&error))?;
+    let row = rows.into_iter().next().ok_or("D1 said nothing")?;
+    Ok(Survey::of(&JsRow(row)))
+}
+
+/// A row as D1 returns it: an object with a member for each column.
+struct JsRow(JsValue);
+
+impl Row for JsRow {
+    fn text(&self, column: &str) -> Option<String> {
+        js::column(&self.0, column).as_string()
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // Integers of these tables are below 2^53.
+    fn integer(&self, column: &str) -> Option<i64> {
+        let number = js::column(&self.0, column).as_f64();
+        number.map(|number| number as i64)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Integers of these tables are below 2^53.
+fn read_events(row: &JsValue) -> Fetched<JsText> {
+    let column = |name| js::column(row, name);
+    let integer = |name| column(name).as_f64().map(|value| value as i64);
+    if let Some(seq_num) = integer("seqNum") {
+        let text = |name| match column(name) {
+            value if value.is_string() => Bound::Kept(JsText::of(value)),
+            _ => Bound::Null,
+        };
+        return Fetched {
+            rows: Some(Rows::One([
+                Bound::Int(seq_num),
+                Bound::Int(integer("parentSeqNum").unwrap_or_default()),
+                text("name"),
+                text("args"),
+                text("createdAt"),
+                text("clientId"),
+                text("sessionId"),
+            ])),
+            count: 1,
+            last: SeqNum::clamped(seq_num),
+        };
+    }
+    let items = column("items");
+    Fetched {
+        rows: items
+            .is_string()
+            .then(|| Rows::Many(JsText::of(items.clone()))),
+        count: integer("count").unwrap_or_default() as u32,
+        last: SeqNum::clamped(integer("last").unwrap_or_default()),
+    }
+}
+
 /// All rows that statements return which are run as one.
-async fn run(database: &D1Database, steps: &[MirrorStep<JsText>]) -> Result<Vec<JsValue>, JsValue> {
+async fn run(
+    database: &D1Database,
+    steps: &[MirrorStep<JsText>],
+    deadline_ms: u64,
+) -> Result<Vec<JsValue>, JsValue> {
     let statements = Array::new();
     for step in steps {
         let statement = database.prepare(&step.sql)?;
@@ -65,7 +165,7 @@ async fn run(database: &D1Database, steps: &[MirrorStep<JsText>]) -> Result<Vec<
             );
         }
     }
-    let deadline_ms = u32::try_from(MIRROR_DEADLINE_MS).unwrap_or(u32::MAX);
+    let deadline_ms = u32::try_from(deadline_ms).unwrap_or(u32::MAX);
     let results = js::within(&database.batch(statements)?, deadline_ms);
     let results = JsFuture::from(results).await?;
     if results.is_null() {

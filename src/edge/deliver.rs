@@ -10,7 +10,7 @@ use super::poll::{hook, poll_hook_once, spawn};
 use super::shared::Shared;
 use super::sql::JsText;
 use super::{backup, hooks, js, msgpack};
-use crate::backend::{ClientObject, Delivery, DeliveryId, Message, Outcome};
+use crate::backend::{ClientObject, Delivery, DeliveryId, Fetch, Message, Outcome};
 use crate::hooks::{HookError, Hooks};
 use crate::store::sql::Text as _;
 use crate::wire::Generation;
@@ -71,6 +71,17 @@ impl<H: Hooks> Shared<H> {
             shared.delivered(id, outcome);
         });
         None
+    }
+
+    /// Begins a query; the backend is told what it returns.
+    pub(super) fn fetch(self: &Rc<Self>, fetch: Fetch<JsText>) {
+        let Fetch { id, step } = fetch;
+        let shared = self.clone();
+        spawn(async move {
+            let fetched = backup::fetch(shared.env(), step).await;
+            // Where the object cannot be had any more, it is asked again by the alarm.
+            let _ = shared.turn(|backend, turn| backend.on_fetched(id, fetched, turn));
+        });
     }
 
     fn delivered(self: &Rc<Self>, id: DeliveryId, outcome: Outcome) {

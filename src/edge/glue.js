@@ -26,7 +26,11 @@ export const transact = (storage, statements, counts, numbers, others, bytes) =>
     const values = new Array(counts[step])
     for (let index = 0; index < values.length; index++) {
       const number = numbers[at++]
-      values[index] = number === number ? number : (others[other++] ?? bytes)
+      if (number === number) values[index] = number
+      else {
+        const value = others[other++]
+        values[index] = value === undefined ? bytes : value
+      }
     }
     return values
   })

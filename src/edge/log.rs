@@ -133,5 +133,9 @@ fn level_and_event(report: &Report) -> (LogLevel, &'static str) {
         Report::TakesNothing { .. } => (LogLevel::Warn, "takes-nothing"),
         Report::ClientObjectDropped { .. } => (LogLevel::Warn, "client-object-dropped"),
         Report::Reset { .. } => (LogLevel::Warn, "reset"),
+        Report::RestoreBegun { .. } => (LogLevel::Warn, "restore-begun"),
+        Report::RestoreDelayed { .. } => (LogLevel::Warn, "restore-delayed"),
+        Report::RestoreFailed { .. } => (LogLevel::Error, "restore-failed"),
+        Report::Restored { .. } => (LogLevel::Warn, "restored"),
     }
 }

@@ -8,6 +8,7 @@
 mod admin;
 mod awake;
 mod backup;
+mod birth;
 mod body;
 mod deliver;
 mod fetch;
@@ -20,6 +21,7 @@ mod msgpack;
 mod object;
 mod one_shot;
 mod poll;
+mod restore;
 mod shared;
 mod sql;
 mod turn;

@@ -12,7 +12,7 @@ use worker::worker_sys::web_sys::Request;
 
 use super::awake::connection_of;
 use super::poll::now_or_later;
-use super::shared::Shared;
+use super::shared::{Shared, Unavailable};
 use super::{admin, fetch, js, one_shot};
 use crate::auth::Grant;
 use crate::backend::{Frame, SyncBackend};
@@ -20,6 +20,7 @@ use crate::config::LogLevel;
 use crate::event::StoreId;
 use crate::hooks::Hooks;
 use crate::route::{Door, Errand, Visit};
+use crate::store::OpenError;
 use crate::wire::Family;
 
 /// The sync backend of one store, with the hooks of an app. `export!` makes a class of it.
@@ -88,7 +89,8 @@ impl<H: Hooks> Object<H> {
     ) -> Result<JsValue, JsValue> {
         if let Err(error) = self.0.with(None, |_| ()) {
             let reason = format!("{error}: connect again");
-            js::close(socket, 1011, &reason);
+            let is_unborn = matches!(error, Unavailable::Closed(OpenError::Unborn));
+            js::close(socket, if is_unborn { 1013 } else { 1011 }, &reason);
             return Ok(JsValue::UNDEFINED);
         }
         let Some(from) = connection_of(socket) else {
@@ -140,6 +142,10 @@ impl<H: Hooks> Object<H> {
         shared.alarm_goes_off();
         let woken = shared.with(None, |_| ());
         shared.alarm_went_off();
+        if let Err(Unavailable::Closed(OpenError::Unborn)) = woken {
+            // Nothing is here, so nothing is owed.
+            return Ok(JsValue::UNDEFINED);
+        }
         if let Err(error) = woken.and_then(|()| shared.turn(SyncBackend::on_alarm)) {
             // The platform gives up after a few tries of its own.
             shared.retry_alarm().map_err(|_| JsValue::from(error))?;
@@ -165,6 +171,26 @@ impl<H: Hooks> Shared<H> {
         if let Err(refusal) = self.check_grant(store_id, &grant) {
             return self.turn_away(store_id, refusal);
         }
+        if self.is_asleep()
+            && let Err(Unavailable::Closed(OpenError::Unborn)) = self.with(Some(store_id), |_| ())
+        {
+            let (shared, store_id) = (self.clone(), store_id.clone());
+            return now_or_later(async move {
+                match shared.born(Some(&store_id)).await {
+                    Ok(()) => shared.connect_awake(&store_id, family, grant),
+                    Err(error) => error.respond(),
+                }
+            });
+        }
+        self.connect_awake(store_id, family, grant)
+    }
+
+    fn connect_awake(
+        self: &Rc<Self>,
+        store_id: &StoreId,
+        family: Family,
+        grant: Grant,
+    ) -> Result<JsValue, JsValue> {
         let answer = self.with(Some(store_id), |awake| {
             let backend = &mut awake.backend;
             backend.admit(store_id, js::now_ms())?;

@@ -136,6 +136,7 @@ async fn ask<H: Hooks>(
         store_id,
         grant,
     } = asked;
+    shared.born(store_id.as_ref()).await?;
     let (connection, answer) = shared.with(store_id.as_ref(), |awake| {
         let connection = awake.backend.connect_once(transport, grant, started_ms);
         (connection, awake.place_answer(connection))

@@ -13,18 +13,19 @@ use wasm_bindgen::prelude::*;
 use worker::Env;
 
 use super::awake::Awake;
+use super::birth::Birth;
 use super::body::Bodies;
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
 use super::{backup, config, js, poll};
 use crate::auth::Grant;
-use crate::backend::{ConnectionId, Output, Refusal, Report, Rules, SyncBackend};
-use crate::config::{Config, ConfigError, LogLevel};
+use crate::backend::{ConnectionId, Output, Plan, Refusal, Report, Rules, SyncBackend};
+use crate::config::{Config, ConfigError, LogLevel, RestoreEmpty};
 use crate::event::StoreId;
 use crate::hooks::{Hooks, Installed};
 use crate::limits::ALARM_RETRY_MS;
 use crate::store::sql::StoreError;
-use crate::store::{EventStore, Found, OpenError};
+use crate::store::{EventStore, Found, Glance, OpenError};
 
 /// What the handlers of an object, and the futures they leave behind, share.
 pub(super) struct Shared<H: Hooks> {
@@ -51,6 +52,7 @@ pub(super) struct Shared<H: Hooks> {
     /// Goes on with the alarm that has gone off, when the backend lets go of it.
     held_alarm: Cell<Option<Waker>>,
     pub(super) bodies: Bodies,
+    pub(super) birth: Birth,
 }
 
 /// Why an object cannot serve now. The text is what those who ask are told.
@@ -65,6 +67,14 @@ pub(super) enum Unavailable {
     /// The store cannot be opened.
     #[error(transparent)]
     Closed(#[from] OpenError),
+    /// There is a backup of the store and nothing else.
+    #[error(
+        "There is nothing of this store here, and a backup of it: nobody is served until it is restored or reset"
+    )]
+    HasBackup,
+    /// D1 does not say whether there is a backup.
+    #[error("Whether this store has a backup is not known: try again later")]
+    BackupUnknown,
     /// It is in the middle of a turn.
     #[error("The store is busy")]
     Busy,
@@ -75,7 +85,11 @@ impl Unavailable {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Configuration(_) => 500,
-            Self::Nameless | Self::Closed(_) | Self::Busy => 503,
+            Self::Nameless
+            | Self::Closed(_)
+            | Self::HasBackup
+            | Self::BackupUnknown
+            | Self::Busy => 503,
         }
     }
 
@@ -118,6 +132,7 @@ impl<H: Hooks> Shared<H> {
             alarm_at_ms: Cell::new(None),
             held_alarm: Cell::new(None),
             bodies: Bodies::default(),
+            birth: Birth::default(),
         }))
     }
 
@@ -194,6 +209,16 @@ impl<H: Hooks> Shared<H> {
         EventStore::discard(&self.object_sql(), store_id, &js::fresh_backend_id())
     }
 
+    /// What the object has of a store, without opening it.
+    pub(super) fn glance(&self, store_id: &StoreId) -> Result<Option<Glance>, StoreError> {
+        EventStore::glance(&self.object_sql(), store_id)
+    }
+
+    /// Keeps that a log is to be brought in: who wakes the object from now on does that.
+    pub(super) fn plan_import(&self, plan: &Plan) -> Result<(), StoreError> {
+        EventStore::plan_import(&self.object_sql(), &plan.to_json())
+    }
+
     fn object_sql(&self) -> ObjectSql {
         ObjectSql::new(self.storage.clone(), self.sql.clone())
     }
@@ -239,8 +264,12 @@ impl<H: Hooks> Shared<H> {
                     Unavailable::Closed(OpenError::Elsewhere { .. }) => {
                         log.write(LogLevel::Error, "log-elsewhere", &message);
                     }
+                    // D1 is asked, and then there is more to say.
+                    Unavailable::Closed(OpenError::Unborn) => {}
                     Unavailable::Closed(OpenError::Storage(_))
                     | Unavailable::Nameless
+                    | Unavailable::HasBackup
+                    | Unavailable::BackupUnknown
                     | Unavailable::Busy => log.write(LogLevel::Error, "open-failed", &message),
                 }
                 Err(error)
@@ -276,6 +305,7 @@ impl<H: Hooks> Shared<H> {
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
+        let may_make = self.birth.may_make() || !self.asks_at_birth(&config);
         let backup_delay_ms = config.backup_delay_ms(backup::database(&self.env).is_some())?;
         let rules = Rules {
             event_names: config.event_names,
@@ -285,7 +315,12 @@ impl<H: Hooks> Shared<H> {
             backup_delay_ms,
         };
         let sql = self.object_sql();
-        let (store, found) = EventStore::open(sql, store_id, js::fresh_backend_id())?;
+        let open = if may_make {
+            EventStore::open
+        } else {
+            EventStore::open_born
+        };
+        let (store, found) = open(sql, store_id, js::fresh_backend_id())?;
         report_found(&log, found, store.head().get(), sockets.len());
         let fresh_ids = Box::new(js::fresh_backend_id);
         let backend = SyncBackend::new(store, config.limits, rules, fresh_ids);
@@ -294,6 +329,13 @@ impl<H: Hooks> Shared<H> {
         // The runtime may still answer the pings of a client that has left.
         awake.auto_respond(&self.state);
         Ok(awake)
+    }
+
+    /// Whether D1 is to be asked before a store is made.
+    fn asks_at_birth(&self, config: &Config) -> bool {
+        let has_database = backup::database(&self.env).is_some();
+        let is_on = matches!(config.backup_delay_ms(has_database), Ok(Some(_)));
+        is_on && has_database && config.restore_empty != RestoreEmpty::Anew
     }
 
     /// Whether `grant` may have this object serve `store_id`: a token that may only read makes no store.

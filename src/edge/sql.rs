@@ -25,6 +25,11 @@ impl ObjectSql {
 pub(super) struct JsText(JsValue);
 
 impl JsText {
+    /// A string that JavaScript has already.
+    pub(super) fn of(text: JsValue) -> Self {
+        Self(text)
+    }
+
     pub(super) fn as_js(&self) -> &JsValue {
         &self.0
     }
@@ -140,6 +145,7 @@ impl Sql for ObjectSql {
 #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
 fn bind(param: &Param<'_, JsText>) -> JsValue {
     match param {
+        Param::Null => JsValue::NULL,
         Param::Int(integer) => JsValue::from_f64(*integer as f64),
         Param::Text(text) => JsValue::from_str(text),
         Param::Kept(text) => text.as_js().clone(),

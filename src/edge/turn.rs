@@ -73,7 +73,7 @@ impl<H: Hooks> Shared<H> {
         let is_plain = |output: &Output<JsText>| {
             !matches!(
                 output,
-                Output::Ask(_) | Output::Deliver(_) | Output::Probe { .. }
+                Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) | Output::Probe { .. }
             )
         };
         let plain = outputs.iter().position(|output| !is_plain(output));
@@ -112,6 +112,10 @@ impl<H: Hooks> Shared<H> {
                             Some(outcome) => self
                                 .borrow(|awake| awake.backend.on_delivered(id, outcome, &mut turn)),
                         }
+                    }
+                    Output::Fetch(fetch) => {
+                        self.fetch(fetch);
+                        Ok(())
                     }
                     Output::Probe { connection } => self.borrow(|awake| {
                         let pinged_at_ms = self.pinged_at_ms(awake, connection);
@@ -153,7 +157,7 @@ impl<H: Hooks> Shared<H> {
             Output::WakeAt { at_ms } => self.wake_at(at_ms, &awake.log),
             Output::Report(report) => awake.log.report(&report),
             // These have the object to themselves: see `apply_queue`.
-            Output::Ask(_) | Output::Deliver(_) | Output::Probe { .. } => {}
+            Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) | Output::Probe { .. } => {}
         }
     }
 

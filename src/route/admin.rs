@@ -10,6 +10,7 @@ use crate::auth::{AdminSecret, bearer};
 use crate::event::{SeqNum, StoreId};
 use crate::json;
 use crate::limits::{STORES_LISTED, STORES_LISTED_MAX};
+use crate::store::recall::{Lifetime, UpTo};
 
 /// What all routes begin with.
 pub const PREFIX: &str = "/admin/v1/";
@@ -33,6 +34,99 @@ pub enum Ask {
     Reset,
     /// `POST stores/<id>/disconnect`: closes every socket.
     Disconnect,
+    /// `POST stores/<id>/restore`: brings a log back from the backup; the body is a [`Restore`].
+    Restore,
+    /// `DELETE stores/<id>/restore`: ends that.
+    CancelRestore,
+}
+
+/// What is to be brought back, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // One for each thing that can be asked for.
+pub struct Restore {
+    /// The store, named once more.
+    pub store_id: StoreId,
+    /// Which log; the store's own that began last where nothing is said.
+    #[serde(default)]
+    pub from: From,
+    /// Up to where; all of it where nothing is said.
+    pub up_to: Option<UpTo>,
+    /// Whether to say what would be kept and lost, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Whether events that the store holds are replaced.
+    #[serde(default)]
+    pub replace: bool,
+    /// Whether an event may continue from another than the one before it, as it may be in logs of sync-cf.
+    #[serde(default)]
+    pub allow_gaps: bool,
+    /// Whether the lifetime goes on, so that clients that know it keep what they have.
+    #[serde(default)]
+    pub keep_backend_id: bool,
+    /// The last event that was acknowledged, as far as anybody knows.
+    pub last_known_head: Option<u64>,
+}
+
+/// Which log of the backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct From {
+    /// Of this store.
+    pub store_id: Option<StoreId>,
+    /// This lifetime of it.
+    pub backend_id: Option<String>,
+}
+
+impl Restore {
+    /// Reads the body of a request about the store `store_id`.
+    ///
+    /// # Errors
+    /// It is no such JSON, or names another store (400).
+    pub fn read(body: &str, store_id: &StoreId) -> Result<Self, Refusal> {
+        let nothing = |message: &str| Refusal::new(400, &format!("nothing was done: {message}"));
+        let ask: Self = serde_json::from_str(body)
+            .map_err(|error| nothing(&format!("the body does not parse: {error}")))?;
+        if ask.store_id != *store_id {
+            return Err(nothing(
+                "storeId in the body has to be the id of this store",
+            ));
+        }
+        Ok(ask)
+    }
+
+    /// The whole of a store's own backup, as a new lifetime.
+    #[must_use]
+    pub fn of(store_id: &StoreId) -> Self {
+        Self {
+            store_id: store_id.clone(),
+            from: From::default(),
+            up_to: None,
+            dry_run: false,
+            replace: false,
+            allow_gaps: false,
+            keep_backend_id: false,
+            last_known_head: None,
+        }
+    }
+
+    /// The one that is meant of the lifetimes of a backup, the latest of which comes first.
+    ///
+    /// # Errors
+    /// There is none (404).
+    pub fn choose<'a>(&self, lifetimes: &'a [Lifetime]) -> Result<&'a Lifetime, Refusal> {
+        let chosen = match &self.from.backend_id {
+            None => lifetimes.first(),
+            Some(wanted) => lifetimes.iter().find(|one| one.backend_id == *wanted),
+        };
+        chosen.ok_or_else(|| Refusal::new(404, "there is no such backup"))
+    }
+
+    /// The store whose backup it is.
+    #[must_use]
+    pub fn from_store<'a>(&'a self, own: &'a StoreId) -> &'a StoreId {
+        self.from.store_id.as_ref().unwrap_or(own)
+    }
 }
 
 /// `GET stores`: which stores have a backup, with their heads and times.
@@ -182,6 +276,8 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         "metrics" => ("GET", Ask::Metrics),
         "reset" => ("POST", Ask::Reset),
         "disconnect" => ("POST", Ask::Disconnect),
+        "restore" if request.method == "DELETE" => ("DELETE", Ask::CancelRestore),
+        "restore" => ("POST", Ask::Restore),
         _ => return Err(nothing()),
     };
     takes(method)?;

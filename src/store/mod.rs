@@ -6,8 +6,10 @@
 
 pub mod mirror;
 mod pack;
+pub mod recall;
 pub mod schema;
 pub mod sql;
+pub mod staging;
 
 use std::cell::Cell;
 
@@ -17,7 +19,7 @@ use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES, PIECE_BYTES_MAX};
 use crate::wire::Family;
 use pack::{Contents, Pack};
-use schema::{Created, Opening, Statements};
+use schema::{Created, Opening, Statements, Succession};
 use sql::{Form, Param, Sql, Step, StoreError, Text as _, Value};
 
 /// One store's event log.
@@ -69,6 +71,9 @@ pub enum OpenError {
     /// SQLite failed; opening can be tried again.
     #[error("The store could not be opened")]
     Storage(#[from] StoreError),
+    /// There is nothing of this store, and whether there is somewhere else has yet to be asked.
+    #[error("Whether this store has a backup has yet to be asked")]
+    Unborn,
     /// The stored head says that there are events, and there are none: to go on from nothing, or from the head, would be
     /// another history than the one that clients know.
     #[error(
@@ -79,6 +84,19 @@ pub enum OpenError {
         /// The stored head.
         head: SeqNum,
     },
+}
+
+/// What an object has of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// The lifetime of its log, where one is known.
+    pub backend_id: Option<BackendId>,
+    /// The last event that was acknowledged, as far as it is known.
+    pub head: SeqNum,
+    /// How many events the log holds.
+    pub events: u64,
+    /// The plan by which a log is being brought in.
+    pub import: Option<String>,
 }
 
 /// Events of one page as the text of its JSON items, without brackets.
@@ -111,31 +129,70 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails, or the log is not here; nothing is half done, and opening can be tried again.
     pub fn open(sql: S, store_id: StoreId, fresh: BackendId) -> Result<(Self, Found), OpenError> {
+        Self::open_or_make(sql, store_id, fresh, true)
+    }
+
+    /// The same for a store that is here; none is made.
+    ///
+    /// # Errors
+    /// [`OpenError::Unborn`] where there is nothing of it, and as [`EventStore::open`].
+    pub fn open_born(
+        sql: S,
+        store_id: StoreId,
+        fresh: BackendId,
+    ) -> Result<(Self, Found), OpenError> {
+        Self::open_or_make(sql, store_id, fresh, false)
+    }
+
+    fn open_or_make(
+        sql: S,
+        store_id: StoreId,
+        fresh: BackendId,
+        may_make: bool,
+    ) -> Result<(Self, Found), OpenError> {
         let tables = schema::find_tables(&sql, &store_id)?;
+        let state = schema::read_state(&sql, tables)?;
+        let has = |wanted: &str| state.iter().any(|(key, _)| key == wanted);
+        // A log that is being brought in is not missed.
+        let is_importing = has(schema::IMPORT);
+        let check_presence = |stored, log| {
+            if is_importing {
+                Ok(())
+            } else {
+                Self::check_presence(&sql, tables, stored, log)
+            }
+        };
         if !tables.has_log {
             let stored = if tables.has_context {
                 schema::stored_head(&sql, &store_id)?
             } else {
                 SeqNum::ROOT
             };
-            Self::check_presence(&sql, tables, stored, SeqNum::ROOT)?;
-        }
-        let state = match schema::create_missing(&sql, tables, &store_id, &fresh)? {
-            Created::Everything => {
-                let store = Self::new(sql, store_id, fresh, SeqNum::ROOT, SeqNum::ROOT);
-                return Ok((store, Found::NewStore));
+            check_presence(stored, SeqNum::ROOT)?;
+            if !may_make && !tables.has_context && !is_importing {
+                return Err(OpenError::Unborn);
             }
-            Created::AtMostOne { has_state: false } => Vec::new(),
-            Created::AtMostOne { has_state: true } => schema::read_state(&sql)?,
-        };
+        }
         let has_untold = !state.is_empty() && schema::has_untold(&sql)?;
-        let had_lifetimes = state.iter().any(|(key, _)| key == schema::WAS_RESET);
+        let had_lifetimes = has(schema::WAS_RESET);
+        if schema::create_missing(&sql, tables, &store_id, &fresh)? == Created::Everything {
+            let store = Self::new(sql, store_id, fresh, SeqNum::ROOT, SeqNum::ROOT);
+            return Ok((
+                Self {
+                    state,
+                    has_untold,
+                    had_lifetimes,
+                    ..store
+                },
+                Found::NewStore,
+            ));
+        }
         let statements = schema::opening(&sql, &store_id);
         let context = Self::read_context(&sql, &statements, &store_id)?;
         let Some((backend_id, stored, log)) = context.filter(|(id, ..)| !id.as_str().is_empty())
         else {
             let log = Self::read_last(&sql, &statements)?;
-            Self::check_presence(&sql, tables, SeqNum::ROOT, log)?;
+            check_presence(SeqNum::ROOT, log)?;
             sql.transact(&[Step {
                 statement: &statements.insert_context,
                 params: &[
@@ -156,7 +213,7 @@ impl<S: Sql> EventStore<S> {
                 Found::NoContext,
             ));
         };
-        Self::check_presence(&sql, tables, stored, log)?;
+        check_presence(stored, log)?;
         let mut found = Found::InStep;
         if stored < log {
             found = Found::Behind { stored, log };
@@ -268,7 +325,13 @@ impl<S: Sql> EventStore<S> {
     /// When SQLite fails; then nothing is changed.
     pub fn reset(&mut self, fresh: BackendId, untold: Option<SeqNum>) -> Result<(), StoreError> {
         let untold = untold.filter(|after| *after < self.last_stored);
-        schema::reset(&self.sql, &self.store_id, &self.backend_id, &fresh, untold)?;
+        let succession = Succession {
+            store_id: &self.store_id,
+            ended: &self.backend_id,
+            begins: &fresh,
+            untold,
+        };
+        schema::reset(&self.sql, &succession)?;
         self.has_untold |= untold.is_some();
         self.had_lifetimes = true;
         self.backend_id = fresh;
@@ -345,7 +408,54 @@ impl<S: Sql> EventStore<S> {
     /// When the platform fails.
     pub fn exists(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
         let tables = schema::find_tables(sql, store_id)?;
-        Ok(schema::exists(sql, tables, store_id)? || Self::old_head(sql, tables)?.is_some())
+        Ok(schema::exists(sql, tables, store_id)?
+            || Self::old_head(sql, tables)?.is_some()
+            || Self::import_in(sql, tables)?.is_some())
+    }
+
+    /// What an object has of `store_id`, without opening or making it; `None`: nothing.
+    ///
+    /// # Errors
+    /// When the platform fails.
+    pub fn glance(sql: &S, store_id: &StoreId) -> Result<Option<Glance>, StoreError> {
+        let tables = schema::find_tables(sql, store_id)?;
+        let mut glance = Glance::default();
+        if let Some(head) = Self::old_head(sql, tables)? {
+            glance.head = SeqNum::clamped(i64::try_from(head).unwrap_or(i64::MAX));
+        }
+        if tables.has_log {
+            let log = sql.prepare(&schema::log_range(store_id));
+            sql.query(&log, &[], &mut |row| {
+                if let [Value::Int(events), Value::Int(last)] = row {
+                    glance.events = u64::try_from(*events).unwrap_or(0);
+                    glance.head = glance.head.max(SeqNum::clamped(*last));
+                }
+            })?;
+        }
+        if tables.has_context {
+            glance.head = glance.head.max(schema::stored_head(sql, store_id)?);
+            glance.backend_id = schema::stored_backend_id(sql, store_id)?;
+        }
+        glance.import = Self::import_in(sql, tables)?;
+        let exists = schema::exists(sql, tables, store_id)?
+            || glance.import.is_some()
+            || glance.head > SeqNum::ROOT;
+        Ok(exists.then_some(glance))
+    }
+
+    /// The plan by which a log is being brought in, if there is one.
+    fn import_in(sql: &S, tables: schema::Tables) -> Result<Option<String>, StoreError> {
+        let mut state = schema::read_state(sql, tables)?.into_iter();
+        let kept = state.find(|(key, _)| key == schema::IMPORT);
+        Ok(kept.map(|(_, plan)| plan))
+    }
+
+    /// Keeps that a log is to be brought in, in the words of `plan`: whoever opens the store from now on knows.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn plan_import(sql: &S, plan: &str) -> Result<(), StoreError> {
+        schema::set_state(sql, schema::IMPORT, plan)
     }
 
     /// The store whose log an object holds, if it is one alone: for an object that nobody tells its name.
@@ -664,7 +774,13 @@ impl<S: Sql> EventStore<S> {
         sql.forget_key_value_head()?;
         let tables = schema::find_tables(sql, store_id)?;
         schema::create_missing(sql, tables, store_id, fresh)?;
-        schema::reset(sql, store_id, fresh, fresh, None)
+        let succession = Succession {
+            store_id,
+            ended: fresh,
+            begins: fresh,
+            untold: None,
+        };
+        schema::reset(sql, &succession)
     }
 
     fn read_last(sql: &S, statements: &Opening<S::Statement>) -> Result<SeqNum, StoreError> {

@@ -15,6 +15,7 @@
 //! | | `currentHead` | kept in step with the log for the way back; never trusted over it |
 //! | | `backendId` | 21-character nanoid, kept for the life of the log |
 //! | `livestore_sync_state` | `key`, `value` | ours alone, made when first needed: what is kept beside the log |
+//! | `livestore_sync_staging` | as the log | ours alone: events that are being brought in, until they are the log |
 //! | `livestore_sync_untold` | `id`, `backendId`, `item` | ours alone: events that a reset removed before `on_committed` was told of them, as a page has them |
 
 use std::cell::OnceCell;
@@ -194,10 +195,7 @@ pub enum Created {
     /// Neither table was there: both are, with a context row.
     Everything,
     /// At least one table was there, and both are now.
-    AtMostOne {
-        /// Whether something is kept beside the log.
-        has_state: bool,
-    },
+    AtMostOne,
 }
 
 const INSERT_CONTEXT: &str =
@@ -250,6 +248,46 @@ pub(super) fn stored_head<S: Sql>(sql: &S, store_id: &StoreId) -> Result<SeqNum,
     Ok(head)
 }
 
+/// The stored lifetime of a store.
+///
+/// # Errors
+/// When SQLite fails.
+pub(super) fn stored_backend_id<S: Sql>(
+    sql: &S,
+    store_id: &StoreId,
+) -> Result<Option<BackendId>, StoreError> {
+    let row = sql.prepare("SELECT backendId FROM context_7 WHERE storeId = ?1");
+    let mut backend_id = None;
+    sql.query(&row, &[Param::Text(store_id.as_str())], &mut |row| {
+        if let [Value::Text(stored)] = row {
+            backend_id = Some(BackendId::stored(stored.read()));
+        }
+    })?;
+    Ok(backend_id.filter(|id| !id.as_str().is_empty()))
+}
+
+/// Creates a table for events, in the very text that sync-cf stores.
+fn create_log(table: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS \"{table}\" (\"seqNum\" integer primary key   , \"parentSeqNum\" integer   \
+         not null , \"name\" text   not null , \"args\" text    , \"createdAt\" text   not null , \"clientId\" \
+         text   not null , \"sessionId\" text   not null ) strict"
+    )
+}
+
+/// The table of events that are being brought in, which becomes the log under its name.
+pub(crate) const STAGING: &str = "livestore_sync_staging";
+
+/// Drops that table, if it is there.
+pub(crate) fn drop_staging() -> String {
+    format!("DROP TABLE IF EXISTS {STAGING}")
+}
+
+/// Creates that table.
+pub(crate) fn create_staging() -> String {
+    create_log(STAGING)
+}
+
 /// Creates the tables that are missing, in the very text that sync-cf stores; a store without either
 /// gets its context row, with head 0 and the backend id `fresh`, in the same transaction.
 ///
@@ -264,19 +302,13 @@ pub(super) fn create_missing<S: Sql>(
     let Tables {
         has_log,
         has_context,
-        has_state,
-        has_values: _,
+        ..
     } = tables;
     if has_log && has_context {
-        return Ok(Created::AtMostOne { has_state });
+        return Ok(Created::AtMostOne);
     }
     let is_new = !has_log && !has_context;
-    let table = log_table(store_id);
-    let log = sql.prepare(&format!(
-        "CREATE TABLE IF NOT EXISTS \"{table}\" (\"seqNum\" integer primary key   , \"parentSeqNum\" integer   \
-         not null , \"name\" text   not null , \"args\" text    , \"createdAt\" text   not null , \"clientId\" \
-         text   not null , \"sessionId\" text   not null ) strict"
-    ));
+    let log = sql.prepare(&create_log(&log_table(store_id)));
     let context = sql.prepare(
         "CREATE TABLE IF NOT EXISTS \"context_7\" (\"storeId\" text primary key   , \"currentHead\" integer   \
          not null , \"backendId\" text   not null ) strict",
@@ -307,8 +339,16 @@ pub(super) fn create_missing<S: Sql>(
     Ok(if is_new {
         Created::Everything
     } else {
-        Created::AtMostOne { has_state }
+        Created::AtMostOne
     })
+}
+
+/// Selects how many events a log holds, and the number of the last.
+pub(crate) fn log_range(store_id: &StoreId) -> String {
+    format!(
+        "SELECT count(*), ifnull(max(seqNum), 0) FROM \"{}\"",
+        log_table(store_id)
+    )
 }
 
 /// Selects the lowest number of a log.
@@ -376,25 +416,61 @@ pub(crate) fn only_store_id<S: Sql>(sql: &S) -> Result<Option<StoreId>, StoreErr
     Ok(only.filter(|_| ids.is_empty()))
 }
 
-/// Empties the log and its context, and begins the lifetime `fresh`. The events after `untold`, if that is given, are
-/// kept for who is yet to be told of them.
+/// How one lifetime of a log ends and another begins.
+pub(crate) struct Succession<'a> {
+    /// The store.
+    pub(crate) store_id: &'a StoreId,
+    /// The lifetime that ends.
+    pub(crate) ended: &'a BackendId,
+    /// The one that begins; the same where only its rows are others.
+    pub(crate) begins: &'a BackendId,
+    /// After which events those of the log that ends are kept for who is yet to be told of them.
+    pub(crate) untold: Option<SeqNum>,
+}
+
+/// Empties the log and its context, and begins another lifetime.
 ///
 /// # Errors
 /// When SQLite fails; then nothing is changed.
-pub(crate) fn reset<S: Sql>(
+pub(crate) fn reset<S: Sql>(sql: &S, succession: &Succession<'_>) -> Result<(), StoreError> {
+    let table = log_table(succession.store_id);
+    let empty = format!("DELETE FROM \"{table}\"");
+    succeed(sql, succession, SeqNum::ROOT, &[&empty])
+}
+
+/// Puts what is staged, up to `head`, in the place of the log, and forgets the plan for it.
+///
+/// # Errors
+/// When SQLite fails; then nothing is changed.
+pub(crate) fn install<S: Sql>(
     sql: &S,
-    store_id: &StoreId,
-    ended: &BackendId,
-    fresh: &BackendId,
-    untold: Option<SeqNum>,
+    succession: &Succession<'_>,
+    head: SeqNum,
 ) -> Result<(), StoreError> {
+    let table = log_table(succession.store_id);
+    let drop = format!("DROP TABLE \"{table}\"");
+    let rename = format!("ALTER TABLE {STAGING} RENAME TO \"{table}\"");
+    succeed(sql, succession, head, &[&drop, &rename])
+}
+
+fn succeed<S: Sql>(
+    sql: &S,
+    succession: &Succession<'_>,
+    head: SeqNum,
+    replace: &[&str],
+) -> Result<(), StoreError> {
+    let Succession {
+        store_id,
+        ended,
+        begins,
+        untold,
+    } = succession;
     let table = log_table(store_id);
-    let empty = sql.prepare(&format!("DELETE FROM \"{table}\""));
     let insert = sql.prepare(INSERT_CONTEXT);
     let row = [
         Param::Text(store_id.as_str()),
-        Param::Int(0),
-        Param::Text(fresh.as_str()),
+        Param::Int(head.to_i64()),
+        Param::Text(begins.as_str()),
     ];
     let create = sql.prepare(
         "CREATE TABLE IF NOT EXISTS livestore_sync_untold \
@@ -412,16 +488,20 @@ pub(crate) fn reset<S: Sql>(
     ];
     let (create_state, set_state) = (sql.prepare(CREATE_STATE), sql.prepare(SET_STATE));
     let was_reset = [Param::Text(WAS_RESET), Param::Text(ended.as_str())];
+    let forget = sql.prepare(REMOVE_STATE);
+    let import = [Param::Text(IMPORT)];
+    let replace: Vec<S::Statement> = replace.iter().map(|one| sql.prepare(one)).collect();
     let step = |statement, params| Step { statement, params };
-    let mut steps = Vec::with_capacity(6);
+    let mut steps = Vec::with_capacity(8);
     if untold.is_some() {
         steps.push(step(&create, &[]));
         steps.push(step(&keep, &range));
     }
-    steps.push(step(&empty, &[]));
+    steps.extend(replace.iter().map(|statement| step(statement, &[])));
     steps.push(step(&insert, &row));
     steps.push(step(&create_state, &[]));
     steps.push(step(&set_state, &was_reset));
+    steps.push(step(&forget, &import));
     sql.transact(&steps)
 }
 
@@ -453,7 +533,13 @@ pub(crate) const FORGET_UNTOLD: &str = "DELETE FROM livestore_sync_untold WHERE 
 ///
 /// # Errors
 /// When SQLite fails.
-pub(crate) fn read_state<S: Sql>(sql: &S) -> Result<Vec<(String, String)>, StoreError> {
+pub(super) fn read_state<S: Sql>(
+    sql: &S,
+    tables: Tables,
+) -> Result<Vec<(String, String)>, StoreError> {
+    if !tables.has_state {
+        return Ok(Vec::new());
+    }
     let all = sql.prepare("SELECT key, value FROM livestore_sync_state");
     let mut state = Vec::new();
     sql.query(&all, &[], &mut |row| {
@@ -464,10 +550,14 @@ pub(crate) fn read_state<S: Sql>(sql: &S) -> Result<Vec<(String, String)>, Store
     Ok(state)
 }
 
+/// Under this key stands by which plan a log is being brought in.
+pub(crate) const IMPORT: &str = "import";
+
 /// Under this key stands the lifetime that the last reset ended.
 pub(crate) const WAS_RESET: &str = "reset";
 
 const CREATE_STATE: &str = "CREATE TABLE IF NOT EXISTS livestore_sync_state (key text primary key, value text not null) strict, without rowid";
+const REMOVE_STATE: &str = "DELETE FROM livestore_sync_state WHERE key = ?1";
 const SET_STATE: &str = "INSERT OR REPLACE INTO livestore_sync_state (key, value) VALUES (?1, ?2)";
 
 /// Keeps a value beside the log.
@@ -492,7 +582,7 @@ pub(crate) fn set_state<S: Sql>(sql: &S, key: &str, value: &str) -> Result<(), S
 /// # Errors
 /// When SQLite fails; then nothing is changed.
 pub(crate) fn remove_state<S: Sql>(sql: &S, key: &str) -> Result<(), StoreError> {
-    let delete = sql.prepare("DELETE FROM livestore_sync_state WHERE key = ?1");
+    let delete = sql.prepare(REMOVE_STATE);
     sql.transact(&[Step {
         statement: &delete,
         params: &[Param::Text(key)],

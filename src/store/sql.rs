@@ -5,6 +5,8 @@ use thiserror::Error;
 /// A value bound to a statement. Integers stay within 2^53, since some hosts carry them as doubles.
 #[derive(Clone, Copy, Debug)]
 pub enum Param<'a, T> {
+    /// SQL NULL.
+    Null,
     /// An integer.
     Int(i64),
     /// A text.

@@ -1,9 +1,15 @@
 //! D1, as far as the backup is concerned: another SQLite that runs its very statements, in batches that are run whole
 //! or not at all, with numbers that travel as doubles.
 
-use livestore_sync_worker::store::mirror::{Bound, MirrorAnswer, MirrorBatch};
-use rusqlite::Connection;
+use std::collections::HashMap;
+
+use livestore_sync_worker::event::SeqNum;
+use livestore_sync_worker::store::mirror::{Bound, MirrorAnswer, MirrorBatch, MirrorStep};
+use livestore_sync_worker::store::recall::{Fetched, Row};
+use livestore_sync_worker::store::sql::Text as _;
+use livestore_sync_worker::store::staging::Rows;
 use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Statement};
 
 use crate::host_sql::HostText;
 
@@ -16,6 +22,25 @@ pub(crate) enum Fate {
     FailsAt(usize),
     /// Runs it, and its answer is lost.
     Unheard,
+}
+
+/// A row, by the names of its columns.
+pub(crate) struct D1Row(HashMap<String, Value>);
+
+impl Row for D1Row {
+    fn text(&self, column: &str) -> Option<String> {
+        match self.0.get(column)? {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn integer(&self, column: &str) -> Option<i64> {
+        match self.0.get(column)? {
+            Value::Integer(integer) => Some(*integer),
+            _ => None,
+        }
+    }
 }
 
 /// A database.
@@ -59,11 +84,7 @@ impl D1 {
             assert!(step.params.len() <= 100 && step.sql.len() <= 100_000);
             let failed = |error: rusqlite::Error| format!("D1_ERROR: {error}");
             let mut statement = self.0.prepare(&step.sql).map_err(failed)?;
-            let expected = statement.parameter_count();
-            assert_eq!(expected, step.params.len(), "{}", step.sql);
-            for (at, param) in step.params.iter().enumerate() {
-                statement.raw_bind_parameter(at + 1, bound(param)).unwrap();
-            }
+            bind(&mut statement, step);
             let columns: Vec<String> = statement
                 .column_names()
                 .iter()
@@ -87,6 +108,55 @@ impl D1 {
             }
         }
         Ok(answer)
+    }
+
+    /// What a query for events returns.
+    pub(crate) fn fetch(&self, step: &MirrorStep<HostText>) -> Result<Fetched<HostText>, String> {
+        let failed = |error: rusqlite::Error| format!("D1_ERROR: {error}");
+        let mut statement = self.0.prepare(&step.sql).map_err(failed)?;
+        bind(&mut statement, step);
+        let is_one = statement.column_count() == 7;
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next().map_err(failed)? else {
+            return Ok(Fetched::default());
+        };
+        let integer = |at| row.get::<_, Option<i64>>(at).unwrap().unwrap_or_default();
+        let text = |at| row.get::<_, Option<String>>(at).unwrap();
+        if is_one {
+            let kept = |at| text(at).map_or(Bound::Null, |text| Bound::Kept(HostText::new(&text)));
+            let (seq_num, parent) = (Bound::Int(integer(0)), Bound::Int(integer(1)));
+            let rows = Rows::One([seq_num, parent, kept(2), kept(3), kept(4), kept(5), kept(6)]);
+            return Ok(Fetched {
+                rows: Some(rows),
+                count: 1,
+                last: SeqNum::clamped(integer(0)),
+            });
+        }
+        let items = text(0);
+        if items.as_ref().is_some_and(|items| items.len() > 2_000_000) {
+            return Err("D1_ERROR: string or blob too big: SQLITE_TOOBIG".to_owned());
+        }
+        Ok(Fetched {
+            rows: items.map(|items| Rows::Many(HostText::new(&items))),
+            count: u32::try_from(integer(1)).unwrap(),
+            last: SeqNum::clamped(integer(2)),
+        })
+    }
+
+    /// What a query returns.
+    pub(crate) fn query(&self, step: &MirrorStep<HostText>) -> Vec<D1Row> {
+        let mut statement = self.0.prepare(&step.sql).unwrap();
+        bind(&mut statement, step);
+        let names = statement.column_names();
+        let columns: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let mut rows = statement.raw_query();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            let value = |at| row.get::<_, Value>(at).unwrap();
+            let columns = columns.iter().cloned().enumerate();
+            found.push(D1Row(columns.map(|(at, name)| (name, value(at))).collect()));
+        }
+        found
     }
 
     /// Everything that it holds of a lifetime, in order.
@@ -113,6 +183,14 @@ impl D1 {
         };
         let rows = statement.query_map([], |row| row.get(0)).unwrap();
         rows.map(Result::unwrap).collect()
+    }
+}
+
+fn bind(statement: &mut Statement<'_>, step: &MirrorStep<HostText>) {
+    let expected = statement.parameter_count();
+    assert_eq!(expected, step.params.len(), "{}", step.sql);
+    for (at, param) in step.params.iter().enumerate() {
+        statement.raw_bind_parameter(at + 1, bound(param)).unwrap();
     }
 }
 

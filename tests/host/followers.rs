@@ -85,6 +85,7 @@ impl Room {
                 Output::Remember { .. }
                 | Output::Close { .. }
                 | Output::Probe { .. }
+                | Output::Fetch(_)
                 | Output::Ask(_) => panic!("{output:?}"),
             }
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use livestore_sync_worker::store::sql::{Form, Param, Sql, Step, StoreError, Text, Value};
 use rusqlite::limits::Limit;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Null, ValueRef};
 use rusqlite::{Connection, Statement, StatementStatus};
 
 /// A text of the host: shared, never copied, like a string of JavaScript.
@@ -251,6 +251,7 @@ impl HostSql {
             }
             (Param::Text(text), _) => statement.raw_bind_parameter(index, *text),
             (Param::Kept(text), _) => statement.raw_bind_parameter(index, text.as_str()),
+            (Param::Null, _) => statement.raw_bind_parameter(index, Null),
             (Param::Bytes(bytes), _) => statement.raw_bind_parameter(index, *bytes),
         }
     }

@@ -116,6 +116,7 @@ impl Room {
                 Output::Probe { .. }
                 | Output::WakeAt { .. }
                 | Output::Ask(_)
+                | Output::Fetch(_)
                 | Output::Deliver(_) => panic!("nothing is left for later: {output:?}"),
             }
         }

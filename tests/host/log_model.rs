@@ -598,7 +598,9 @@ impl World {
                     self.backend.on_ping(connection, pinged_at_ms, &mut turn);
                     self.apply(turn.out, effects);
                 }
-                Output::Ask(_) | Output::Deliver(_) => panic!("there are no hooks here"),
+                Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) => {
+                    panic!("there are no hooks here, and no backup")
+                }
                 Output::Report(report) => {
                     effects.has_stalled |= matches!(report, Report::TakesNothing { .. });
                     let report = format!("{report} {report:?}");

@@ -7,6 +7,7 @@
 //! | [`layout`] | each module uses those below it alone, and no files use each other in a circle |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
+//! | [`restore`] | a log comes back from its backup whole or not at all, wherever D1, storage or the object fails |
 //! | [`simulation`] | the same beside hooks, followers, every transport, crashes, alarms, resets and failing storage |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
@@ -45,6 +46,7 @@ mod layout;
 mod log_model;
 mod msgpack;
 mod operator;
+mod restore;
 mod simulation;
 mod sql_store;
 mod transcripts;

@@ -176,7 +176,8 @@ fn the_state_of_an_empty_store_is_complete() {
     assert_eq!(
         world.state(),
         json!({
-            "storeId": STORE, "backendId": LIFETIME, "head": 0, "events": 0, "bytes": bytes, "format": 7,
+            "storeId": STORE, "backendId": LIFETIME, "head": 0, "events": 0, "bytes": bytes, "format": 7, "status": "open", "status": "open",
+            "status": "open",
             "time": THEN, "lastPush": null,
             "connections": {
                 "byTransport": {"ws": 0, "http": 0, "do-rpc": 0},

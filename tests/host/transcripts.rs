@@ -493,7 +493,7 @@ impl Replay {
                     assert_eq!(at_ms, self.now_ms, "pulls of 0.3 go on at once");
                     is_alarm_due = true;
                 }
-                Output::Probe { .. } | Output::Ask(_) | Output::Deliver(_) => {
+                Output::Probe { .. } | Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) => {
                     panic!("nobody is late, hooked or following")
                 }
                 Output::Close {

@@ -254,6 +254,7 @@ describe('the state of a store', () => {
       clientObjects: [],
       stuckClients: [],
       lastErrors: [],
+      status: 'open',
     } satisfies Omit<State, 'bytes' | 'time'>)
     assert.match(time, iso)
     assert.ok(bytes > 0 && bytes < 100_000, `${bytes} bytes`)

@@ -14,6 +14,8 @@ export interface State {
   readonly events: number
   readonly bytes: number
   readonly format: number
+  /** Whether it is served: `open`, `restoring` or `restore-failed`. */
+  readonly status: string
   readonly time: string
   readonly lastPush: { readonly seqNum: number; readonly at: string } | null
   readonly connections: {
@@ -44,6 +46,14 @@ export interface State {
     readonly lagSeconds: number
     readonly failures: number
     readonly lastError: PastError | null
+  }
+  /** While a log is brought back. */
+  readonly restore?: {
+    readonly events: number
+    readonly staged: number
+    readonly failures: number
+    readonly failed?: string
+    readonly lastError?: { readonly at: string; readonly message: string }
   }
 }
 

@@ -481,6 +481,7 @@ impl World {
                 Output::WakeAt { .. } => {}
                 Output::Ask(ask) => self.ask(&ask)?,
                 Output::Deliver(delivery) => self.deliver(&delivery)?,
+                Output::Fetch(_) => panic!("nothing is brought in"),
                 Output::Report(report) => self.report(&report),
             }
         }

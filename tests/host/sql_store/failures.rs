@@ -36,7 +36,7 @@ fn fail_each(
 fn opens(sql: &HostSql) -> Result<(), StoreError> {
     open(sql).map(drop).map_err(|error| match error {
         OpenError::Storage(error) => error,
-        OpenError::Elsewhere { .. } => panic!("{error}"),
+        OpenError::Unborn | OpenError::Elsewhere { .. } => panic!("{error}"),
     })
 }
 

@@ -1,0 +1,660 @@
+//! A log that is brought in from somewhere else: by which plan, how far it has come, and what is done when it is here.
+//!
+//! Nobody is served meanwhile: sockets are closed, and whoever asks is told to come again. Events are staged beside the
+//! log ([`crate::store::staging`]), checked as a whole, and take its place in one turn, as a reset does with nothing. The
+//! plan is kept with the store from the first moment on, and the alarm is what goes on with it, so an object that is lost
+//! at any point goes on by itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::connection::Connection;
+use super::refusal::Refusal;
+use super::report::Report;
+use super::{ConnectionId, Output, SyncBackend, TRY_LATER, Turn, iso_8601};
+use crate::event::{BackendId, SeqNum, StoreId};
+use crate::limits::{
+    BACKUP_MESSAGE_CHARS_MAX, FETCH_BURST_MAX, FETCH_EVENTS_MAX, FETCH_RETRY_MS,
+    FETCH_RETRY_MS_MAX, MIRROR_DEADLINE_MS,
+};
+use crate::route::admin::{self, Restore};
+use crate::store::mirror::MirrorStep;
+use crate::store::recall::{self, Fetched, Lifetime, Survey};
+use crate::store::sql::{Sql, StoreError};
+use crate::store::staging::Staged;
+use crate::store::{EventStore, Glance, schema};
+use crate::wire::{self, Inbound, PageInfo, Requester, Transport};
+
+/// Names one query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchId(u64);
+
+/// A query of D1. What it returns goes back by [`SyncBackend::on_fetched`].
+#[derive(Clone, Debug)]
+pub struct Fetch<T> {
+    /// Goes back with what it returns.
+    pub id: FetchId,
+    /// The query.
+    pub step: MirrorStep<T>,
+}
+
+/// By which plan a log is brought in.
+///
+/// *Shape*: kept as JSON with the store, under the key `import`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What is brought back.
+    pub from: Source,
+    /// The lifetime that begins with it.
+    pub backend_id: String,
+    /// Its last event.
+    pub head: u64,
+    /// How many events there are.
+    pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether an event may continue from another than the one before it.
+    #[serde(default)]
+    pub allow_gaps: bool,
+    /// Why it was given up; there is no log then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// A lifetime of a log in the backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The store it was copied from.
+    pub store_id: StoreId,
+    /// The lifetime.
+    pub backend_id: String,
+}
+
+/// What would be kept and lost by a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast<'a> {
+    dry_run: bool,
+    store_id: &'a StoreId,
+    from: &'a Source,
+    /// Whether clients that know the lifetime keep what they have.
+    keeps_backend_id: bool,
+    kept: Kept<'a>,
+    lost: Lost,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept<'a> {
+    events: u64,
+    head: u64,
+    bytes: u64,
+    last_at: Option<&'a str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Lost {
+    /// Events of the backup beyond `upTo`.
+    after_up_to: u64,
+    /// Events that the store holds now, all of which are replaced.
+    of_store: u64,
+}
+
+impl Plan {
+    /// The plan for what an operator asks, if it can be done: `lifetime` is what the backup says of the log, `survey` what
+    /// it holds of it, `glance` what the object has.
+    ///
+    /// # Errors
+    /// What stands against it (409), or is missing (400).
+    pub fn make(
+        ask: &Restore,
+        store_id: &StoreId,
+        lifetime: &Lifetime,
+        survey: &Survey,
+        glance: Option<&Glance>,
+        fresh: &BackendId,
+    ) -> Result<Self, admin::Refusal> {
+        let conflict = |message: String| Err(admin::Refusal::new(409, &message));
+        let from = Source {
+            store_id: ask.from_store(store_id).clone(),
+            backend_id: lifetime.backend_id.clone(),
+        };
+        if !survey.is_time {
+            let message = "nothing was done: upTo is neither the number of an event nor a time";
+            return Err(admin::Refusal::new(400, message));
+        }
+        if let Some(broken) = survey.broken.as_ref().filter(|_| !ask.allow_gaps) {
+            return conflict(format!(
+                "{broken} in the backup: nothing was done. If the log was so when it was copied, add \"allowGaps\":true"
+            ));
+        }
+        if survey.events == 0 {
+            return conflict("the backup holds no event up to there".to_owned());
+        }
+        let is_whole = survey.head == lifetime.head;
+        if is_whole && (survey.events, survey.bytes) != (lifetime.events, lifetime.bytes) {
+            return conflict(format!(
+                "the backup is damaged: it should hold {} events of {} bytes up to {}, and holds {} of {}",
+                lifetime.events, lifetime.bytes, lifetime.head, survey.events, survey.bytes
+            ));
+        }
+        if !is_whole && ask.up_to.is_none() {
+            return conflict(format!(
+                "the backup is damaged: it should end at {}, and ends at {}",
+                lifetime.head, survey.head
+            ));
+        }
+        if let Some(glance) = glance {
+            let running = glance.import.as_deref().map(Self::read);
+            if running.is_some_and(|plan| plan.failed.is_none()) {
+                return conflict(
+                    "a restore is under way: see it in the state, or end it with DELETE".to_owned(),
+                );
+            }
+            if glance.events > 0 && !ask.replace && !ask.dry_run {
+                return conflict(format!(
+                    "the store holds {} events: nothing was done. To have them replaced, once everything is here, \
+                     add \"replace\":true",
+                    glance.events
+                ));
+            }
+        }
+        let backend_id = if ask.keep_backend_id {
+            check_known_head(ask, &from.store_id == store_id, lifetime, is_whole, glance)?;
+            lifetime.backend_id.clone()
+        } else {
+            fresh.as_str().to_owned()
+        };
+        Ok(Self {
+            from,
+            backend_id,
+            head: survey.head,
+            events: survey.events,
+            bytes: survey.bytes,
+            allow_gaps: ask.allow_gaps,
+            failed: None,
+        })
+    }
+
+    /// What it would keep and lose.
+    #[must_use]
+    pub fn forecast<'a>(
+        &'a self,
+        store_id: &'a StoreId,
+        lifetime: &Lifetime,
+        survey: &'a Survey,
+        glance: Option<&Glance>,
+    ) -> Forecast<'a> {
+        Forecast {
+            dry_run: true,
+            store_id,
+            from: &self.from,
+            keeps_backend_id: self.backend_id == lifetime.backend_id,
+            kept: Kept {
+                events: self.events,
+                head: self.head,
+                bytes: self.bytes,
+                last_at: survey.last_at.as_deref(),
+            },
+            lost: Lost {
+                after_up_to: lifetime.events.saturating_sub(survey.events),
+                of_store: glance.map_or(0, |glance| glance.events),
+            },
+        }
+    }
+
+    /// As it is kept with the store.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What was kept. One that cannot be read has failed: nobody is served by it.
+    fn read(kept: &str) -> Self {
+        serde_json::from_str(kept).unwrap_or_else(|error| Self {
+            from: Source {
+                store_id: StoreId::new(String::new()),
+                backend_id: String::new(),
+            },
+            backend_id: String::new(),
+            head: 0,
+            events: 0,
+            bytes: 0,
+            allow_gaps: false,
+            failed: Some(format!(
+                "what was kept of the restore is not read by this release: {error}"
+            )),
+        })
+    }
+
+    /// Whether what is staged is all that was planned.
+    fn check(&self, staged: &Staged) -> Result<(), String> {
+        if let Some(broken) = staged.broken.as_ref().filter(|_| !self.allow_gaps) {
+            return Err(broken.to_string());
+        }
+        if (staged.events, staged.bytes, staged.head) != (self.events, self.bytes, self.head) {
+            return Err(format!(
+                "{} events of {} bytes up to {} were expected, and {} of {} up to {} came",
+                self.events, self.bytes, self.head, staged.events, staged.bytes, staged.head
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A lifetime goes on only if nothing that was acknowledged in it is missing: events under numbers that some client
+/// knows by other events would be worse than a new beginning.
+fn check_known_head(
+    ask: &Restore,
+    is_own: bool,
+    lifetime: &Lifetime,
+    is_whole: bool,
+    glance: Option<&Glance>,
+) -> Result<(), admin::Refusal> {
+    if !is_own || !is_whole {
+        let message = "keepBackendId goes with the whole of the store's own backup alone";
+        return Err(admin::Refusal::new(400, message));
+    }
+    let known = glance.filter(|glance| {
+        let backend_id = glance.backend_id.as_ref();
+        backend_id.is_some_and(|id| id.as_str() == lifetime.backend_id)
+    });
+    let known = known.map(|glance| glance.head.get());
+    let Some(head) = known.or(ask.last_known_head) else {
+        let message = "this object does not know up to where events were acknowledged: say it as lastKnownHead, or \
+                       leave keepBackendId out";
+        return Err(admin::Refusal::new(400, message));
+    };
+    if head != lifetime.head {
+        let message = format!(
+            "the last known head is {head}, and the backup ends at {}: the lifetime cannot go on, leave keepBackendId out",
+            lifetime.head
+        );
+        return Err(admin::Refusal::new(409, &message));
+    }
+    Ok(())
+}
+
+/// How far a plan has come.
+#[derive(Debug)]
+pub(super) struct Import {
+    plan: Plan,
+    /// The last event that is staged.
+    after: SeqNum,
+    /// Events to ask for at once; 0: one that is too large to come with others.
+    limit: u32,
+    /// The query under way, and since when.
+    fetching: Option<(FetchId, u64)>,
+    fetches: u64,
+    /// Queries that may yet begin for the alarm that goes off.
+    queries_left: u32,
+    failures: u32,
+    not_before_ms: u64,
+    last_error: Option<(u64, String)>,
+}
+
+/// How a log that is brought in stands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImportState<'a> {
+    from: &'a Source,
+    backend_id: &'a str,
+    events: u64,
+    head: u64,
+    /// The last event that is here.
+    staged: u64,
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<LastError<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct LastError<'a> {
+    at: String,
+    message: &'a str,
+}
+
+impl Import {
+    fn new(plan: Plan, after: SeqNum) -> Self {
+        Self {
+            plan,
+            after,
+            limit: FETCH_EVENTS_MAX,
+            fetching: None,
+            fetches: 0,
+            queries_left: 0,
+            failures: 0,
+            not_before_ms: 0,
+            last_error: None,
+        }
+    }
+
+    /// Goes on with the plan that is kept with a store, if there is one.
+    pub(super) fn resume<S: Sql>(store: &EventStore<S>) -> Option<Self> {
+        let mut state = store.state().iter();
+        let (_, kept) = state.find(|(key, _)| key == schema::IMPORT)?;
+        // What cannot be read now is staged again.
+        let after = store.last_staged().unwrap_or(SeqNum::ROOT);
+        Some(Self::new(Plan::read(kept), after))
+    }
+
+    /// Whether D1 has been asked something and has not answered.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetching.is_some()
+    }
+
+    /// When it has to be looked at again.
+    pub(super) fn next_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.fetching {
+            _ if self.plan.failed.is_some() => None,
+            Some((_, since_ms)) => Some(since_ms + MIRROR_DEADLINE_MS),
+            None => Some(self.not_before_ms.max(now_ms)),
+        }
+    }
+
+    /// Something went wrong that may go right another time.
+    fn fail_for_now(&mut self, message: &str, turn: &mut Turn<impl Sized>) {
+        let message: String = message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+        let wait_ms = FETCH_RETRY_MS << self.failures.min(16);
+        self.not_before_ms = turn.now_ms + wait_ms.min(FETCH_RETRY_MS_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some((turn.now_ms, message.clone()));
+        turn.out
+            .push(Output::Report(Report::RestoreDelayed { message }));
+    }
+
+    /// The events that come next.
+    fn step<T>(&self) -> MirrorStep<T> {
+        let Source {
+            store_id,
+            backend_id,
+        } = &self.plan.from;
+        let backend_id = BackendId::stored(backend_id.clone());
+        let head = SeqNum::clamped(i64::try_from(self.plan.head).unwrap_or(i64::MAX));
+        if self.limit == 0 {
+            recall::fetch_one(store_id, &backend_id, self.after, head)
+        } else {
+            recall::fetch(store_id, &backend_id, self.after, head, self.limit)
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.after.get() >= self.plan.head
+    }
+
+    pub(super) fn state(&self) -> ImportState<'_> {
+        let Plan {
+            from,
+            backend_id,
+            head,
+            events,
+            failed,
+            ..
+        } = &self.plan;
+        let last_error = self.last_error.as_ref();
+        ImportState {
+            from,
+            backend_id,
+            events: *events,
+            head: *head,
+            staged: self.after.get(),
+            failures: self.failures,
+            last_error: last_error.map(|(at_ms, message)| LastError {
+                at: iso_8601(*at_ms),
+                message,
+            }),
+            failed: failed.as_deref(),
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.plan.failed.is_some()
+    }
+}
+
+impl<S: Sql> SyncBackend<S> {
+    /// Begins to bring a log in by `plan`, in place of what the store holds; it is kept before anything else happens.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn begin_restore(
+        &mut self,
+        plan: Plan,
+        turn: &mut Turn<S::Text>,
+    ) -> Result<(), StoreError> {
+        self.store.unstage()?;
+        self.store.set_state(schema::IMPORT, &plan.to_json())?;
+        let (events, head) = (plan.events, plan.head);
+        turn.out
+            .push(Output::Report(Report::RestoreBegun { events, head }));
+        self.import = Some(Import::new(plan, SeqNum::ROOT));
+        self.hold_off(turn);
+        self.end_turn(turn);
+        Ok(())
+    }
+
+    /// Ends what [`SyncBackend::begin_restore`] began; the store goes on with the log that it has.
+    ///
+    /// # Errors
+    /// Nothing is under way (404); there is no log to go on with (409); SQLite fails (500).
+    pub fn cancel_restore(&mut self, turn: &mut Turn<S::Text>) -> Result<(), admin::Refusal> {
+        if self.import.is_none() {
+            return Err(admin::Refusal::new(404, "no restore is under way"));
+        }
+        if self.store.last_stored() == SeqNum::ROOT {
+            let message = "there is no log to go on with: restore another one, or reset the store";
+            return Err(admin::Refusal::new(409, message));
+        }
+        let forgotten = self.store.forget_import();
+        forgotten.map_err(|error| admin::Refusal::new(500, &error.to_string()))?;
+        self.import = None;
+        self.end_turn(turn);
+        Ok(())
+    }
+
+    /// Sends everybody away while a log is brought in.
+    pub(super) fn hold_off(&mut self, turn: &mut Turn<S::Text>) {
+        if self.import.is_none() {
+            return;
+        }
+        let reason = "the store is being restored: try again later";
+        let is_pulling =
+            |one: &Connection<S::Text>| !one.is_socket() && !one.subscriptions().is_empty();
+        for id in self.connections.ids(is_pulling) {
+            self.stop_pulls(id, turn);
+        }
+        for id in self.connections.ids(|_| true) {
+            let is_socket = self.connections.get(id).is_some_and(Connection::is_socket);
+            if is_socket || self.waiting.has(id) {
+                self.close(id, TRY_LATER, reason, turn);
+            }
+        }
+    }
+
+    /// Answers a request while a log is brought in: it may be asked again later. A pull over HTTP is answered that there is
+    /// nothing, in the lifetime that its client knows: an error would be its last.
+    pub(super) fn put_off(
+        &mut self,
+        from: ConnectionId,
+        inbound: &Inbound<'_>,
+        requester: &Requester,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let connection = self.connections.get(from);
+        let is_http = connection.is_some_and(|one| one.transport() == Transport::Http);
+        if let (Inbound::Pull { cursor, .. }, true, Some(import)) = (inbound, is_http, &self.import)
+            && let Some(done) = wire::pull_done(requester)
+        {
+            let known = cursor
+                .as_ref()
+                .and_then(|cursor| cursor.backend_id.as_deref());
+            let known = known.unwrap_or(&import.plan.backend_id);
+            let known = BackendId::stored(known.to_owned());
+            let head = wire::page_head(requester, Transport::Http);
+            let tail = wire::page_tail(requester, PageInfo::NoMore, &known);
+            self.send(from, &(head + &tail), turn);
+            return self.send(from, &done, turn);
+        }
+        self.refuse(from, requester, Refusal::Restoring, turn);
+    }
+
+    /// The alarm has gone off: goes on with a log that is being brought in.
+    pub(super) fn resume_import(&mut self, turn: &mut Turn<S::Text>) {
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        import.queries_left = FETCH_BURST_MAX;
+        if let Some((_, since_ms)) = import.fetching
+            && turn.now_ms >= since_ms + MIRROR_DEADLINE_MS
+        {
+            // What it returns, should it come, is nobody's any more.
+            import.fetching = None;
+            import.fail_for_now("D1 has not answered for too long", turn);
+        }
+        self.fetch_next(turn);
+    }
+
+    fn fetch_next(&mut self, turn: &mut Turn<S::Text>) {
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        let may_go_on = import.fetching.is_none() && import.not_before_ms <= turn.now_ms;
+        if !may_go_on || import.has_failed() {
+            return;
+        }
+        if import.is_complete() {
+            return self.complete_import(turn);
+        }
+        if import.queries_left == 0 {
+            return;
+        }
+        import.queries_left -= 1;
+        import.fetches += 1;
+        let id = FetchId(import.fetches);
+        import.fetching = Some((id, turn.now_ms));
+        let step = import.step();
+        turn.out.push(Output::Fetch(Fetch { id, step }));
+    }
+
+    /// Takes what a query has returned, or why it has not.
+    pub fn on_fetched(
+        &mut self,
+        id: FetchId,
+        fetched: Result<Fetched<S::Text>, String>,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let under_way = self.import.as_ref().and_then(|import| import.fetching);
+        // Otherwise it was given up, or the plan was.
+        if under_way.is_some_and(|(of, _)| of == id) {
+            self.take_fetched(fetched, turn);
+            self.fetch_next(turn);
+        }
+        self.end_turn(turn);
+    }
+
+    fn take_fetched(
+        &mut self,
+        fetched: Result<Fetched<S::Text>, String>,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        import.fetching = None;
+        let Fetched { rows, count, last } = match fetched {
+            Ok(fetched) => fetched,
+            Err(message) if import.limit > 0 && message.contains("too big") => {
+                // Escapes have made it too large for a string of D1.
+                import.limit /= 8;
+                return;
+            }
+            Err(message) => return import.fail_for_now(&message, turn),
+        };
+        let Some(rows) = rows else {
+            if import.limit == 0 {
+                let (after, head) = (import.after, import.plan.head);
+                let message = format!("the backup ends at {after}, and not at {head} any more");
+                return self.abandon_import(message, turn);
+            }
+            import.limit = 0;
+            return;
+        };
+        if let Err(error) = self.store.stage(&rows) {
+            return import.fail_for_now(&error.to_string(), turn);
+        }
+        import.after = import.after.max(last);
+        // What lies beyond what fits is read for nothing.
+        import.limit = count.saturating_mul(2).clamp(16, FETCH_EVENTS_MAX);
+        (import.failures, import.last_error) = (0, None);
+    }
+
+    /// Everything is here: it is looked at as a whole, and becomes the log.
+    fn complete_import(&mut self, turn: &mut Turn<S::Text>) {
+        let staged = self.store.staged();
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        match staged {
+            Err(error) => import.fail_for_now(&error.to_string(), turn),
+            Ok(staged) => match import.plan.check(&staged) {
+                Err(message) => self.abandon_import(message, turn),
+                Ok(()) => self.install_import(&staged, turn),
+            },
+        }
+    }
+
+    fn install_import(&mut self, staged: &Staged, turn: &mut Turn<S::Text>) {
+        let Some(import) = &self.import else {
+            return;
+        };
+        let begins = BackendId::stored(import.plan.backend_id.clone());
+        let is_other = begins != *self.store.backend_id();
+        let untold = self.told_committed().filter(|_| is_other);
+        if let Err(error) = self.store.install(begins, untold) {
+            if let Some(import) = &mut self.import {
+                import.fail_for_now(&error.to_string(), turn);
+            }
+            return;
+        }
+        self.import = None;
+        self.bytes_at_most = u64::MAX;
+        self.stats.forget_races();
+        let tail = wire::rpc_page_tail(PageInfo::NoMore, self.store.backend_id());
+        self.last_page_tail = self.store.text(&tail);
+        let (events, head) = (staged.events, self.store.head());
+        turn.out
+            .push(Output::Report(Report::Restored { events, head }));
+        if is_other {
+            self.reset_followers(turn);
+        }
+    }
+
+    /// It cannot be done. A store that has a log goes on with that; one that has none serves nobody.
+    fn abandon_import(&mut self, message: String, turn: &mut Turn<S::Text>) {
+        let has_log = self.store.last_stored() > SeqNum::ROOT;
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        let done = if has_log {
+            self.store.forget_import()
+        } else {
+            import.plan.failed = Some(message.clone());
+            let kept = import.plan.to_json();
+            let unstaged = self.store.unstage();
+            unstaged.and_then(|()| self.store.set_state(schema::IMPORT, &kept))
+        };
+        if let Err(error) = done {
+            import.plan.failed = None;
+            return import.fail_for_now(&error.to_string(), turn);
+        }
+        if has_log {
+            self.import = None;
+        }
+        turn.out
+            .push(Output::Report(Report::RestoreFailed { message, has_log }));
+    }
+}
