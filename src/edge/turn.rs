@@ -23,11 +23,17 @@ impl<H: Hooks> Shared<H> {
         work: impl FnOnce(&mut Awake) -> R,
     ) -> Result<R, Unavailable> {
         if self.is_asleep() {
-            self.wake(store_id)?;
-            // What an earlier life of the object left undone.
-            self.run(SyncBackend::on_wake)?;
+            self.wake_up(store_id)?;
         }
         self.borrow(work)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_up(self: &Rc<Self>, store_id: Option<&StoreId>) -> Result<(), Unavailable> {
+        self.wake(store_id)?;
+        // What an earlier life of the object left undone.
+        self.run(SyncBackend::on_wake)
     }
 
     /// Runs one turn of the backend, and does what comes of it.
