@@ -112,8 +112,9 @@ impl<S: Sql> EventStore<S> {
     /// *Shape*: `now` is ISO 8601.
     ///
     /// # Errors
-    /// When SQLite fails.
+    /// When SQLite fails, or somebody else has changed the rows: a mirror is of one lifetime.
     pub fn mirror(&self, after: SeqNum, now: &str) -> Result<Option<Copying<S::Text>>, StoreError> {
+        self.verify()?;
         let Some(rows) = self.mirror_rows(after)? else {
             return Ok(None);
         };

@@ -29,8 +29,11 @@ pub struct EventStore<S: Sql> {
     store_id: StoreId,
     kept_store_id: S::Text,
     backend_id: BackendId,
+    kept_backend_id: S::Text,
     head: SeqNum,
     last_stored: SeqNum,
+    /// Whether the rows were seen to be others than those that are known here.
+    is_stale: Cell<bool>,
     scratch: Pack,
     /// Whether the last page was a large one, so that the next is likely not to hold as many events as one may.
     is_heavy: Cell<bool>,
@@ -246,11 +249,13 @@ impl<S: Sql> EventStore<S> {
         Self {
             statements: Statements::new(&store_id),
             kept_store_id: S::Text::new(store_id.as_str()),
+            kept_backend_id: S::Text::new(backend_id.as_str()),
             sql,
             store_id,
             backend_id,
             head,
             last_stored,
+            is_stale: Cell::new(false),
             scratch: Pack::default(),
             is_heavy: Cell::new(false),
             state: Vec::new(),
@@ -305,14 +310,14 @@ impl<S: Sql> EventStore<S> {
     /// Up to `count` events after `after`, each a JSON object on a line of its own.
     ///
     /// # Errors
-    /// When SQLite fails.
+    /// When SQLite fails, or somebody else has changed the rows.
     pub fn lines(&self, after: SeqNum, count: u32) -> Result<Page<S::Text>, StoreError> {
         let lines = self.sql.prepare(&schema::lines(&self.store_id));
         let mut count = i64::from(count);
         loop {
-            match self.read_items(&lines, after, count) {
+            match self.seen(self.read_items(&lines, after, count)) {
                 // Too large for a string of the platform.
-                Err(_) if count > 1 => count = count / 8 + 1,
+                Err(_) if count > 1 && !self.is_stale() => count = count / 8 + 1,
                 page => return page,
             }
         }
@@ -334,6 +339,7 @@ impl<S: Sql> EventStore<S> {
         schema::reset(&self.sql, &succession)?;
         self.has_untold |= untold.is_some();
         self.had_lifetimes = true;
+        self.kept_backend_id = S::Text::new(fresh.as_str());
         self.backend_id = fresh;
         (self.head, self.last_stored) = (SeqNum::ROOT, SeqNum::ROOT);
         Ok(())
@@ -361,7 +367,13 @@ impl<S: Sql> EventStore<S> {
         }
         // Many large ones are too much for one string of the platform.
         let untold = self.read_untold(PAGE_EVENTS_MAX);
-        let untold = untold.or_else(|_| self.read_untold(1))?;
+        let untold = untold.or_else(|_| self.read_untold(1));
+        if untold.is_err() && schema::has_untold(&self.sql) == Ok(false) {
+            // Somebody else has removed them.
+            self.has_untold = false;
+            return Ok(None);
+        }
+        let untold = untold?;
         // After a failure there may be fewer than was known.
         self.has_untold = untold.is_some();
         Ok(untold)
@@ -394,12 +406,13 @@ impl<S: Sql> EventStore<S> {
     /// When SQLite fails; then nothing is changed.
     pub fn forget_untold(&mut self, last: i64) -> Result<(), StoreError> {
         let forget = self.sql.prepare(schema::FORGET_UNTOLD);
-        self.sql.transact(&[Step {
+        let forgotten = self.sql.transact(&[Step {
             statement: &forget,
             params: &[Param::Int(last)],
-        }])?;
+        }]);
         self.has_untold = schema::has_untold(&self.sql)?;
-        Ok(())
+        // Unless somebody else has removed them.
+        forgotten.or_else(|error| if self.has_untold { Err(error) } else { Ok(()) })
     }
 
     /// Whether an object has a log of this store, or had one that lies elsewhere, without making one.
@@ -517,8 +530,8 @@ impl<S: Sql> EventStore<S> {
     /// *Shape*: `created_at` is ISO 8601 in UTC with milliseconds, one value for the whole batch.
     ///
     /// # Errors
-    /// When SQLite fails, or the batch does not continue from the head; then nothing is stored and the
-    /// head is unchanged.
+    /// When SQLite fails, the batch does not continue from the head, or somebody else has changed the rows
+    /// ([`EventStore::is_stale`]); then nothing is stored and the head is unchanged.
     pub fn append(&mut self, batch: &Batch<'_>, created_at: &str) -> Result<(), StoreError> {
         if batch.parent() != self.head {
             // Only a bug leads here; better to store nothing than a broken log.
@@ -531,30 +544,28 @@ impl<S: Sql> EventStore<S> {
         let mut runs = pack::runs(batch.events());
         let first = runs.next().unwrap_or_default();
         let mut scratch = std::mem::take(&mut self.scratch);
+        let head = Some(batch.last());
         let outcome = if runs.clone().next().is_none() {
-            self.append_run(first, created_at, Some(batch.last()), &mut scratch)
+            self.append_run(first, created_at, head, &mut scratch)
         } else {
             // One at a time, so that a batch of any size is in memory once.
             self.sql.together(&mut || {
-                let mut rest = runs.clone();
-                let mut next = Some(first);
-                while let Some(run) = next {
-                    next = rest.next();
-                    let head = next.is_none().then(|| batch.last());
-                    self.append_run(run, created_at, head, &mut scratch)?;
+                self.append_run(first, created_at, head, &mut scratch)?;
+                for run in runs.clone() {
+                    self.append_run(run, created_at, None, &mut scratch)?;
                 }
                 Ok(())
             })
         };
         scratch.shrink();
         self.scratch = scratch;
-        outcome?;
+        self.seen(outcome)?;
         self.head = batch.last();
         self.last_stored = batch.last();
         Ok(())
     }
 
-    /// Appends one run, and moves the head if it is the last.
+    /// Appends one run, and moves the head before if it is the first.
     fn append_run(
         &self,
         events: &[Event<'_>],
@@ -579,20 +590,35 @@ impl<S: Sql> EventStore<S> {
         let Some(head) = head else {
             return self.sql.transact(&[step]);
         };
-        let head = [Param::Int(head.to_i64()), Param::Kept(&self.kept_store_id)];
+        let head = [
+            Param::Int(head.to_i64()),
+            Param::Kept(&self.kept_store_id),
+            Param::Int(self.head.to_i64()),
+            Param::Kept(&self.kept_backend_id),
+            Param::Int(self.last_stored.to_i64()),
+        ];
         let moved = Step {
-            statement: self.statements.set_head(&self.sql),
+            statement: self.statements.move_head(&self.sql),
             params: &head,
         };
-        self.sql.transact(&[step, moved])
+        self.sql.transact(&[moved, step])
     }
 
     /// The page of events after `after`: at most 100, at most 900,000 bytes, or 131,072 of UTF-8, at least one if there
     /// is one.
     ///
     /// # Errors
-    /// When SQLite fails.
+    /// When SQLite fails, or somebody else has changed the rows ([`EventStore::is_stale`]).
     pub fn page(
+        &self,
+        family: Family,
+        form: Form,
+        after: SeqNum,
+    ) -> Result<Page<S::Text>, StoreError> {
+        self.seen(self.fitting_page(family, form, after))
+    }
+
+    fn fitting_page(
         &self,
         family: Family,
         form: Form,
@@ -629,6 +655,10 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails.
     pub fn count_repeated(&self, events: &[Event<'_>]) -> Result<Option<usize>, StoreError> {
+        self.seen(self.compare(events))
+    }
+
+    fn compare(&self, events: &[Event<'_>]) -> Result<Option<usize>, StoreError> {
         let Some(first) = events.first() else {
             return Ok(None);
         };
@@ -683,15 +713,92 @@ impl<S: Sql> EventStore<S> {
             bytes: 0,
             last: after,
         };
-        let params = [Param::Int(after.to_i64()), Param::Int(events)];
+        let params = [
+            Param::Int(after.to_i64()),
+            Param::Int(events),
+            Param::Kept(&self.kept_store_id),
+            Param::Kept(&self.kept_backend_id),
+        ];
+        let mut head = None;
         self.sql.query(statement, &params, &mut |row| {
-            if let [Value::Text(items), Value::Int(last), Value::Int(bytes)] = row {
+            if let [.., Value::Int(stored)] = row {
+                head = Some(SeqNum::clamped(*stored));
+            }
+            if let [Value::Text(items), Value::Int(last), Value::Int(bytes), _] = row {
                 page.items = Some(items.clone());
                 page.last = SeqNum::clamped(*last);
                 page.bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
             }
         })?;
+        let is_short = page.items.is_none() && after < self.last_stored;
+        let is_long = page.items.is_some() && page.last > self.last_stored;
+        if is_short || is_long || head != Some(self.head) {
+            return Err(changed());
+        }
         Ok(page)
+    }
+
+    /// Whether the rows have been seen to be others than those that are known here: somebody else has changed them.
+    /// Nothing more is stored by then, nor read; [`EventStore::reopen`] is to be called.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.is_stale.get()
+    }
+
+    /// Looks whether the rows are those that are known here, for who is about to do what would not show it.
+    ///
+    /// # Errors
+    /// When SQLite fails, or somebody else has changed the rows.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        if self.is_known()? {
+            return Ok(());
+        }
+        self.is_stale.set(true);
+        Err(changed())
+    }
+
+    /// After a failure, looks whether that is because of rows that somebody else has changed.
+    fn seen<R>(&self, outcome: Result<R, StoreError>) -> Result<R, StoreError> {
+        if outcome.is_err() && self.is_known() == Ok(false) {
+            self.is_stale.set(true);
+        }
+        outcome
+    }
+
+    /// Whether the rows are those that are known here, as far as their ends and the context show it.
+    fn is_known(&self) -> Result<bool, StoreError> {
+        let tables = schema::find_tables(&self.sql, &self.store_id)?;
+        if !tables.has_log || !tables.has_context {
+            return Ok(false);
+        }
+        let statements = schema::opening(&self.sql, &self.store_id);
+        let context = Self::read_context(&self.sql, &statements, &self.store_id)?;
+        Ok(context.is_some_and(|(backend_id, head, last)| {
+            (head, last) == (self.head, self.last_stored) && backend_id == self.backend_id
+        }))
+    }
+
+    /// Opens the log again, as a wake does, somebody else having changed its rows. In one lifetime the head does not go
+    /// back: no later event gets a number that clients know, though the stored head may have been changed as well.
+    ///
+    /// # Errors
+    /// When SQLite fails, or the log is not here; then everything is as it was, and this can be tried again.
+    pub fn reopen(&mut self, fresh: BackendId) -> Result<Found, OpenError> {
+        let tables = schema::find_tables(&self.sql, &self.store_id)?;
+        if tables.has_context {
+            schema::raise_head(&self.sql, &self.store_id, &self.backend_id, self.head)?;
+        }
+        let (store, found) = Self::open(self.sql.clone(), self.store_id.clone(), fresh)?;
+        let is_other = store.backend_id != self.backend_id;
+        if is_other {
+            store.set_state(schema::WAS_RESET, self.backend_id.as_str())?;
+        }
+        let had_lifetimes = self.had_lifetimes || store.had_lifetimes || is_other;
+        *self = Self {
+            had_lifetimes,
+            ..store
+        };
+        Ok(found)
     }
 
     fn count_fitting(
@@ -791,6 +898,13 @@ impl<S: Sql> EventStore<S> {
             }
         })?;
         Ok(last)
+    }
+}
+
+/// What is said when rows are not those that are known.
+fn changed() -> StoreError {
+    StoreError {
+        message: "somebody else has changed the rows of this store".to_owned(),
     }
 }
 

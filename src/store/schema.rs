@@ -58,7 +58,7 @@ pub struct Opening<Statement> {
 /// The statements that serve a store, each prepared when it is first needed: most wakes need few.
 pub(crate) struct Statements<S: Sql> {
     table: String,
-    set_head: OnceCell<S::Statement>,
+    move_head: OnceCell<S::Statement>,
     append_one: OnceCell<S::Statement>,
     append_run: OnceCell<S::Statement>,
     events_between: OnceCell<S::Statement>,
@@ -71,7 +71,7 @@ impl<S: Sql> Statements<S> {
     pub(crate) fn new(store_id: &StoreId) -> Self {
         Self {
             table: log_table(store_id),
-            set_head: OnceCell::new(),
+            move_head: OnceCell::new(),
             append_one: OnceCell::new(),
             append_run: OnceCell::new(),
             events_between: OnceCell::new(),
@@ -81,9 +81,16 @@ impl<S: Sql> Statements<S> {
         }
     }
 
-    /// Moves the stored head: head, store id.
-    pub(crate) fn set_head(&self, sql: &S) -> &S::Statement {
-        self.set_head.get_or_init(|| sql.prepare(SET_HEAD))
+    /// Moves the stored head, if the rows are those that are known: head, store id, the head before, backend id, the
+    /// log's last number. Otherwise it changes nothing, and what is appended next fails.
+    pub(crate) fn move_head(&self, sql: &S) -> &S::Statement {
+        self.move_head.get_or_init(|| {
+            sql.prepare(&format!(
+                "UPDATE context_7 SET currentHead = ?1 WHERE storeId = ?2 AND max(currentHead, 0) = ?3 AND backendId = ?4 \
+                 AND max(ifnull((SELECT max(seqNum) FROM \"{}\"), 0), 0) = ?5",
+                self.table
+            ))
+        })
     }
 
     /// Appends one event: its number, then as [`Statements::append_run`], then the bytes of its name and
@@ -92,19 +99,20 @@ impl<S: Sql> Statements<S> {
         self.append_one.get_or_init(|| {
             let into = self.insert_into();
             sql.prepare(&format!(
-                "{into} VALUES (?1, ?1 - 1, CAST(substr(?2, ?4 + ?5 + ?6, ?7) AS TEXT), \
+                "{into} VALUES (?1, {IF_MOVED} ?1 - 1 END, CAST(substr(?2, ?4 + ?5 + ?6, ?7) AS TEXT), \
                  nullif(CAST(substr(?2, ?4 + ?5 + ?6 + ?7, ?8) AS TEXT), ''), {ORIGIN})"
             ))
         })
     }
 
     /// Appends one run of events: first number, packed bytes, bytes of created at, position of the client
-    /// id, its bytes, bytes of the session id, offsets of the events.
+    /// id, its bytes, bytes of the session id, offsets of the events. Fails unless the statement before it changed a row:
+    /// that is [`Statements::move_head`], or the run before this one.
     pub(crate) fn append_run(&self, sql: &S) -> &S::Statement {
         self.append_run.get_or_init(|| {
             let into = self.insert_into();
             sql.prepare(&format!(
-                "{into} SELECT ?1 + key, ?1 + key - 1, \
+                "{into} SELECT ?1 + key, {IF_MOVED} ?1 + key - 1 END, \
                  CAST(substr(?2, value >> 33, (value >> 21) & 4095) AS TEXT), \
                  nullif(CAST(substr(?2, (value >> 33) + ((value >> 21) & 4095), value & 2097151) AS TEXT), ''), \
                  {ORIGIN} FROM json_each(?7)"
@@ -123,7 +131,8 @@ impl<S: Sql> Statements<S> {
         })
     }
 
-    /// Items, last number and bytes of a page: after, events.
+    /// Items, last number and bytes of a page, and the stored head if it is of that lifetime: after, events, store id,
+    /// backend id.
     pub(crate) fn page(&self, sql: &S, family: Family, form: Form) -> &S::Statement {
         let (pages, page) = match form {
             Form::String => (&self.pages, "group_concat(item, ',')"),
@@ -132,7 +141,7 @@ impl<S: Sql> Statements<S> {
         of_family(pages, family).get_or_init(|| {
             let items = items(&self.table, family, LIMIT);
             sql.prepare(&format!(
-                "SELECT {page}, max(seqNum), sum(octet_length(item) + 1) FROM ({items})"
+                "SELECT {page}, max(seqNum), sum(octet_length(item) + 1), {HEAD} FROM ({items})"
             ))
         })
     }
@@ -166,6 +175,13 @@ impl<S: Sql> Statements<S> {
 /// How many rows at most. SQLite looks into a parameter that stands there alone when it plans a statement, and so plans it
 /// anew whenever one is bound.
 const LIMIT: &str = "?2 + 0";
+
+/// Before what `parentSeqNum` is to be, which must not be NULL.
+const IF_MOVED: &str = "CASE WHEN changes() > 0 THEN";
+
+/// The stored head of the store `?3`, if the lifetime is `?4`.
+const HEAD: &str =
+    "(SELECT max(currentHead, 0) FROM context_7 WHERE storeId = ?3 AND backendId = ?4)";
 
 /// Created at, client id and session id of a run, out of its packed bytes.
 const ORIGIN: &str = "CAST(substr(?2, 1, ?3) AS TEXT), CAST(substr(?2, ?4, ?5) AS TEXT), \
@@ -351,6 +367,29 @@ pub(crate) fn log_range(store_id: &StoreId) -> String {
     )
 }
 
+/// Raises the stored head of a lifetime to `head`, if it is lower.
+///
+/// # Errors
+/// When SQLite fails; then nothing is changed.
+pub(super) fn raise_head<S: Sql>(
+    sql: &S,
+    store_id: &StoreId,
+    backend_id: &BackendId,
+    head: SeqNum,
+) -> Result<(), StoreError> {
+    let raise = sql.prepare(
+        "UPDATE context_7 SET currentHead = ?1 WHERE storeId = ?2 AND backendId = ?3 AND currentHead < ?1",
+    );
+    sql.transact(&[Step {
+        statement: &raise,
+        params: &[
+            Param::Int(head.to_i64()),
+            Param::Text(store_id.as_str()),
+            Param::Text(backend_id.as_str()),
+        ],
+    }])
+}
+
 /// Selects the lowest number of a log.
 pub(crate) fn first_number(store_id: &StoreId) -> String {
     format!("SELECT min(seqNum) FROM \"{}\"", log_table(store_id))
@@ -362,12 +401,12 @@ pub(crate) fn last_push(store_id: &StoreId) -> String {
     format!("SELECT seqNum, createdAt FROM \"{table}\" ORDER BY seqNum DESC LIMIT 1")
 }
 
-/// Selects the `?2` events after `?1` as lines of JSON, with their last number and their bytes. Line breaks
+/// Selects the `?2` events after `?1` as lines of JSON, with what a page has beside its items. Line breaks
 /// that a client wrote between the parts of its args become spaces; within strings JSON has none.
 pub(crate) fn lines(store_id: &StoreId) -> String {
     let table = log_table(store_id);
     format!(
-        "SELECT group_concat(line, ''), max(seqNum), sum(octet_length(line)) FROM (SELECT seqNum, \
+        "SELECT group_concat(line, ''), max(seqNum), sum(octet_length(line)), {HEAD} FROM (SELECT seqNum, \
          concat('{{\"seqNum\":', seqNum, ',\"parentSeqNum\":', parentSeqNum, ',\"name\":', json_quote(name), \
          ',\"args\":', replace(replace(ifnull(args, 'null'), char(10), ' '), char(13), ' '), \
          ',\"clientId\":', json_quote(clientId), ',\"sessionId\":', json_quote(sessionId), ',\"createdAt\":', \
@@ -582,11 +621,19 @@ pub(crate) fn set_state<S: Sql>(sql: &S, key: &str, value: &str) -> Result<(), S
 /// # Errors
 /// When SQLite fails; then nothing is changed.
 pub(crate) fn remove_state<S: Sql>(sql: &S, key: &str) -> Result<(), StoreError> {
+    // Somebody else may have removed the table.
+    let create = sql.prepare(CREATE_STATE);
     let delete = sql.prepare(REMOVE_STATE);
-    sql.transact(&[Step {
-        statement: &delete,
-        params: &[Param::Text(key)],
-    }])
+    sql.transact(&[
+        Step {
+            statement: &create,
+            params: &[],
+        },
+        Step {
+            statement: &delete,
+            params: &[Param::Text(key)],
+        },
+    ])
 }
 
 /// Prepares the statements that open a store.

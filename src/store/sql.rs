@@ -72,8 +72,8 @@ pub struct StoreError {
 /// Is shown one row of a query at a time.
 pub type OnRow<'a, T> = &'a mut dyn FnMut(&[Value<T>]);
 
-/// A synchronous SQLite.
-pub trait Sql {
+/// A synchronous SQLite. Clones are the same one.
+pub trait Sql: Clone {
     /// Where texts live.
     type Text: Text;
     /// A statement ready to run.

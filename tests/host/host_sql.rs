@@ -218,6 +218,11 @@ impl HostSql {
         }
     }
 
+    fn count_planned_anew(&self, statement: &Statement<'_>) {
+        let planned_anew = statement.reset_status(StatementStatus::RePrepare);
+        self.0.planned_anew.update(|count| count + planned_anew);
+    }
+
     fn prepared(
         &self,
         sql: &str,
@@ -297,8 +302,7 @@ impl Sql for HostSql {
                 row(&values);
             }
             drop(rows);
-            let planned_anew = statement.reset_status(StatementStatus::RePrepare);
-            self.0.planned_anew.update(|count| count + planned_anew);
+            self.count_planned_anew(&statement);
             Ok(())
         })
     }
@@ -358,7 +362,9 @@ impl Sql for HostSql {
         let mut outcome = steps.iter().try_for_each(|step| {
             self.run(|| {
                 let mut statement = self.prepared(step.statement, step.params)?;
-                statement.raw_execute().map(drop).map_err(failed)
+                let done = statement.raw_execute().map(drop).map_err(failed);
+                self.count_planned_anew(&statement);
+                done
             })
         });
         if outcome.is_ok() {

@@ -1,6 +1,7 @@
 //! The store on SQLite: the very statements that are shipped.
 
 mod adoption;
+mod changed_rows;
 mod failures;
 mod operations;
 mod paging;

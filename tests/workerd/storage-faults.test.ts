@@ -55,6 +55,10 @@ const inside = /eventlog|context_7|sql|table|no-more/i
 
 const reason = 'storage failed: try again later'
 
+/** The rows are there, but no statement that reads or writes events finds its columns. */
+const hiding = (storeId: string): string => `ALTER TABLE "${logTableOf(storeId)}" RENAME COLUMN args TO hidden`
+const showing = (storeId: string): string => `ALTER TABLE "${logTableOf(storeId)}" RENAME COLUMN hidden TO args`
+
 describe('a push that cannot be stored', () => {
   const words = 'the backend could not store the events; nothing was stored'
 
@@ -66,8 +70,8 @@ describe('a push that cannot be stored', () => {
 
   const firstRow: Fault = {
     what: 'the row of its event',
-    make: (storeId) => `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`,
-    mend: (storeId) => `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`,
+    make: hiding,
+    mend: showing,
   }
   const secondRow: Fault = {
     what: 'the second row of its events',
@@ -107,8 +111,8 @@ describe('a push that cannot be stored', () => {
 })
 
 describe('a log that cannot be read', () => {
-  const hide = (storeId: string) => server().sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`)
-  const show = (storeId: string) => server().sql(storeId, `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`)
+  const hide = (storeId: string) => server().sql(storeId, hiding(storeId))
+  const show = (storeId: string) => server().sql(storeId, showing(storeId))
 
   for (const generation of rpcGenerations) {
     it(`closes the socket of ${generation} that pulls it, so that its client pulls again, and no other`, async () => {
