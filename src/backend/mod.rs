@@ -25,6 +25,7 @@ mod publish;
 mod pull;
 mod push;
 mod refusal;
+mod reopen;
 mod report;
 mod reset;
 mod room;
@@ -41,8 +42,8 @@ use crate::auth::{AdminSecret, Grant};
 use crate::event::{BackendId, EventNames, StoreId};
 use crate::hooks::Uses;
 use crate::limits::Limits;
-use crate::store::EventStore;
 use crate::store::sql::Sql;
+use crate::store::{EventStore, OpenError};
 use crate::wire::{self, Family, Inbound, Malformed, PageInfo, Transport};
 use allowance::Allowances;
 use connection::Connection;
@@ -60,7 +61,7 @@ pub use followers::{
 };
 pub use import::{Fetch, FetchId, Plan};
 pub use refusal::{Reason, Refusal};
-pub use report::{About, BackupTrouble, Report};
+pub use report::{About, BackupTrouble, Report, Rows};
 pub use stats::{Duration, Stats};
 pub use waiting::{Ask, AskId, Hook};
 
@@ -120,6 +121,8 @@ pub enum Output<T> {
         /// Milliseconds since the epoch.
         at_ms: u64,
     },
+    /// The alarm may be gone with other things in the object's storage: whenever it is asked for next, it has to be set.
+    ForgetAlarm,
     /// Run a hook, and tell [`SyncBackend::on_verdict`] what it says. One that returns at once has its verdict
     /// applied before the outputs that follow.
     Ask(Ask<T>),
@@ -209,6 +212,8 @@ pub struct SyncBackend<S: Sql> {
     import: Option<Import>,
     /// Whether the alarm that has gone off stands for what D1 has yet to answer.
     holds_alarm: bool,
+    /// Why the store could not be opened again, if that is so.
+    closed: Option<OpenError>,
 }
 
 /// Makes backend ids that nobody has had.
@@ -227,6 +232,8 @@ pub struct Rules {
     pub uses: Uses,
     /// Milliseconds for which events are collected before they are copied to D1; `None`: there is no backup.
     pub backup_delay_ms: Option<u64>,
+    /// Whether D1 is asked for a backup of the store before one is made that is not here.
+    pub asks_at_birth: bool,
 }
 
 impl<S: Sql> fmt::Debug for SyncBackend<S> {
@@ -261,6 +268,7 @@ impl<S: Sql> SyncBackend<S> {
             is_probe_due: false,
             plain_at_ms: None,
             holds_alarm: false,
+            closed: None,
         }
     }
 
@@ -526,6 +534,10 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Everything that a turn leaves for later, asked for at its end.
     fn end_turn(&mut self, turn: &mut Turn<S::Text>) {
+        if self.store.is_stale() && self.closed.is_none() {
+            // Should it fail, it is told to who comes next.
+            let _ = self.open_again(!self.rules.asks_at_birth, turn);
+        }
         if std::mem::take(&mut self.is_probe_due) {
             self.probe_overdue(turn);
         }

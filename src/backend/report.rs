@@ -4,7 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::refusal::{Reason, Refusal};
-use crate::event::SeqNum;
+use crate::event::{BackendId, SeqNum};
+use crate::store::OpenError;
 use crate::wire::{Generation, Requester, Transport};
 
 /// Which request a report is about.
@@ -136,6 +137,34 @@ pub enum Report {
         /// How many of them, the last, the backup lacks; 0 where there is none.
         uncopied: u64,
     },
+    /// Somebody else has changed the rows of the store, and it was opened again.
+    RowsChanged {
+        /// Where the log ended, as far as was known.
+        known: SeqNum,
+        /// What there is now.
+        found: Rows,
+    },
+}
+
+/// What is found of a log whose rows somebody else has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// The same lifetime.
+    Same {
+        /// Where its log ends.
+        last: SeqNum,
+        /// What it goes on from.
+        head: SeqNum,
+    },
+    /// Another lifetime; a new one where there was none.
+    Other {
+        /// Where its log ends.
+        last: SeqNum,
+        /// Which one.
+        backend_id: BackendId,
+    },
+    /// None that can be served.
+    Closed(OpenError),
 }
 
 /// What stands behind a failure of the backup.
@@ -200,7 +229,8 @@ impl Report {
             | Self::RestoreDelayed { .. }
             | Self::RestoreFailed { .. }
             | Self::Restored { .. }
-            | Self::Reset { .. } => None,
+            | Self::Reset { .. }
+            | Self::RowsChanged { .. } => None,
         }
     }
 
@@ -279,6 +309,33 @@ impl fmt::Display for Report {
                 }
                 Ok(())
             }
+            Self::RowsChanged { known, found } => {
+                write!(
+                    f,
+                    "somebody else has changed the rows of this store, whose log ended at {known}: {found}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same { last, head } if last < head => write!(
+                f,
+                "it ends at {last}, acknowledged events are missing, and it goes on from {head}"
+            ),
+            Self::Same { last, .. } => write!(f, "it ends at {last}"),
+            Self::Other { last, backend_id } => write!(
+                f,
+                "it ends at {last} in another lifetime, {}, and clients start over",
+                backend_id.as_str()
+            ),
+            Self::Closed(OpenError::Storage(error)) => {
+                write!(f, "it could not be opened again: {error}")
+            }
+            Self::Closed(error) => error.fmt(f),
         }
     }
 }

@@ -26,6 +26,7 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     fn begin_lifetime(&mut self, turn: &mut Turn<S::Text>) -> Result<BackendId, StoreError> {
+        self.store.verify()?;
         if self.import.is_some() {
             self.store.forget_import()?;
             self.import = None;
@@ -36,25 +37,31 @@ impl<S: Sql> SyncBackend<S> {
         let fresh = (self.fresh_ids)();
         self.store.reset(fresh.clone(), self.told_committed())?;
         self.bytes_at_most = u64::MAX;
+        turn.out
+            .push(Output::Report(Report::Reset { events, uncopied }));
+        self.leave_lifetime(&ended, turn);
+        Ok(fresh)
+    }
+
+    /// The store is in another lifetime than `ended`: whoever is in that one hears of it.
+    pub(super) fn leave_lifetime(&mut self, ended: &BackendId, turn: &mut Turn<S::Text>) {
+        let fresh = self.store.backend_id().clone();
         self.stats.forget_races();
         let tail = wire::rpc_page_tail(PageInfo::NoMore, &fresh);
         self.last_page_tail = self.store.text(&tail);
-        turn.out
-            .push(Output::Report(Report::Reset { events, uncopied }));
         self.reset_followers(turn);
         let refusal = Refusal::BackendIdMismatch {
-            expected: fresh.clone(),
+            expected: fresh,
             received: ended.as_str().to_owned(),
         };
         for id in self.connections.ids(|one| one.family() == Family::Rpc) {
             self.end_pulls(id, &refusal, turn);
         }
         self.end_plain_lifetimes(turn);
-        Ok(fresh)
     }
 
     /// Clients connect again, and pull from the new log.
-    fn close_after_reset(&mut self, turn: &mut Turn<S::Text>) {
+    pub(super) fn close_after_reset(&mut self, turn: &mut Turn<S::Text>) {
         let reason = "the store was reset: connect again";
         let is_meant = |one: &Connection<S::Text>| one.is_socket() && one.family() == Family::Rpc;
         for id in self.connections.ids(is_meant) {
@@ -70,7 +77,7 @@ impl<S: Sql> SyncBackend<S> {
         closed
     }
 
-    fn end_all(&mut self, reason: &'static str, turn: &mut Turn<S::Text>) -> usize {
+    pub(super) fn end_all(&mut self, reason: &'static str, turn: &mut Turn<S::Text>) -> usize {
         let sockets = self.connections.ids(Connection::is_socket);
         let closed = sockets.len();
         for id in sockets {

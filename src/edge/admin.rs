@@ -84,10 +84,11 @@ async fn serve<H: Hooks>(
     }
     if ask == Ask::Reset {
         confirm(&read_text(request).await?, store_id)?;
-        let opened = shared.with(Some(store_id), |_| ());
-        if let Err(Unavailable::Closed(OpenError::Elsewhere { .. })) = opened {
+        if let Err(Unavailable::Closed(OpenError::Elsewhere { .. })) = verified(shared, store_id) {
             shared.discard(store_id)?;
         }
+    } else {
+        verified(shared, store_id)?;
     }
     let is_own = shared.with(Some(store_id), |awake| {
         awake.backend.store().store_id() == store_id
@@ -136,6 +137,14 @@ async fn serve<H: Hooks>(
         // Answered before it was looked what there is.
         Ask::Restore => Err(Refusal::new(404, "there is no such store").into()),
     }
+}
+
+/// Has the object in memory, and what it knows of its rows looked at: what is asked about a store is not to be answered
+/// from what is no more.
+fn verified<H: Hooks>(shared: &Rc<Shared<H>>, store_id: &StoreId) -> Result<(), Unavailable> {
+    shared.with(Some(store_id), |_| ())?;
+    shared.turn(SyncBackend::verify)?;
+    shared.with(None, |_| ())
 }
 
 async fn read_text(request: &Request) -> Result<String, JsValue> {
@@ -259,6 +268,10 @@ impl<H: Hooks> Export<H> {
         let Some(page) = page else {
             return Err(js_sys::Error::new("the store was reset").into());
         };
+        if page.is_err() {
+            // Somebody else may have changed the rows, for others as well.
+            self.shared.turn(SyncBackend::verify)?;
+        }
         let page = page.map_err(|error| js_sys::Error::new(&error.to_string()))?;
         let lines = Array::new();
         let Some(items) = page.items.filter(|_| count > 0) else {

@@ -21,6 +21,8 @@ pub(super) struct Awake {
     pub(super) backend: SyncBackend<ObjectSql>,
     pub(super) log: Log,
     pub(super) woken_at_ms: u64,
+    /// Whether D1 is asked before a store is made that is not here.
+    pub(super) asks_at_birth: bool,
     outlets: Vec<Option<(ConnectionId, Outlet)>>,
     auto_response: Option<Family>,
 }
@@ -43,11 +45,17 @@ pub(super) struct Answer {
 }
 
 impl Awake {
-    pub(super) fn new(backend: SyncBackend<ObjectSql>, log: Log, woken_at_ms: u64) -> Self {
+    pub(super) fn new(
+        backend: SyncBackend<ObjectSql>,
+        log: Log,
+        woken_at_ms: u64,
+        asks_at_birth: bool,
+    ) -> Self {
         Self {
             backend,
             log,
             woken_at_ms,
+            asks_at_birth,
             outlets: Vec::new(),
             auto_response: None,
         }

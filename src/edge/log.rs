@@ -137,5 +137,6 @@ fn level_and_event(report: &Report) -> (LogLevel, &'static str) {
         Report::RestoreDelayed { .. } => (LogLevel::Warn, "restore-delayed"),
         Report::RestoreFailed { .. } => (LogLevel::Error, "restore-failed"),
         Report::Restored { .. } => (LogLevel::Warn, "restored"),
+        Report::RowsChanged { .. } => (LogLevel::Error, "rows-changed"),
     }
 }

@@ -171,7 +171,7 @@ impl<H: Hooks> Shared<H> {
         if let Err(refusal) = self.check_grant(store_id, &grant) {
             return self.turn_away(store_id, refusal);
         }
-        if self.is_asleep()
+        if (self.is_asleep() || self.is_closed())
             && let Err(Unavailable::Closed(OpenError::Unborn)) = self.with(Some(store_id), |_| ())
         {
             let (shared, store_id) = (self.clone(), store_id.clone());

@@ -28,7 +28,14 @@ impl<H: Hooks> Shared<H> {
         loop {
             match self.with(store_id, |_| ()) {
                 Err(Unavailable::Closed(OpenError::Unborn)) => {}
-                done => return done,
+                Ok(()) => {
+                    if self.birth.may_make() {
+                        // Should it be emptied, that is to be asked again.
+                        self.birth.learn(Known::Nothing);
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
             match self.birth.known() {
                 Known::Asking => self.birth.asked().await,

@@ -93,6 +93,26 @@ impl Unavailable {
         }
     }
 
+    /// Tells the operator.
+    pub(super) fn log(&self, log: &Log) {
+        let message = match self {
+            Self::Closed(OpenError::Storage(error)) => error.to_string(),
+            other => other.to_string(),
+        };
+        let event = match self {
+            Self::Configuration(_) => "configuration",
+            Self::Closed(OpenError::Elsewhere { .. }) => "log-elsewhere",
+            // D1 is asked, and then there is more to say.
+            Self::Closed(OpenError::Unborn) => return,
+            Self::Closed(OpenError::Storage(_))
+            | Self::Nameless
+            | Self::HasBackup
+            | Self::BackupUnknown
+            | Self::Busy => "open-failed",
+        };
+        log.write(LogLevel::Error, event, &message);
+    }
+
     /// The answer to who asks over HTTP.
     pub(super) fn respond(&self) -> Result<JsValue, JsValue> {
         text(self.status(), &self.to_string())
@@ -193,6 +213,12 @@ impl<H: Hooks> Shared<H> {
         self.awake.try_borrow().is_ok_and(|awake| awake.is_none())
     }
 
+    /// Whether the object is in memory, but its store could not be opened again.
+    pub(super) fn is_closed(&self) -> bool {
+        let awake = self.awake.try_borrow();
+        awake.is_ok_and(|awake| awake.as_ref().is_some_and(|it| it.backend.is_closed()))
+    }
+
     /// Runs `work` on the object in memory.
     pub(super) fn borrow<R>(&self, work: impl FnOnce(&mut Awake) -> R) -> Result<R, Unavailable> {
         let mut awake = self.awake.try_borrow_mut().map_err(|_| Unavailable::Busy)?;
@@ -252,26 +278,7 @@ impl<H: Hooks> Shared<H> {
                 Ok(())
             }
             Err(error) => {
-                let log = log(&self.store_id());
-                let message = match &error {
-                    Unavailable::Closed(OpenError::Storage(error)) => error.to_string(),
-                    other => other.to_string(),
-                };
-                match &error {
-                    Unavailable::Configuration(_) => {
-                        log.write(LogLevel::Error, "configuration", &message);
-                    }
-                    Unavailable::Closed(OpenError::Elsewhere { .. }) => {
-                        log.write(LogLevel::Error, "log-elsewhere", &message);
-                    }
-                    // D1 is asked, and then there is more to say.
-                    Unavailable::Closed(OpenError::Unborn) => {}
-                    Unavailable::Closed(OpenError::Storage(_))
-                    | Unavailable::Nameless
-                    | Unavailable::HasBackup
-                    | Unavailable::BackupUnknown
-                    | Unavailable::Busy => log.write(LogLevel::Error, "open-failed", &message),
-                }
+                error.log(&log(&self.store_id()));
                 Err(error)
             }
         }
@@ -305,7 +312,8 @@ impl<H: Hooks> Shared<H> {
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
-        let may_make = self.birth.may_make() || !self.asks_at_birth(&config);
+        let asks_at_birth = self.asks_at_birth(&config);
+        let may_make = self.birth.may_make() || !asks_at_birth;
         let backup_delay_ms = config.backup_delay_ms(backup::database(&self.env).is_some())?;
         let rules = Rules {
             event_names: config.event_names,
@@ -313,6 +321,7 @@ impl<H: Hooks> Shared<H> {
             object_id: self.id.clone(),
             uses: self.hooks.uses(),
             backup_delay_ms,
+            asks_at_birth,
         };
         let sql = self.object_sql();
         let open = if may_make {
@@ -324,7 +333,7 @@ impl<H: Hooks> Shared<H> {
         report_found(&log, found, store.head().get(), sockets.len());
         let fresh_ids = Box::new(js::fresh_backend_id);
         let backend = SyncBackend::new(store, config.limits, rules, fresh_ids);
-        let mut awake = Awake::new(backend, log, js::now_ms());
+        let mut awake = Awake::new(backend, log, js::now_ms(), asks_at_birth);
         awake.reconnect(sockets);
         // The runtime may still answer the pings of a client that has left.
         awake.auto_respond(&self.state);
@@ -340,7 +349,7 @@ impl<H: Hooks> Shared<H> {
 
     /// Whether `grant` may have this object serve `store_id`: a token that may only read makes no store.
     pub(super) fn check_grant(&self, store_id: &StoreId, grant: &Grant) -> Result<(), Refusal> {
-        if self.is_asleep() {
+        if self.is_asleep() || self.is_closed() {
             SyncBackend::may_open(&self.object_sql(), store_id, grant.access)
         } else {
             Ok(())

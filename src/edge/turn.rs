@@ -24,6 +24,8 @@ impl<H: Hooks> Shared<H> {
     ) -> Result<R, Unavailable> {
         if self.is_asleep() {
             self.wake_up(store_id)?;
+        } else if self.is_closed() {
+            self.reopen()?;
         }
         self.borrow(work)
     }
@@ -34,6 +36,18 @@ impl<H: Hooks> Shared<H> {
         self.wake(store_id)?;
         // What an earlier life of the object left undone.
         self.run(SyncBackend::on_wake)
+    }
+
+    /// Tries again to open a store that could not be opened again.
+    #[inline(never)]
+    fn reopen(self: &Rc<Self>) -> Result<(), Unavailable> {
+        let may_make = self.borrow(|awake| !awake.asks_at_birth)? || self.birth.may_make();
+        let opened = self.run(|backend, turn| backend.reopen(may_make, turn))?;
+        let opened = opened.map_err(Unavailable::from);
+        if let Err(error) = &opened {
+            self.borrow(|awake| error.log(&awake.log))?;
+        }
+        opened
     }
 
     /// Runs one turn of the backend, and does what comes of it.
@@ -161,6 +175,7 @@ impl<H: Hooks> Shared<H> {
                 None => {}
             },
             Output::WakeAt { at_ms } => self.wake_at(at_ms, &awake.log),
+            Output::ForgetAlarm => self.alarm_went_off(),
             Output::Report(report) => awake.log.report(&report),
             // These have the object to themselves: see `apply_queue`.
             Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) | Output::Probe { .. } => {}

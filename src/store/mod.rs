@@ -782,13 +782,15 @@ impl<S: Sql> EventStore<S> {
     /// back: no later event gets a number that clients know, though the stored head may have been changed as well.
     ///
     /// # Errors
-    /// When SQLite fails, or the log is not here; then everything is as it was, and this can be tried again.
-    pub fn reopen(&mut self, fresh: BackendId) -> Result<Found, OpenError> {
+    /// When SQLite fails, or the log is not here, or nothing is and `may_make` is false; then everything is as it was, and
+    /// this can be tried again.
+    pub fn reopen(&mut self, fresh: BackendId, may_make: bool) -> Result<Found, OpenError> {
         let tables = schema::find_tables(&self.sql, &self.store_id)?;
         if tables.has_context {
             schema::raise_head(&self.sql, &self.store_id, &self.backend_id, self.head)?;
         }
-        let (store, found) = Self::open(self.sql.clone(), self.store_id.clone(), fresh)?;
+        let (sql, store_id) = (self.sql.clone(), self.store_id.clone());
+        let (store, found) = Self::open_or_make(sql, store_id, fresh, may_make)?;
         let is_other = store.backend_id != self.backend_id;
         if is_other {
             store.set_state(schema::WAS_RESET, self.backend_id.as_str())?;

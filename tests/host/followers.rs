@@ -81,6 +81,7 @@ impl Room {
                 Output::Report(Report::ClientObjectDropped { object_id, .. }) => {
                     self.dropped.push(object_id);
                 }
+                Output::ForgetAlarm => self.alarm_at_ms = None,
                 Output::Report(_) => {}
                 Output::Remember { .. }
                 | Output::Close { .. }

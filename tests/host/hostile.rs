@@ -115,6 +115,7 @@ impl Room {
                 Output::Report(_) => {}
                 Output::Probe { .. }
                 | Output::WakeAt { .. }
+                | Output::ForgetAlarm
                 | Output::Ask(_)
                 | Output::Fetch(_)
                 | Output::Deliver(_) => panic!("nothing is left for later: {output:?}"),

@@ -601,6 +601,7 @@ impl World {
                 Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) => {
                     panic!("there are no hooks here, and no backup")
                 }
+                Output::ForgetAlarm => panic!("nobody else changes rows here"),
                 Output::Report(report) => {
                     effects.has_stalled |= matches!(report, Report::TakesNothing { .. });
                     let report = format!("{report} {report:?}");

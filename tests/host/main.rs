@@ -9,6 +9,7 @@
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
 //! | [`restore`] | a log comes back from its backup whole or not at all, wherever D1, storage or the object fails |
 //! | [`simulation`] | the same beside hooks, followers, every transport, crashes, alarms, resets and failing storage |
+//! | [`changed_rows`] | rows that somebody else changes are noticed, and who goes on, starts over or leaves for it |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
@@ -36,6 +37,7 @@
 
 mod administration;
 mod backup;
+mod changed_rows;
 mod client;
 mod connections;
 mod d1;

@@ -136,6 +136,7 @@ impl Room {
                 Output::WakeAt { at_ms } if self.alarm_at_ms.is_none_or(|set| at_ms < set) => {
                     self.alarm_at_ms = Some(at_ms);
                 }
+                Output::ForgetAlarm => self.alarm_at_ms = None,
                 Output::Report(report) => self.reports.push(report),
                 Output::Close { code, reason, .. } => self.closed.push((code, reason)),
                 Output::Send { frame, .. } => self.sent.push(frame.as_str().to_owned()),

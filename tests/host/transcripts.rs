@@ -493,8 +493,12 @@ impl Replay {
                     assert_eq!(at_ms, self.now_ms, "pulls of 0.3 go on at once");
                     is_alarm_due = true;
                 }
-                Output::Probe { .. } | Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) => {
-                    panic!("nobody is late, hooked or following")
+                Output::Probe { .. }
+                | Output::ForgetAlarm
+                | Output::Ask(_)
+                | Output::Fetch(_)
+                | Output::Deliver(_) => {
+                    panic!("nobody is late, hooked or following, and no rows are changed")
                 }
                 Output::Close {
                     connection, code, ..

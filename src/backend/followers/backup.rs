@@ -283,6 +283,9 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Asks D1 for the next thing, if one is due and may begin now.
     pub(super) fn copy(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        if self.is_closed() {
+            return;
+        }
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };

@@ -396,6 +396,13 @@ impl Followers {
         }
     }
 
+    /// Has all of them kept again: what storage knew of them may be gone.
+    pub(super) fn keep_again(&mut self) {
+        for follower in &mut self.list {
+            follower.is_kept = false;
+        }
+    }
+
     fn is_under_way(&self, id: DeliveryId) -> Option<usize> {
         self.list.iter().position(
             |follower| matches!(follower.state, State::Delivering { id: under_way, .. } if under_way == id),
@@ -465,6 +472,9 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Begins the next delivery to a follower, if there is something to tell and nothing is under way.
     fn deliver(&mut self, index: usize, turn: &mut Turn<S::Text>) {
+        if self.is_closed() {
+            return;
+        }
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };

@@ -419,6 +419,7 @@ impl World {
         let (mut reports, mut closing) = (Vec::new(), Vec::new());
         for output in &turn.out {
             match output {
+                Output::ForgetAlarm => self.alarm_at_ms = None,
                 Output::WakeAt { at_ms } => {
                     let known = self.alarm_at_ms.unwrap_or(*at_ms);
                     self.alarm_at_ms = Some(known.min(*at_ms));
@@ -478,7 +479,7 @@ impl World {
                         backend.on_ping(connection, pinged_ms, turn);
                     })?;
                 }
-                Output::WakeAt { .. } => {}
+                Output::WakeAt { .. } | Output::ForgetAlarm => {}
                 Output::Ask(ask) => self.ask(&ask)?,
                 Output::Deliver(delivery) => self.deliver(&delivery)?,
                 Output::Fetch(_) => panic!("nothing is brought in"),

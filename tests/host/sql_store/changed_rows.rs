@@ -16,7 +16,7 @@ fn five() -> (HostSql, EventStore<HostSql>) {
 }
 
 fn reopen(store: &mut EventStore<HostSql>) -> Result<Found, OpenError> {
-    store.reopen(BackendId::stored(AGAIN.to_owned()))
+    store.reopen(BackendId::stored(AGAIN.to_owned()), true)
 }
 
 fn ends(store: &EventStore<HostSql>) -> (u64, u64, &str) {
