@@ -759,10 +759,13 @@ impl<S: Sql> EventStore<S> {
 
     /// After a failure, looks whether that is because of rows that somebody else has changed.
     fn seen<R>(&self, outcome: Result<R, StoreError>) -> Result<R, StoreError> {
-        if outcome.is_err() && self.is_known() == Ok(false) {
-            self.is_stale.set(true);
-        }
-        outcome
+        outcome.map_err(|error| {
+            // What SQLite said is about a row that is missing.
+            self.verify()
+                .err()
+                .filter(|_| self.is_stale())
+                .unwrap_or(error)
+        })
     }
 
     /// Whether the rows are those that are known here, as far as their ends and the context show it.

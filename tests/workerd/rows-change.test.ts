@@ -91,7 +91,9 @@ const addRows = (...numbers: readonly number[]): string => `INSERT INTO LOG VALU
 const ownEvent = (number: number): Event => batchOf(number - 1, 1, 'own')[0]!
 
 const noticed = async (storeId: string): Promise<readonly string[]> => {
-  const lines = (await linesOf(server(), storeId)).filter((line: Line) => line.event === 'rows-changed')
+  const lines = (await linesOf(server(), storeId)).filter(
+    (line: Line) => line.event === 'rows-changed' && line.level === 'error',
+  )
   return lines.map(({ message }) => {
     const [, found] = /^somebody else has changed the rows of this store, whose log ended at 5: (.+)$/.exec(message!)!
     return found!
