@@ -15,7 +15,7 @@ use crate::wire::Family;
 
 impl<S: Sql> SyncBackend<S> {
     /// Whether nobody can be served, since the store could not be opened again. Then the host calls
-    /// [`SyncBackend::reopen`] before anything else.
+    /// [`SyncBackend::reopen`] before anything else, but for [`SyncBackend::disconnect`].
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
@@ -115,14 +115,13 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
-    /// Closes every socket, ends the pulls of others, and answers what waits that it may be asked again.
+    /// Closes every socket, ends the pulls of others, and answers what waits that it may be asked again. Whose answer is
+    /// made is left: the host gives it back when it is read.
     fn turn_everyone_out(&mut self, turn: &mut Turn<S::Text>) {
         let reason = "the rows of this store were changed: try again later";
         self.end_all(reason, turn);
         for id in self.connections.ids(|_| true) {
-            if self.progress(id) == Progress::Done {
-                self.forget(id, turn);
-            } else {
+            if self.progress(id) != Progress::Done {
                 self.close(id, TRY_LATER, reason, turn);
             }
         }

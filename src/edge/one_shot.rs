@@ -244,13 +244,11 @@ impl<H: Hooks> Answering<H> {
     /// Gives the connection back: the answer has been read, or nobody reads it.
     fn leave(&self) {
         let connection = self.connection;
-        // Without the object there is nothing to give back to.
+        // Without the object there is nothing to give back to. Its store need not be open for that.
+        let _ = self.shared.borrow(|awake| awake.take_outlet(connection));
         let _ = self
             .shared
-            .with(None, |awake| awake.take_outlet(connection));
-        let _ = self
-            .shared
-            .turn(|backend, turn| backend.disconnect(connection, turn));
+            .run(|backend, turn| backend.disconnect(connection, turn));
     }
 
     /// A function for the stream: when that is over, it gives the connection back.

@@ -62,7 +62,8 @@ impl<H: Hooks> Shared<H> {
         self.run(work)
     }
 
-    fn run<R>(
+    /// Runs one turn of the object in memory, its store being open or not.
+    pub(super) fn run<R>(
         self: &Rc<Self>,
         work: impl FnOnce(&mut SyncBackend<ObjectSql>, &mut Turn<JsText>) -> R,
     ) -> Result<R, Unavailable> {

@@ -1,7 +1,7 @@
 //! What is sent, compared with the log and with what was asked for.
 
 use livestore_sync_worker::auth::Access;
-use livestore_sync_worker::backend::{Reason, Report};
+use livestore_sync_worker::backend::{Reason, Report, Rows};
 use livestore_sync_worker::limits::{
     ABANDONED_BYTES_MAX, CONNECTION_BYTES_MAX, OBJECT_BYTES_MAX, PAGE_BYTES_MAX, PAGE_EVENTS_MAX,
     PIECE_BYTES_MAX, PLAIN_CONNECTION_BYTES_MAX, PULL_PATIENCE_MS, WINDOW_PAGES,
@@ -164,7 +164,9 @@ impl World {
         // The end of one may have waited for a hook.
         let is_held = self.plan.uses.has_on_pull_res();
         let was_cut = is_held && (self.has_cut_answers || self.has_failed());
-        was_cut || self.cause == Cause::Disconnect || self.reports.iter().any(is_storage)
+        was_cut
+            || matches!(self.cause, Cause::Disconnect | Cause::Change)
+            || self.reports.iter().any(is_storage)
     }
 
     /// Asks a client that never pulled whether it waits for a pull of another connection.
@@ -505,8 +507,25 @@ impl World {
     }
 
     fn is_reset_turn(&self) -> bool {
-        let is_reset = |report: &Report| matches!(report, Report::Reset { .. });
+        let is_reset = |report: &Report| {
+            let found = match report {
+                Report::RowsChanged { found, .. } => Some(found),
+                _ => None,
+            };
+            matches!(report, Report::Reset { .. }) || matches!(found, Some(Rows::Other { .. }))
+        };
         self.reports.iter().any(is_reset)
+    }
+
+    /// Whether nobody can be served, since the store could not be opened again.
+    fn is_turned_out(&self) -> bool {
+        let is_closed = |report: &Report| {
+            let Report::RowsChanged { found, .. } = report else {
+                return false;
+            };
+            matches!(found, Rows::Closed(_))
+        };
+        self.reports.iter().any(is_closed)
     }
 
     fn is_store_full(&self) -> bool {
@@ -563,7 +582,8 @@ impl World {
                     && one.awaits_pull
                     && one.is_socket()
                     && waited_ms > PULL_PATIENCE_MS;
-                assert!(is_unknown || is_reset || is_overdue || self.cause == Cause::Disconnect);
+                let is_why = is_unknown || is_reset || is_overdue || self.is_turned_out();
+                assert!(is_why || self.cause == Cause::Disconnect);
             }
             1013 => {
                 let is_temporary = |report: &Report| match report {
@@ -571,7 +591,8 @@ impl World {
                     Report::TakesNothing { .. } => true,
                     _ => false,
                 };
-                assert!(self.reports.iter().any(is_temporary), "{reasons:?}");
+                let is_why = self.reports.iter().any(is_temporary) || self.is_turned_out();
+                assert!(is_why, "{reasons:?}");
                 assert!(!has(Reason::Storage) || self.has_failed());
                 assert!(!has(Reason::PushRate) || self.plan.limits.push_rate.is_some());
                 assert!(!has(Reason::StoreFull) || self.is_store_full());

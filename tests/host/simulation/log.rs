@@ -162,6 +162,11 @@ impl World {
     }
 
     fn new_rows(&self) -> Vec<Row> {
+        let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'eventlog_7_sim'";
+        let is_there = self.sql.raw().query_row(is_there, [], |row| row.get(0));
+        if !is_there.unwrap_or(false) {
+            return Vec::new();
+        }
         let mut query = self
             .sql
             .raw()
@@ -225,7 +230,7 @@ impl World {
 
     fn begin_lifetime(&mut self, backend_id: &str) {
         let is_asked = match self.cause {
-            Cause::Reset => true,
+            Cause::Reset | Cause::Change => true,
             Cause::End(end) => self.ends[end].requests.iter().any(|request| {
                 matches!(request.ask, Asked::Reset { is_right: true }) && !request.is_answered
             }),
@@ -239,7 +244,9 @@ impl World {
         tell!(self, "  lifetime {backend_id}");
         let untold = self.log.after(self.followers.told_at_least()).iter();
         let untold = untold.map(|stored| (stored.event.seq_num, stored.event.marker));
-        let untold = untold.filter(|_| self.plan.uses.has_on_committed());
+        // What others have removed is kept for nobody.
+        let is_kept = self.plan.uses.has_on_committed() && self.cause != Cause::Change;
+        let untold = untold.filter(|_| is_kept);
         let untold: Vec<(i64, u64)> = untold.collect();
         self.followers.reset(&self.log.backend_id, untold);
         self.log.begin(backend_id);

@@ -75,6 +75,12 @@ kinds! {
     Resets
     PlainResets
     Evictions
+    /// Somebody else has changed rows, and it was noticed in the middle of work.
+    RowsChanged
+    /// Somebody else took the log away, and brought it back.
+    LogsAway
+    /// Somebody else began another lifetime.
+    LogsReplaced
     /// The object was lost while it worked, what it had done so far being stored.
     Traps
     /// The same, and nothing of it stored.

@@ -4,7 +4,7 @@ use livestore_sync_worker::backend::Outcome;
 use livestore_sync_worker::wire::Transport;
 
 use super::seen::Kind;
-use super::world::{Backend, Cause, Pending, World, tell};
+use super::world::{Backend, Cause, Object, Pending, World, tell};
 
 /// Rounds in which a world that is left alone comes to rest.
 const ROUNDS: usize = 400;
@@ -24,6 +24,7 @@ impl World {
             Disconnect,
             Notice,
             Late,
+            Change,
         }
         let (asks, deliveries) = self.object.as_ref().map_or((0, 0), |object| {
             (object.asks.len() as u64, object.deliveries.len() as u64)
@@ -40,6 +41,7 @@ impl World {
             (1, Do::Disconnect),
             (4, Do::Notice),
             (4 * u64::from(self.backup.has_late()), Do::Late),
+            (2, Do::Change),
         ];
         match self.random.weighted(&choices) {
             Do::Act => {
@@ -58,6 +60,7 @@ impl World {
                 self.notice_silence(client);
             }
             Do::Late => self.run_late(),
+            Do::Change => self.change_rows(),
         }
         self.check();
     }
@@ -158,6 +161,50 @@ impl World {
         if self.log.backend_id != before {
             self.seen.count(Kind::Resets);
         }
+        self.serve();
+    }
+
+    /// Somebody else changes the rows of the store.
+    fn change_rows(&mut self) {
+        let is_open = |object: &Object| !object.backend.is_closed();
+        if !self.object.as_ref().is_some_and(is_open) {
+            // It would find them when it wakes, which is another matter.
+            return;
+        }
+        match self.random.below(10) {
+            0..7 => {
+                tell!(self, "somebody else moves the stored head back");
+                self.sql
+                    .set_up("UPDATE context_7 SET currentHead = currentHead / 2");
+            }
+            7..9 => {
+                tell!(self, "somebody else takes the log away");
+                let head = self.log.head();
+                if head == 0 {
+                    return;
+                }
+                self.sql.set_up("ALTER TABLE eventlog_7_sim RENAME TO away");
+                self.verify();
+                self.sql.set_up("ALTER TABLE away RENAME TO eventlog_7_sim");
+                self.seen.count(Kind::LogsAway);
+            }
+            _ => {
+                tell!(self, "somebody else begins another lifetime");
+                let fresh = self.next_lifetime();
+                self.sql.set_up(&format!(
+                    "DELETE FROM eventlog_7_sim; UPDATE context_7 SET currentHead = 0, backendId = '{fresh}'"
+                ));
+                self.verify();
+                self.seen.count(Kind::LogsReplaced);
+            }
+        }
+    }
+
+    /// Somebody asks the object about its store.
+    fn verify(&mut self) {
+        self.has_cut_answers = true;
+        self.begin_event_of(0, 1);
+        let _ = self.event(Cause::Change, Backend::verify);
         self.serve();
     }
 

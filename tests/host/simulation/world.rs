@@ -78,6 +78,8 @@ pub(super) enum Cause {
     Alarm,
     Reset,
     Disconnect,
+    /// Somebody else has changed the rows.
+    Change,
     Ping,
 }
 
@@ -302,8 +304,16 @@ impl World {
 
     /// Brings the object into memory, with the sockets that are open.
     fn wake(&mut self) -> Result<(), Lost> {
-        if self.object.is_some() {
-            return Ok(());
+        if let Some(object) = &self.object {
+            if !object.backend.is_closed() {
+                return Ok(());
+            }
+            let mut opened = Ok(());
+            self.turn(Cause::Wake, |backend, turn| opened = backend.reopen(turn))?;
+            return opened.map_err(|error| {
+                tell!(self, "cannot be opened again: {error}");
+                Lost
+            });
         }
         if let Err(error) = self.open() {
             tell!(self, "cannot be opened: {error}");
@@ -390,9 +400,19 @@ impl World {
         self.failures_before = self.sql.failures();
     }
 
-    /// Whether storage has failed in the event at hand.
+    /// Whether storage has failed in the event at hand, or it was noticed that somebody else has changed it.
     pub(super) fn has_failed(&self) -> bool {
-        self.sql.failures() > self.failures_before
+        self.sql.failures() > self.failures_before || self.is_change_noticed()
+    }
+
+    fn is_change_noticed(&self) -> bool {
+        let is_change = |report: &Report| matches!(report, Report::RowsChanged { .. });
+        self.reports.iter().any(is_change)
+    }
+
+    /// Another lifetime than there was.
+    pub(super) fn next_lifetime(&self) -> String {
+        Self::fresh(&self.lifetimes).as_str().to_owned()
     }
 
     pub(super) fn turn(
@@ -438,6 +458,13 @@ impl World {
             std::mem::replace(&mut self.head_before, self.log.head()),
         );
         let holds_alarm = object.backend.holds_alarm();
+        if self.is_change_noticed() && cause != Cause::Change {
+            self.seen.count(Kind::RowsChanged);
+            self.has_cut_answers = true;
+            for client in &mut self.clients {
+                client.is_doubtful = true;
+            }
+        }
         self.note_rows();
         self.backup.commit(holds_alarm);
         self.note_dropped();
