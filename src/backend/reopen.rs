@@ -15,7 +15,8 @@ use crate::wire::Family;
 
 impl<S: Sql> SyncBackend<S> {
     /// Whether nobody can be served, since the store could not be opened again. Then the host calls
-    /// [`SyncBackend::reopen`] before anything else, but for [`SyncBackend::disconnect`].
+    /// [`SyncBackend::reopen`] before anything else, but for what ends something that it was asked for: a connection, a
+    /// hook, a delivery.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()

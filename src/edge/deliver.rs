@@ -86,7 +86,7 @@ impl<H: Hooks> Shared<H> {
 
     fn delivered(self: &Rc<Self>, id: DeliveryId, outcome: Outcome) {
         // Where the object cannot be had any more, it is repeated by the alarm.
-        let _ = self.turn(|backend, turn| backend.on_delivered(id, outcome, turn));
+        let _ = self.run(|backend, turn| backend.on_delivered(id, outcome, turn));
     }
 }
 

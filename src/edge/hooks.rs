@@ -26,7 +26,7 @@ impl<H: Hooks> Shared<H> {
                 spawn(async move {
                     let verdict = hook(work).await;
                     // Where the object cannot be had any more, nobody waits either.
-                    let _ = shared.turn(|backend, turn| backend.on_verdict(id, verdict, turn));
+                    let _ = shared.run(|backend, turn| backend.on_verdict(id, verdict, turn));
                     let _ = shared.with(None, |awake| awake.wake_answers());
                 });
                 None
