@@ -309,7 +309,9 @@ impl World {
                 return Ok(());
             }
             let mut opened = Ok(());
-            self.turn(Cause::Wake, |backend, turn| opened = backend.reopen(turn))?;
+            self.turn(Cause::Wake, |backend, turn| {
+                opened = backend.reopen(true, turn)
+            })?;
             return opened.map_err(|error| {
                 tell!(self, "cannot be opened again: {error}");
                 Lost
