@@ -1,6 +1,6 @@
 /**
- * What a backup costs: how long it takes to copy a whole log to D1 and how much memory that takes, and the CPU of pushes with
- * a backup and without.
+ * What a backup costs: how long it takes to copy a whole log to D1 and to bring it back, and how much memory that takes; and
+ * the CPU of pushes with a backup and without.
  *
  *     node bench/backup.ts [--events 1000000] [--pushes 4000]
  *
@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util'
 import { batchOf, freshStoreId } from '../tests/clients/events.ts'
 import { eventually } from '../tests/clients/waiting.ts'
 import { type Server, startServer } from '../tests/harness/server.ts'
-import { adminSecret, stateOf } from '../tests/workerd/administration.ts'
+import { administer, adminSecret, stateOf, storePath } from '../tests/workerd/administration.ts'
 import { Peer } from '../tests/workerd/peer.ts'
 
 const memory = '/dev/shm'
@@ -43,6 +43,21 @@ const copied = (server: Server, storeId: string, head: number): Promise<unknown>
     20 * 60_000,
   )
 
+/** Says what it costs to have all events `done`. */
+const measure = async (server: Server, done: string, work: () => Promise<unknown>): Promise<void> => {
+  const [began, cpu, resident] = [performance.now(), cpuMs(server), residentMiB(server)]
+  let peak = resident
+  const watch = setInterval(() => (peak = Math.max(peak, residentMiB(server))), 20)
+  await work()
+  clearInterval(watch)
+  const seconds = (performance.now() - began) / 1000
+  const each = ((cpuMs(server) - cpu) * 1000) / events
+  console.log(
+    `${events.toLocaleString('en')} events ${done} in ${seconds.toFixed(1)} s, ${each.toFixed(1)} µs of CPU each; ` +
+      `workerd grew by ${(peak - resident).toFixed(0)} MiB at most`,
+  )
+}
+
 const copy = async (): Promise<void> => {
   const server = await start('d1', true)
   try {
@@ -59,17 +74,17 @@ const copy = async (): Promise<void> => {
       )
     }
     await server.evict(storeId)
-    const [began, cpu, resident] = [performance.now(), cpuMs(server), residentMiB(server)]
-    let peak = resident
-    const watch = setInterval(() => (peak = Math.max(peak, residentMiB(server))), 20)
-    await copied(server, storeId, events)
-    clearInterval(watch)
-    const seconds = (performance.now() - began) / 1000
-    const each = ((cpuMs(server) - cpu) * 1000) / events
-    console.log(
-      `${events.toLocaleString('en')} events copied in ${seconds.toFixed(1)} s, ${each.toFixed(1)} µs of CPU each; ` +
-        `workerd grew by ${(peak - resident).toFixed(0)} MiB at most`,
-    )
+    await measure(server, 'copied', () => copied(server, storeId, events))
+    await measure(server, 'restored', async () => {
+      const body = JSON.stringify({ storeId, replace: true })
+      const answer = await administer(server, storePath(storeId, '/restore'), { method: 'POST', body })
+      if (answer.status !== 202) throw new Error(answer.body)
+      await eventually(
+        `${events} events are restored`,
+        async () => (await stateOf(server, storeId)).status === 'open',
+        20 * 60_000,
+      )
+    })
   } finally {
     await server.stop()
   }

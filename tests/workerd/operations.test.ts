@@ -201,6 +201,26 @@ describe('the commands of the manual', () => {
       },
     },
     {
+      having: 'dryRun: true',
+      then: async (stdout) => {
+        const { kept, lost } = JSON.parse(stdout) as Record<'kept' | 'lost', Record<string, number>>
+        assert.deepEqual([kept['head'], lost['ofStore']], [2, 2])
+        assert.equal((await stateOf(server, storeId)).status, 'open')
+      },
+    },
+    {
+      having: 'replace: true',
+      then: async (stdout) => {
+        const { status, backendId } = JSON.parse(stdout) as { status: string; backendId: string }
+        assert.equal(status, 'restoring')
+        const state = await eventually('it is restored', async () => {
+          const state = await stateOf(server, storeId)
+          return state.status === 'open' && state
+        })
+        assert.deepEqual([state.head, state.backendId === backendId], [2, false])
+      },
+    },
+    {
       having: 'npm run --silent names',
       first: async () => {
         for (const name of ['package.json', 'scripts', 'dist']) symlinkSync(join(root, name), join(folder, name))
@@ -224,7 +244,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 8)
+    assert.equal(curls.length, 10)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {
