@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::mirror::Bound;
 use super::schema::{self, Succession};
-use super::sql::{Param, Sql, Step, StoreError, Value};
+use super::sql::{Param, Sql, Step, StoreError, Text as _, Value};
 use crate::event::{BackendId, SeqNum};
 
 /// Events with all their columns, in the order of a log's.
@@ -210,6 +210,7 @@ impl<S: Sql> EventStore<S> {
         schema::install(&self.sql, &succession, last)?;
         self.has_untold |= untold.is_some();
         self.had_lifetimes = true;
+        self.kept_backend_id = S::Text::new(backend_id.as_str());
         self.backend_id = backend_id;
         (self.head, self.last_stored) = (last, last);
         Ok(())

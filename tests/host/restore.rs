@@ -279,7 +279,13 @@ impl Room {
         // It goes on.
         let head = i64::try_from(self.backend.as_ref().unwrap().store().head().get()).unwrap();
         self.push_after(head);
-        assert_eq!(self.log().len(), log.len() + 1);
+        assert_eq!(
+            self.log().len(),
+            log.len() + 1,
+            "{:?} {:?}",
+            self.reports.last(),
+            self.sent.last()
+        );
     }
 }
 
