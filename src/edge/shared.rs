@@ -99,18 +99,19 @@ impl Unavailable {
             Self::Closed(OpenError::Storage(error)) => error.to_string(),
             other => other.to_string(),
         };
-        let event = match self {
-            Self::Configuration(_) => "configuration",
-            Self::Closed(OpenError::Elsewhere { .. }) => "log-elsewhere",
+        match self {
+            Self::Configuration(_) => log.write(LogLevel::Error, "configuration", &message),
+            Self::Closed(OpenError::Elsewhere { .. }) => {
+                log.write(LogLevel::Error, "log-elsewhere", &message);
+            }
             // D1 is asked, and then there is more to say.
-            Self::Closed(OpenError::Unborn) => return,
+            Self::Closed(OpenError::Unborn) => {}
             Self::Closed(OpenError::Storage(_))
             | Self::Nameless
             | Self::HasBackup
             | Self::BackupUnknown
-            | Self::Busy => "open-failed",
-        };
-        log.write(LogLevel::Error, event, &message);
+            | Self::Busy => log.write(LogLevel::Error, "open-failed", &message),
+        }
     }
 
     /// The answer to who asks over HTTP.

@@ -730,7 +730,7 @@ impl<S: Sql> EventStore<S> {
                 page.bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
             }
         })?;
-        let is_short = page.items.is_none() && after < self.last_stored;
+        let is_short = page.items.is_none() && events > 0 && after < self.last_stored;
         let is_long = page.items.is_some() && page.last > self.last_stored;
         if is_short || is_long || head != Some(self.head) {
             return Err(changed());

@@ -414,10 +414,10 @@ describe('a push that waits for its hook while storage fails', () => {
       const held = listener.hold('on_push', storeId)
       const line = pushBy(server(), way, storeId, batchOf(1))
       await held.waits
-      await server().sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME TO hidden`)
+      await server().sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME COLUMN args TO hidden`)
       held.release()
       assertLater(way, await line, later)
-      await server().sql(storeId, `ALTER TABLE hidden RENAME TO "${logTableOf(storeId)}"`)
+      await server().sql(storeId, `ALTER TABLE "${logTableOf(storeId)}" RENAME COLUMN hidden TO args`)
       assert.ok(isStored(await pushBy(server(), way, storeId, batchOf(1))))
     })
   }

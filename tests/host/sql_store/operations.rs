@@ -50,6 +50,8 @@ fn events_are_exported_a_line_each() {
         line(2, r#""with \"quotes\"""#, "{\"a\":   \"b\\n\"}"),
         line(3, "\"todoCreated\"", "null"),
     ];
+    let none = store.lines(SeqNum::ROOT, 0).unwrap();
+    assert_eq!((none.items.is_none(), store.is_stale()), (true, false));
     for (after, count, lines) in [(0, 9, 0..3), (0, 2, 0..2), (1, 2, 1..3), (2, 9, 2..3)] {
         let page = store.lines(SeqNum::clamped(after), count).unwrap();
         assert_eq!(
