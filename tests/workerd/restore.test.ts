@@ -20,6 +20,7 @@ import {
   storePath,
   valueOf,
 } from './administration.ts'
+import { empty } from './emptied.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { assertWhole, mirrorOf, query } from './mirror.ts'
@@ -27,16 +28,6 @@ import { post } from './over-http.ts'
 import { Peer, pullFrame } from './peer.ts'
 
 const vars = { ADMIN_SECRET: adminSecret, BACKUP: 'd1', BACKUP_DELAY_SECONDS: '1', LOG_LEVEL: 'debug' }
-
-/** What an emptied object has: nothing. Its sockets stay as they are. */
-const empty = async (server: Server, storeId: string): Promise<void> => {
-  const tables = await server.sql(
-    storeId,
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'",
-  )
-  for (const { name } of tables) await server.sql(storeId, `DROP TABLE "${String(name)}"`)
-  await server.evict(storeId)
-}
 
 /** A store with `events` events, all of them in the backup; resolves with its lifetime. */
 const filled = async (server: Server, storeId: string, events: number): Promise<string> => {
