@@ -17,6 +17,7 @@ pub mod json;
 pub mod limits;
 pub mod route;
 pub mod store;
+pub mod transfer;
 pub mod wire;
 
 /// The platform's crate, for the `Env` that hooks are made of. A crate that needs one of its features

@@ -326,6 +326,24 @@ pub const SOCKETS_LISTED: usize = 1_000;
 /// Lines of a page of exported events.
 pub const EXPORT_EVENTS_MAX: u32 = 100;
 
+/// Bytes of the time at which an event was stored, as it is read from a file. *Source*: ours; ISO 8601 with milliseconds
+/// has 24. Enforced by `transfer`.
+pub const CREATED_AT_BYTES_MAX: usize = 64;
+
+/// Bytes of one event in a file, as JSON. *Source*: ours, what an event of [`EVENT_BYTES_CEILING`] has at most: its args may
+/// be quoted, by which they double at most, and the rest may be escaped throughout. Enforced by `transfer`.
+pub const TRANSFER_EVENT_BYTES_MAX: usize = 2 * EVENT_BYTES_CEILING
+    + 6 * (EVENT_NAME_BYTES_MAX + 2 * ORIGIN_ID_BYTES_MAX + CREATED_AT_BYTES_MAX)
+    + 512;
+
+/// Bytes of a batch of events that were read from a file, as a JSON array; an event above it is one alone. *Source*: ours,
+/// half of [`STRING_BYTES_CEILING`]. Enforced by `transfer`.
+pub const TRANSFER_BATCH_BYTES_MAX: usize = STRING_BYTES_CEILING / 2;
+
+/// Bytes at the beginning of a file in which it has to show what it is. *Source*: ours; a brace and the name of a member.
+/// Enforced by `transfer`.
+pub const TRANSFER_BEGINNING_BYTES: usize = 256;
+
 /// Sockets of one object. *Source*: the platform.
 pub const CONNECTIONS_CEILING: usize = 32_768;
 

@@ -4,6 +4,7 @@
 //! has succeeded (INV-1, INV-2). Refuses to know clients, dialects' envelopes and the platform: SQL
 //! runs through [`Sql`], and a page's text stays wherever the host keeps it ([`Sql::Text`]).
 
+mod export;
 pub mod mirror;
 mod pack;
 pub mod recall;

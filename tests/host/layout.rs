@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down.
-const ORDER: [&str; 12] = [
-    "edge", "backend", "route", "config", "eventlog", "hooks", "store", "auth", "wire", "event",
-    "json", "limits",
+const ORDER: [&str; 13] = [
+    "edge", "backend", "route", "config", "eventlog", "transfer", "hooks", "store", "auth", "wire",
+    "event", "json", "limits",
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {

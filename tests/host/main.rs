@@ -4,6 +4,7 @@
 //! | module | proves |
 //! |---|---|
 //! | [`sql_store`] | the store on SQLite: round trips, adoption, all or nothing |
+//! | [`transfer`] | what is exported is read back to the byte, and each damage to a file is noticed |
 //! | [`layout`] | each module uses those below it alone, and no files use each other in a circle |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
@@ -52,6 +53,7 @@ mod restore;
 mod simulation;
 mod sql_store;
 mod transcripts;
+mod transfer;
 mod visitors;
 
 use livestore_sync_worker::backend::FreshIds;

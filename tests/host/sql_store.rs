@@ -5,7 +5,7 @@ mod changed_rows;
 mod failures;
 mod operations;
 mod paging;
-mod round_trips;
+pub(crate) mod round_trips;
 mod tables;
 
 use std::fmt::Write as _;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Texts that quoting, packing or SQLite could get wrong.
-fn odd_text() -> impl Strategy<Value = String> {
+pub(crate) fn odd_text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => "[a-zA-Z0-9._-]{0,12}",
         2 => proptest::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter),
@@ -18,7 +18,7 @@ fn odd_text() -> impl Strategy<Value = String> {
 }
 
 /// JSON of every kind as a client may have written it.
-fn args() -> impl Strategy<Value = Option<String>> {
+pub(crate) fn args() -> impl Strategy<Value = Option<String>> {
     let literal = |text: &'static str| Just(text.to_owned());
     let deep = format!("{}{}", "[".repeat(3000), "]".repeat(3000));
     prop_oneof![
