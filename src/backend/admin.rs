@@ -15,6 +15,7 @@ use super::{SyncBackend, iso_8601};
 use crate::limits::SOCKETS_LISTED;
 use crate::store::schema::FORMAT_VERSION;
 use crate::store::sql::{Sql, StoreError};
+use crate::transfer::Export;
 use crate::wire::{Generation, Transport};
 
 /// The state of a store.
@@ -161,6 +162,12 @@ impl<S: Sql> SyncBackend<S> {
             restore: self.import.as_ref().map(Import::state),
         };
         Ok(serde_json::to_string(&described).unwrap_or_default())
+    }
+
+    /// An export of the log as it is now.
+    #[must_use]
+    pub fn export(&self, now_ms: u64) -> Export {
+        Export::new(&self.store, iso_8601(now_ms))
     }
 
     /// Counters and histograms since the object woke, and gauges, in the text format of Prometheus.

@@ -19,6 +19,7 @@ use crate::route::admin::{Ask, Refusal, Restore, confirm};
 use crate::store::OpenError;
 use crate::store::recall::Lifetime;
 use crate::store::sql::StoreError;
+use crate::transfer::Export;
 
 const JSON: &str = "application/json";
 
@@ -108,15 +109,21 @@ async fn serve<H: Hooks>(
             })??;
             Ok(js::respond_as(200, PROMETHEUS, &metrics)?)
         }
+        Ask::Export => {
+            let mut export = shared.with(None, |awake| awake.backend.export(js::now_ms()))?;
+            let shared = shared.clone();
+            let next = move || next_lines(&shared, &mut export);
+            Ok(js::stream_lines(&step_by(next))?)
+        }
         Ask::Events { after, limit } => {
-            let export = Export {
+            let mut events = Events {
                 shared: shared.clone(),
                 backend_id: shared
                     .with(None, |awake| awake.backend.store().backend_id().clone())?,
                 after,
                 left: limit.unwrap_or(u64::MAX),
             };
-            Ok(js::stream_lines(&export.into_js())?)
+            Ok(js::stream_lines(&step_by(move || events.go_on()))?)
         }
         Ask::Disconnect => {
             let reason = "disconnected by the administration: connect again";
@@ -246,8 +253,27 @@ fn respond(body: String) -> Result<JsValue, Failed> {
     Ok(js::respond_as(200, JSON, &(body + "\n"))?)
 }
 
+/// A function for a stream that goes on by `next`.
+fn step_by(mut next: impl FnMut() -> Result<Array, JsValue> + 'static) -> JsValue {
+    step(move |go_on| {
+        if go_on {
+            return next().map(JsValue::from);
+        }
+        Ok(JsValue::UNDEFINED)
+    })
+}
+
+/// The next lines of an export, or a null behind the last.
+fn next_lines<H: Hooks>(shared: &Rc<Shared<H>>, export: &mut Export) -> Result<Array, JsValue> {
+    let text = shared.with(None, |awake| export.next(awake.backend.store()))?;
+    let text = text.map_err(|error| js_sys::Error::new(&error.to_string()))?;
+    // These very bytes are what the checksum is of.
+    let lines = text.map(|text| Uint8Array::from(text.as_bytes()));
+    Ok(Array::of1(&lines.map_or(JsValue::NULL, JsValue::from)))
+}
+
 /// Events on their way out, page by page.
-struct Export<H: Hooks> {
+struct Events<H: Hooks> {
     shared: Rc<Shared<H>>,
     /// The lifetime that is exported: another one in the middle of it would not be the same log.
     backend_id: BackendId,
@@ -255,7 +281,7 @@ struct Export<H: Hooks> {
     left: u64,
 }
 
-impl<H: Hooks> Export<H> {
+impl<H: Hooks> Events<H> {
     /// The next lines, with a null behind the last.
     fn go_on(&mut self) -> Result<Array, JsValue> {
         let count = u32::try_from(self.left)
@@ -284,14 +310,5 @@ impl<H: Hooks> Export<H> {
         self.after = page.last;
         lines.push(items.as_js());
         Ok(lines)
-    }
-
-    fn into_js(mut self) -> JsValue {
-        step(move |go_on| {
-            if go_on {
-                return self.go_on().map(JsValue::from);
-            }
-            Ok(JsValue::UNDEFINED)
-        })
     }
 }

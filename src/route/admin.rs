@@ -28,6 +28,8 @@ pub enum Ask {
         /// So many at most; `None` for all.
         limit: Option<u64>,
     },
+    /// `GET stores/<id>/export`: the whole log as a file.
+    Export,
     /// `GET stores/<id>/metrics` or `GET metrics?storeId=<id>`: counters for Prometheus.
     Metrics,
     /// `POST stores/<id>/reset`: empties the store; the body has to name it.
@@ -273,6 +275,7 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
             let limit = number("limit")?;
             ("GET", Ask::Events { after, limit })
         }
+        "export" => ("GET", Ask::Export),
         "metrics" => ("GET", Ask::Metrics),
         "reset" => ("POST", Ask::Reset),
         "disconnect" => ("POST", Ask::Disconnect),
@@ -404,6 +407,8 @@ mod tests {
             ("GET", "stores/a/events?after=-1", Err(400)),
             ("GET", "stores/a/events?limit=x", Err(400)),
             ("GET", "stores/%ff", Err(400)),
+            ("GET", "stores/a/export", Ok(("a", Ask::Export))),
+            ("POST", "stores/a/export", Err(405)),
             ("GET", "stores/a/metrics", Ok(("a", Ask::Metrics))),
             ("GET", "metrics?storeId=a%20b", Ok(("a b", Ask::Metrics))),
             ("GET", "metrics", Err(400)),

@@ -152,6 +152,7 @@ mod tests {
         for (ask, name) in [
             (events, r#"{"events":{"after":7,"limit":null}}"#),
             (Ask::State, r#""state""#),
+            (Ask::Export, r#""export""#),
             (Ask::Metrics, r#""metrics""#),
             (Ask::Reset, r#""reset""#),
             (Ask::Disconnect, r#""disconnect""#),

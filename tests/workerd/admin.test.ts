@@ -57,6 +57,7 @@ const routesOf = (storeId: string) =>
   [
     { method: 'GET', target: storePath(storeId) },
     { method: 'GET', target: storePath(storeId, '/events') },
+    { method: 'GET', target: storePath(storeId, '/export') },
     { method: 'GET', target: storePath(storeId, '/metrics') },
     { method: 'GET', target: `/admin/v1/metrics?storeId=${encodeURIComponent(storeId)}` },
     { method: 'POST', target: storePath(storeId, '/reset'), body: JSON.stringify({ storeId }) },

@@ -149,6 +149,8 @@ describe('the commands of the manual', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as Exported)
 
+  const exportFile = (): string => readFileSync(join(folder, 'export.ndjson'), 'utf8')
+
   /** What else a command has to do, by what stands in it. */
   const further: ReadonlyArray<{
     readonly having: string
@@ -158,10 +160,30 @@ describe('the commands of the manual', () => {
     { having: 'encodeURIComponent', then: (stdout) => assert.equal(stdout, `${variables.STORE}\n`) },
     { having: '/stores/$STORE"', then: (stdout) => assert.equal((JSON.parse(stdout) as { head: number }).head, 3) },
     {
+      having: '/export"',
+      then: () => {
+        const documented = blocks.find(({ section, language }) => section === 'Export' && language === 'json')
+        const shapes = documented!.text.split('\n').map((line) => JSON.parse(line) as unknown)
+        const lines = exportFile().trimEnd().split('\n')
+        assert.equal(lines.length, 5)
+        for (const [index, line] of lines.entries())
+          assertShape(JSON.parse(line), shapes[index === 0 ? 0 : index === lines.length - 1 ? 2 : 1])
+      },
+    },
+    {
+      having: 'gzip',
+      then: (stdout) => {
+        const [last, checksum] = stdout.trimEnd().split('\n')
+        const { end } = JSON.parse(last!) as { end: { events: number; head: number; crc32: string } }
+        assert.deepEqual(end, { events: 3, head: 3, crc32: checksum!.trim() })
+        assert.ok(exportFile().endsWith(`\n${last}\n`))
+      },
+    },
+    {
       having: 'wc -l',
       then: (stdout) => {
         assert.equal(stdout.trim(), '3')
-        const documented = blocks.find(({ section, language }) => section === 'Export' && language === 'json')
+        const documented = blocks.find(({ section, language }) => section === 'Events' && language === 'json')
         for (const event of exported()) assertShape(event, JSON.parse(documented!.text))
       },
     },
@@ -244,12 +266,12 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 10)
+    assert.equal(curls.length, 11)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {
     for (const { text } of commands.filter((command) => command.text.includes('curl'))) {
-      const inFolder = text.replaceAll('events.ndjson', 'wrong.ndjson').replace(/^last=.*$/m, 'last=0')
+      const inFolder = text.replaceAll(/\b(events|export)\.ndjson/g, 'wrong.ndjson').replace(/^last=.*$/m, 'last=0')
       const { status, stdout } = await runHere(inFolder, { ADMIN_SECRET: 'wrong' })
       assert.equal(status, 22, text)
       const body = stdout === '' ? readFileSync(join(folder, 'wrong.ndjson'), 'utf8').split('\n')[0]! : stdout
