@@ -33,7 +33,6 @@ pub use split::Kind;
 use std::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
-use serde::{Deserialize, Serialize};
 
 /// What the first line of an export says that it is.
 pub const FORMAT: &str = "livestore-sync-export";
@@ -50,8 +49,7 @@ fn last_line(events: u64, head: u64, checksum: Checksum) -> String {
 }
 
 /// The checksum of some bytes, to which more can be added.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Checksum(u32);
 
 impl Checksum {

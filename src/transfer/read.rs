@@ -1,8 +1,7 @@
 //! Reading a file that comes in pieces of any size, and going on with it later.
 
 use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 use super::event::{Batch, ImportedEvent, Written};
 use super::fault::{Fault, Place, ReadError};
@@ -13,8 +12,7 @@ use crate::json;
 use crate::limits::{TRANSFER_BATCH_BYTES_MAX, TRANSFER_EVENT_BYTES_MAX};
 
 /// How a file is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The time of events of which the file does not say when they were stored. *Shape*: ISO 8601.
     pub created_at: String,
@@ -23,8 +21,7 @@ pub struct Options {
 }
 
 /// What a file says of itself before its events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// What it is.
     pub kind: Kind,
@@ -74,33 +71,31 @@ pub struct Reader {
 }
 
 /// Where a reader is between two parts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
 struct State {
     kind: Option<Kind>,
     position: Position,
     progress: Progress,
-    header: Option<Header>,
+    says: Says,
     events: u64,
     last: SeqNum,
     undated: u64,
     checksum: Checksum,
-    /// Those members of LiveStore's document that have been read.
-    document: Document,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    version: Option<i64>,
+/// What a file says of itself, as far as that has been read.
+#[derive(Clone, Debug, Default)]
+struct Says {
+    has_version: bool,
     store_id: Option<String>,
+    backend_id: Option<String>,
+    head: Option<SeqNum>,
     exported_at: Option<String>,
-    event_count: Option<i64>,
+    event_count: Option<SeqNum>,
 }
 
 /// How much of a file has been read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Progress {
     #[default]
     Beginning,
@@ -112,12 +107,127 @@ enum Progress {
     Told,
 }
 
-/// All that a reader goes on from.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kept<'a> {
-    options: Cow<'a, Options>,
-    state: Cow<'a, State>,
+impl Progress {
+    const ALL: [Self; 5] = [
+        Self::Beginning,
+        Self::Events,
+        Self::AfterEvents,
+        Self::End,
+        Self::Told,
+    ];
+}
+
+/// All that a reader goes on from, as two lists: a type of its own to read it would be as large as all the rest.
+struct Kept {
+    numbers: [u64; 13],
+    texts: [Option<String>; 4],
+}
+
+impl Kept {
+    fn of(options: &Options, state: &State) -> Self {
+        let (position, says) = (state.position, &state.says);
+        let kind = Kind::ALL.iter().position(|kind| Some(*kind) == state.kind);
+        let progress = Progress::ALL.iter();
+        let progress = progress.take_while(|one| **one != state.progress);
+        // A number that may be absent is one more, and absent 0.
+        let one_more = |number: Option<u64>| number.map_or(0, |number| number + 1);
+        Self {
+            numbers: [
+                options.accepts_lines.into(),
+                one_more(kind.map(|kind| kind as u64)),
+                position.bytes,
+                position.number,
+                position.inside(),
+                progress.count() as u64,
+                says.has_version.into(),
+                one_more(says.head.map(SeqNum::get)),
+                one_more(says.event_count.map(SeqNum::get)),
+                state.events,
+                state.last.get(),
+                state.undated,
+                state.checksum.0.into(),
+            ],
+            texts: [
+                Some(options.created_at.clone()),
+                says.store_id.clone(),
+                says.backend_id.clone(),
+                says.exported_at.clone(),
+            ],
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        let read = json::read(text, |reader| {
+            reader.array(|reader| {
+                reader.array(|reader| {
+                    if reader.kind()? == json::Kind::Number {
+                        numbers.push(reader.integer()?.cast_unsigned());
+                    } else {
+                        let text = reader.optional(json::Reader::string)?;
+                        texts.push(text.map(Cow::into_owned));
+                    }
+                    Ok(())
+                })
+            })
+        });
+        read.ok()?;
+        Some(Self {
+            numbers: numbers.try_into().ok()?,
+            texts: texts.try_into().ok()?,
+        })
+    }
+
+    fn into_reader(self) -> Option<Reader> {
+        let [
+            accepts_lines,
+            kind,
+            bytes,
+            number,
+            inside,
+            progress,
+            rest @ ..,
+        ] = self.numbers;
+        let [
+            has_version,
+            head,
+            event_count,
+            events,
+            last,
+            undated,
+            checksum,
+        ] = rest;
+        let [created_at, store_id, backend_id, exported_at] = self.texts;
+        let index = |number: u64| usize::try_from(number).ok();
+        let seq_num = |number: u64| SeqNum::new(number.cast_signed());
+        let kind = match kind.checked_sub(1) {
+            Some(kind) => Some(*Kind::ALL.get(index(kind)?)?),
+            None => None,
+        };
+        let options = Options {
+            created_at: created_at?,
+            accepts_lines: accepts_lines > 0,
+        };
+        let says = Says {
+            has_version: has_version > 0,
+            store_id,
+            backend_id,
+            head: head.checked_sub(1).and_then(seq_num),
+            exported_at,
+            event_count: event_count.checked_sub(1).and_then(seq_num),
+        };
+        let state = State {
+            kind,
+            position: Position::at(bytes, number, index(inside)?)?,
+            progress: *Progress::ALL.get(index(progress)?)?,
+            says,
+            events,
+            last: seq_num(last)?,
+            undated,
+            checksum: Checksum(u32::try_from(checksum).ok()?),
+        };
+        Some(Reader::at(options, state))
+    }
 }
 
 impl Reader {
@@ -131,8 +241,7 @@ impl Reader {
     /// It wants the bytes of the same file from [`Reader::bytes_read`] on.
     #[must_use]
     pub fn resume(state: &str) -> Option<Self> {
-        let Kept { options, state } = json::object(state)?;
-        Some(Self::at(options.into_owned(), state.into_owned()))
+        Kept::read(state)?.into_reader()
     }
 
     fn at(options: Options, state: State) -> Self {
@@ -148,11 +257,8 @@ impl Reader {
     /// What has come out so far, as a short JSON text, for [`Reader::resume`].
     #[must_use]
     pub fn state(&self) -> String {
-        let kept = Kept {
-            options: Cow::Borrowed(&self.options),
-            state: Cow::Borrowed(&self.state),
-        };
-        serde_json::to_string(&kept).unwrap_or_default()
+        let Kept { numbers, texts } = Kept::of(&self.options, &self.state);
+        serde_json::to_string(&(numbers, texts)).unwrap_or_default()
     }
 
     /// Bytes of the file up to the end of what has come out so far.
@@ -163,8 +269,10 @@ impl Reader {
 
     /// What the file says of itself, once that has come out.
     #[must_use]
-    pub fn header(&self) -> Option<&Header> {
-        self.state.header.as_ref()
+    pub fn header(&self) -> Option<Header> {
+        let kind = self.state.kind?;
+        let is_told = self.state.progress != Progress::Beginning;
+        is_told.then(|| self.state.says.header(kind))
     }
 
     /// Events that have come out so far.
@@ -222,7 +330,7 @@ impl Reader {
             let lacks = ReadError { place, fault };
             return if *is_finished { Err(lacks) } else { Ok(None) };
         };
-        if kind == Kind::Lines && state.header.is_none() {
+        if kind == Kind::Lines && state.progress == Progress::Beginning {
             return state.begin_lines(options).map(Some);
         }
         let is_enough = *is_finished || splitter.text().len() >= TRANSFER_BATCH_BYTES_MAX;
@@ -237,12 +345,12 @@ impl Reader {
                 if !batch.is_empty() {
                     break;
                 }
-                let header = state.read_other(kind, piece, bytes).map_err(at)?;
+                let before = state.progress;
+                state.read_other(kind, piece, bytes).map_err(at)?;
                 state.pass(kind, piece, bytes);
                 *taken += 1;
-                if let Some(header) = header {
-                    state.header = Some(header.clone());
-                    return Ok(Some(Part::Header(header)));
+                if before == Progress::Beginning && state.progress == Progress::Events {
+                    return Ok(Some(Part::Header(state.says.header(kind))));
                 }
                 continue;
             }
@@ -297,11 +405,9 @@ impl State {
                 fault: Fault::Bare,
             });
         }
-        let header = Header::of(Kind::Lines);
         self.kind = Some(Kind::Lines);
         self.progress = Progress::Events;
-        self.header = Some(header.clone());
-        Ok(Part::Header(header))
+        Ok(Part::Header(self.says.header(Kind::Lines)))
     }
 
     fn is_event(&self, kind: Kind, piece: &Piece, bytes: &[u8]) -> bool {
@@ -312,83 +418,51 @@ impl State {
         }
     }
 
-    /// Reads what is no event; returns a header if it ends with that.
-    fn read_other(
-        &mut self,
-        kind: Kind,
-        piece: &Piece,
-        bytes: &[u8],
-    ) -> Result<Option<Header>, Fault> {
-        match (kind, self.progress) {
-            (Kind::Lines, _) => Ok(None),
-            (Kind::LiveStore, _) => self.read_document(piece.what, bytes),
-            (Kind::Export, Progress::Beginning) => {
-                let header = Header::read(text_of(kind, piece, bytes)?);
-                let header = header.map_err(|fault| cut_off_or(piece, fault))?;
-                self.progress = Progress::Events;
-                Ok(Some(header))
-            }
-            (Kind::Export, Progress::Events) => {
-                let read = self.read_last_line(text_of(kind, piece, bytes)?);
-                read.map_err(|fault| cut_off_or(piece, fault))?;
-                self.progress = Progress::End;
-                Ok(None)
-            }
-            (Kind::Export, _) => Err(Fault::Followed),
+    /// Reads what is no event.
+    fn read_other(&mut self, kind: Kind, piece: &Piece, bytes: &[u8]) -> Result<(), Fault> {
+        match kind {
+            Kind::Lines => return Ok(()),
+            Kind::LiveStore => return self.read_document(piece.what, bytes),
+            Kind::Export => {}
         }
+        let text = text_of(kind, piece, bytes)?;
+        let (read, next) = match self.progress {
+            Progress::Beginning => (self.says.read_first_line(text), Progress::Events),
+            Progress::Events => (self.read_last_line(text), Progress::End),
+            _ => return Err(Fault::Followed),
+        };
+        self.progress = next;
+        read.map_err(|fault| cut_off_or(piece, fault))
     }
 
     /// Reads what a document has beside its events.
-    fn read_document(&mut self, what: What, bytes: &[u8]) -> Result<Option<Header>, Fault> {
-        let text = || str::from_utf8(bytes).map_err(|_| Fault::NotUtf8);
+    fn read_document(&mut self, what: What, bytes: &[u8]) -> Result<(), Fault> {
         match what {
-            What::Member(member) => json::read(text()?, |reader| {
-                let document = &mut self.document;
-                match member {
-                    Member::Version => {
-                        document.version = Some(reader.integer()?);
-                    }
-                    Member::StoreId => document.store_id = Some(reader.string()?.into_owned()),
-                    Member::ExportedAt => {
-                        document.exported_at = Some(reader.string()?.into_owned());
-                    }
-                    Member::EventCount => document.event_count = Some(reader.integer()?),
-                    Member::Events | Member::Other => reader.skip()?,
-                }
-                Ok(())
-            })?,
-            What::Opening => return self.open_document().map(Some),
+            What::Member(member) => {
+                let text = str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
+                return self.says.read_member(member, text);
+            }
+            What::Opening if self.progress != Progress::Beginning => {
+                return Err(Fault::Document("it has events twice"));
+            }
+            What::Opening if !self.says.has_version || self.says.store_id.is_none() => {
+                let message = "version and storeId have to stand before events";
+                return Err(Fault::Document(message));
+            }
+            What::Opening => self.progress = Progress::Events,
             What::Closing => self.progress = Progress::AfterEvents,
+            What::End if self.progress == Progress::Beginning => {
+                return Err(Fault::Document("it has no events"));
+            }
             What::End => {
-                if self.progress == Progress::Beginning {
-                    return Err(Fault::Document("it has no events"));
-                }
-                let said = self.document.event_count;
+                let said = self.says.event_count;
                 let said = said.ok_or(Fault::Document("it has no eventCount"))?;
                 agree("the number of events", &said, &self.events)?;
                 self.progress = Progress::End;
             }
             What::Line | What::LastLine | What::Event => {}
         }
-        Ok(None)
-    }
-
-    fn open_document(&mut self) -> Result<Header, Fault> {
-        if self.progress != Progress::Beginning {
-            return Err(Fault::Document("it has events twice"));
-        }
-        let document = &mut self.document;
-        let (Some(version), Some(store_id)) = (document.version, document.store_id.take()) else {
-            let message = "version and storeId have to stand before events";
-            return Err(Fault::Document(message));
-        };
-        check_version(version)?;
-        self.progress = Progress::Events;
-        Ok(Header {
-            store_id: Some(store_id),
-            exported_at: document.exported_at.take(),
-            ..Header::of(Kind::LiveStore)
-        })
+        Ok(())
     }
 
     /// Compares the last line of an export with what has been read.
@@ -416,8 +490,8 @@ impl State {
         if text != expected {
             return Err(Fault::LastLine { expected });
         }
-        let said = self.header.as_ref().and_then(|header| header.head);
-        agree("the last event", &said.unwrap_or_default(), &self.last)
+        let head = self.says.head.unwrap_or_default();
+        agree("the last event", &head, &self.last)
     }
 
     /// The event, if it continues from the one before it.
@@ -478,30 +552,29 @@ impl State {
     }
 }
 
-impl Header {
-    fn of(kind: Kind) -> Self {
-        Self {
+impl Says {
+    fn header(&self, kind: Kind) -> Header {
+        Header {
             kind,
-            store_id: None,
-            backend_id: None,
-            head: None,
-            exported_at: None,
+            store_id: self.store_id.clone(),
+            backend_id: self.backend_id.clone(),
+            head: self.head,
+            exported_at: self.exported_at.clone(),
         }
     }
 
     /// Reads the first line of an export.
-    fn read(text: &str) -> Result<Self, Fault> {
+    fn read_first_line(&mut self, text: &str) -> Result<(), Fault> {
         let (mut format, mut version, mut head) = (None, None, None);
-        let (mut store_id, mut backend_id, mut exported_at) = (None, None, None);
         json::read(text, |reader| {
             reader.object(|reader, key| {
                 match key {
                     "format" => format = Some(reader.string()?),
                     "version" => version = Some(reader.integer()?),
-                    "storeId" => store_id = Some(reader.string()?.into_owned()),
-                    "backendId" => backend_id = Some(reader.string()?.into_owned()),
+                    "storeId" => self.store_id = Some(reader.string()?.into_owned()),
+                    "backendId" => self.backend_id = Some(reader.string()?.into_owned()),
                     "head" => head = Some(reader.integer()?),
-                    "exportedAt" => exported_at = Some(reader.string()?.into_owned()),
+                    "exportedAt" => self.exported_at = Some(reader.string()?.into_owned()),
                     _ => reader.skip()?,
                 }
                 Ok(())
@@ -511,17 +584,37 @@ impl Header {
             return Err(Fault::Unknown);
         }
         check_version(version.ok_or(Fault::Document("it has no version"))?)?;
-        let head = head.and_then(SeqNum::new);
-        let (Some(_), Some(_), Some(_)) = (&store_id, &backend_id, head) else {
-            return Err(Fault::Document("it has no storeId, backendId or head"));
-        };
-        Ok(Self {
-            kind: Kind::Export,
-            store_id,
-            backend_id,
-            head,
-            exported_at,
-        })
+        self.head = head.and_then(SeqNum::new);
+        if self.store_id.is_some() && self.backend_id.is_some() && self.head.is_some() {
+            return Ok(());
+        }
+        Err(Fault::Document("it has no storeId, backendId or head"))
+    }
+
+    /// Reads a member of LiveStore's document.
+    fn read_member(&mut self, member: Member, text: &str) -> Result<(), Fault> {
+        let mut number = None;
+        json::read(text, |reader| {
+            match member {
+                Member::Version | Member::EventCount => number = Some(reader.integer()?),
+                Member::StoreId => self.store_id = Some(reader.string()?.into_owned()),
+                Member::ExportedAt => self.exported_at = Some(reader.string()?.into_owned()),
+                Member::Events | Member::Other => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        match (member, number) {
+            (Member::Version, Some(version)) => {
+                check_version(version)?;
+                self.has_version = true;
+            }
+            (_, Some(count)) => {
+                let none = Fault::Document("eventCount is no number of events");
+                self.event_count = Some(SeqNum::new(count).ok_or(none)?);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -533,7 +626,7 @@ fn check_version(found: i64) -> Result<(), Fault> {
 }
 
 /// Whether what is said is what there is.
-fn agree(what: &'static str, said: &impl ToString, found: &impl ToString) -> Result<(), Fault> {
+fn agree(what: &'static str, said: &dyn Display, found: &dyn Display) -> Result<(), Fault> {
     let (said, found) = (said.to_string(), found.to_string());
     if said == found {
         return Ok(());

@@ -4,14 +4,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use super::fault::{Fault, Place, ReadError};
 use crate::limits::{TRANSFER_BEGINNING_BYTES, TRANSFER_EVENT_BYTES_MAX};
 
 /// What a file is, as its beginning shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An export of this backend.
     Export,
@@ -19,6 +16,10 @@ pub enum Kind {
     LiveStore,
     /// Events, a line each, without anything around them.
     Lines,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Export, Self::LiveStore, Self::Lines];
 }
 
 /// A part of a file that can be read by itself.
@@ -85,7 +86,7 @@ impl Member {
 }
 
 /// A position between two parts of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Position {
     /// Bytes before it.
     pub(super) bytes: u64,
@@ -94,9 +95,25 @@ pub(super) struct Position {
     inside: Inside,
 }
 
+impl Position {
+    /// `inside` is a number from [`Position::inside`].
+    pub(super) fn at(bytes: u64, number: u64, inside: usize) -> Option<Self> {
+        Some(Self {
+            bytes,
+            number,
+            inside: *Inside::ALL.get(inside)?,
+        })
+    }
+
+    /// What the file goes on with.
+    pub(super) fn inside(&self) -> u64 {
+        let before = Inside::ALL.iter().take_while(|one| **one != self.inside);
+        before.count() as u64
+    }
+}
+
 /// What a JSON document goes on with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Inside {
     #[default]
     Nothing,
@@ -107,6 +124,19 @@ enum Inside {
     NextEvent,
     AfterEvent,
     Over,
+}
+
+impl Inside {
+    const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::FirstMember,
+        Self::NextMember,
+        Self::AfterMember,
+        Self::FirstEvent,
+        Self::NextEvent,
+        Self::AfterEvent,
+        Self::Over,
+    ];
 }
 
 /// What a document's next byte belongs to.

@@ -199,7 +199,7 @@ fn read_in_pieces(
                 }
             }
             assert_eq!(reader.events(), rows.len() as u64);
-            assert_eq!(reader.header(), header.as_ref());
+            assert_eq!(reader.header(), header);
             if interrupt() {
                 let state = reader.state();
                 assert!(state.len() < 1_000, "{state}");

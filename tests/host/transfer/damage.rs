@@ -316,7 +316,14 @@ fn a_head_that_the_first_line_gives_is_that_of_the_events() {
 
 #[test]
 fn a_state_of_something_else_is_none() {
-    for state in ["", "{}", "[]", "null", "{\"options\":{},\"state\":{}}"] {
+    let state = Reader::new(options()).state();
+    assert!(Reader::resume(&state).is_some());
+    let one_less = state.replacen("0,", "", 1);
+    let no_time = state.replace(&format!("\"{}\"", options().created_at), "null");
+    let unknown = state.replacen("[0,0", "[0,9", 1);
+    for state in [
+        "", "{}", "[]", "null", "[[],[]]", &one_less, &no_time, &unknown,
+    ] {
         assert!(Reader::resume(state).is_none(), "{state}");
     }
 }
