@@ -7,7 +7,11 @@ use crate::event::SeqNum;
 use crate::json::{self, JsonError, push_quoted};
 use crate::limits::{
     CREATED_AT_BYTES_MAX, EVENT_BYTES_CEILING, EVENT_NAME_BYTES_MAX, ORIGIN_ID_BYTES_MAX,
+    STRING_BYTES_CEILING,
 };
+use crate::store::mirror::Bound;
+use crate::store::sql::Text;
+use crate::store::staging::Rows;
 
 /// An event that was read from a file, borrowed from it as far as that can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +58,21 @@ impl ImportedEvent<'_> {
         out.push(']');
     }
 
-    /// Bytes of that array, or a few more.
+    /// Its columns in the same order, each to be bound by itself.
+    fn columns<T>(&self) -> [Bound<T>; 7] {
+        let text = |text: &str| Bound::Text(text.to_owned());
+        [
+            Bound::Int(self.seq_num.to_i64()),
+            Bound::Int(self.parent.to_i64()),
+            text(&self.name),
+            self.args.as_deref().map_or(Bound::Null, text),
+            text(&self.created_at),
+            text(&self.client_id),
+            text(&self.session_id),
+        ]
+    }
+
+    /// Bytes of the array, or a few more.
     pub(super) fn json_bytes(&self) -> usize {
         let args = self.args.as_ref().map_or(4, |args| quoted_bytes(args));
         let texts = [
@@ -115,6 +133,15 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn json_bytes(&self) -> usize {
         self.json_bytes
+    }
+
+    /// The events as they are staged.
+    #[must_use]
+    pub fn rows<T: Text>(&self) -> Rows<T> {
+        match self.events.as_slice() {
+            [event] if self.json_bytes > STRING_BYTES_CEILING => Rows::One(event.columns()),
+            _ => Rows::Many(T::new(&self.to_json())),
+        }
     }
 
     /// The events as a JSON array of arrays, each of a log's columns in their order: `seqNum`, `parentSeqNum`, `name`,

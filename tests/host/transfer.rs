@@ -225,6 +225,18 @@ fn read(file: &str) -> Result<Log, ReadError> {
     read_in_pieces(file.as_bytes(), options(), &[usize::MAX], || false)
 }
 
+fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        seq_num: row.get(0)?,
+        parent: row.get(1)?,
+        name: row.get(2)?,
+        args: row.get(3)?,
+        created_at: row.get(4)?,
+        client_id: row.get(5)?,
+        session_id: row.get(6)?,
+    })
+}
+
 /// What SQLite makes of the JSON of a batch.
 fn taken_apart(json: &str) -> Vec<Row> {
     let connection = rusqlite::Connection::open_in_memory().unwrap();
@@ -234,17 +246,7 @@ fn taken_apart(json: &str) -> Vec<Row> {
              FROM json_each(?1)",
         )
         .unwrap();
-    let rows = rows.query_map([json], |row| {
-        Ok(Row {
-            seq_num: row.get(0)?,
-            parent: row.get(1)?,
-            name: row.get(2)?,
-            args: row.get(3)?,
-            created_at: row.get(4)?,
-            client_id: row.get(5)?,
-            session_id: row.get(6)?,
-        })
-    });
+    let rows = rows.query_map([json], row_of);
     rows.unwrap().map(Result::unwrap).collect()
 }
 

@@ -1,5 +1,7 @@
 //! From a log to a file and back.
 
+use livestore_sync_worker::store::staging::Rows;
+
 use super::*;
 use crate::sql_store::round_trips::{args, odd_text};
 
@@ -112,6 +114,46 @@ fn the_largest_events_come_back_and_go_alone_and_others_together() {
     assert!(
         matches!(reader.next(), Ok(Some(Part::Events(batch))) if batch.events().len() == 2_996)
     );
+}
+
+#[test]
+fn what_is_read_is_staged_to_the_byte_whatever_its_size() {
+    let text = |bytes: usize| format!("[\n\"{}\"]", "\\\"".repeat(bytes / 2));
+    let rows = [
+        Row::new(1),
+        Row {
+            name: "\0\"".to_owned(),
+            args: None,
+            ..Row::new(2)
+        },
+        Row::with_args(3, "null"),
+        Row::with_args(4, &text(900_000)),
+        Row::with_args(5, &text(1_900_000)),
+        Row::with_args(6, "\"\\ud800\""),
+    ];
+    let file = file_of(&rows);
+    let (sql, store) = store_of(&[]);
+    let mut reader = Reader::new(options());
+    reader.push(file.as_bytes()).unwrap();
+    reader.finish();
+    let mut is_alone = Vec::new();
+    while let Some(part) = reader.next().unwrap() {
+        if let Part::Events(batch) = part {
+            let rows = batch.rows();
+            is_alone.push(matches!(rows, Rows::One(_)));
+            store.stage(&rows).unwrap();
+        }
+    }
+    assert_eq!(is_alone, [false, false, true, false]);
+    let staged = sql
+        .raw()
+        .prepare("SELECT * FROM livestore_sync_staging ORDER BY seqNum")
+        .unwrap()
+        .query_map([], row_of)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect::<Vec<_>>();
+    assert!(staged == rows);
 }
 
 #[test]
