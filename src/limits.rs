@@ -228,6 +228,27 @@ pub const BACKUP_FOUND_MS: u64 = 60_000;
 /// Enforced by `edge`.
 pub const BIRTH_DEADLINE_MS: u64 = 10_000;
 
+/// Queries of D1 that one answer of a verification uses, without `queries`. *Source*: on the Free plan D1 answers 50 to one
+/// event of the platform. Enforced by `backend`.
+pub const VERIFY_QUERIES: u32 = 40;
+
+/// Queries that `queries` says at least, so that each answer gets further: the tables may be made, a range compared and
+/// repaired, and the lifetime. Enforced by `route`.
+pub const VERIFY_QUERIES_MIN: u32 = 20;
+
+/// Queries that `queries` may say. *Source*: on the Paid plan D1 answers 1,000. Enforced by `route`.
+pub const VERIFY_QUERIES_MAX: u32 = 900;
+
+/// Events that D1 names in one answer which are in the mirror alone. *Source*: ours; some ten kilobytes. Enforced by `store`.
+pub const VERIFY_EXTRA_MAX: u32 = 2_000;
+
+/// Events of the log that are counted in one turn. *Source*: ours; some ten milliseconds. Enforced by `store`.
+pub const VERIFY_TALLIED_MAX: u32 = 20_000;
+
+/// Times that the mirror may have grown while it is repaired, before that is left to the next verification. Enforced by
+/// `backend`.
+pub const VERIFY_SETTLED_MAX: u32 = 3;
+
 /// Stores in one answer of the index, without `limit`.
 pub const STORES_LISTED: u32 = 100;
 

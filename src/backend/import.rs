@@ -456,6 +456,12 @@ impl<S: Sql> SyncBackend<S> {
         Ok(())
     }
 
+    /// Whether a log is being brought in, and nobody is served.
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
+        self.import.is_some()
+    }
+
     /// Sends everybody away while a log is brought in.
     pub(super) fn hold_off(&mut self, turn: &mut Turn<S::Text>) {
         if self.import.is_none() {

@@ -16,6 +16,7 @@ mod attachment;
 mod check;
 mod connection;
 mod connections;
+mod difference;
 mod followers;
 mod import;
 mod in_flight;
@@ -31,6 +32,7 @@ mod reset;
 mod room;
 mod stats;
 mod subscription;
+mod verify;
 mod waiting;
 
 use std::fmt;
@@ -63,6 +65,7 @@ pub use import::{Fetch, FetchId, Plan};
 pub use refusal::{Reason, Refusal};
 pub use report::{About, BackupTrouble, Report, Rows};
 pub use stats::{Duration, Stats};
+pub use verify::{Step, Verification};
 pub use waiting::{Ask, AskId, Hook};
 
 /// One turn: the time it happens at, and what the host has to do because of it, in this order.

@@ -23,7 +23,7 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     /// Looks whether the rows are those that are known, for who asks what would not show it.
-    pub fn verify(&mut self, turn: &mut Turn<S::Text>) {
+    pub fn check_rows(&mut self, turn: &mut Turn<S::Text>) {
         // What is wrong shows at the end of the turn.
         let _ = self.store.verify();
         self.end_turn(turn);

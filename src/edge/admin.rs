@@ -1,5 +1,6 @@
 //! The administration's half in the object: what `route` has read is done here.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
@@ -8,10 +9,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
-use super::poll::step;
+use super::poll::{now_or_later, step};
 use super::shared::{Shared, Unavailable};
+use super::sql::JsText;
 use super::{backup, js};
-use crate::backend::{Plan, SyncBackend};
+use crate::backend::{Plan, Step, SyncBackend, Verification};
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, EXPORT_EVENTS_MAX, MIRROR_DEADLINE_MS};
@@ -125,6 +127,29 @@ async fn serve<H: Hooks>(
             };
             Ok(js::stream_lines(&step_by(move || events.go_on()))?)
         }
+        Ask::Verify {
+            after,
+            queries,
+            repair,
+        } => {
+            if shared.with(None, |awake| awake.backend.is_restoring())? {
+                let message = "the store is being restored: there is no log to compare with";
+                return Err(Refusal::new(409, message).into());
+            }
+            let verification = shared.with(None, |awake| {
+                awake.backend.verification(after, queries, repair)
+            })?;
+            let Some(verification) = verification else {
+                let message =
+                    "this store has no backup: no D1 database is bound as DB, or BACKUP is off";
+                return Err(Refusal::new(404, message).into());
+            };
+            let verifying = Verifying {
+                shared: shared.clone(),
+                verification: RefCell::new(verification),
+            };
+            Ok(js::stream_lines(&verifying.into_js())?)
+        }
         Ask::Disconnect => {
             let reason = "disconnected by the administration: connect again";
             let closed = shared.turn(|backend, turn| backend.disconnect_all(reason, turn))?;
@@ -150,7 +175,7 @@ async fn serve<H: Hooks>(
 /// from what is no more.
 fn verified<H: Hooks>(shared: &Rc<Shared<H>>, store_id: &StoreId) -> Result<(), Unavailable> {
     shared.with(Some(store_id), |_| ())?;
-    shared.turn(SyncBackend::verify)?;
+    shared.turn(SyncBackend::check_rows)?;
     shared.with(None, |_| ())
 }
 
@@ -272,6 +297,50 @@ fn next_lines<H: Hooks>(shared: &Rc<Shared<H>>, export: &mut Export) -> Result<A
     Ok(Array::of1(&lines.map_or(JsValue::NULL, JsValue::from)))
 }
 
+/// A backup that is being compared, line by line.
+struct Verifying<H: Hooks> {
+    shared: Rc<Shared<H>>,
+    verification: RefCell<Verification<JsText>>,
+}
+
+impl<H: Hooks> Verifying<H> {
+    /// The next lines, with a null behind the last.
+    async fn next(&self) -> Result<Array, JsValue> {
+        loop {
+            let verification = &self.verification;
+            let step = self.shared.with(None, |awake| {
+                let backend = &awake.backend;
+                backend.verify(&mut verification.borrow_mut(), js::now_ms())
+            })?;
+            match step {
+                Step::Ask(batch) => {
+                    let outcome = backup::mirror(self.shared.env(), &batch).await;
+                    self.shared.with(None, |awake| {
+                        let backend = &mut awake.backend;
+                        backend.verified(&mut verification.borrow_mut(), outcome);
+                    })?;
+                }
+                Step::Pause => {
+                    JsFuture::from(js::pause()).await?;
+                }
+                Step::Tell(lines) => return Ok(Array::of1(&lines.into())),
+                Step::End(lines) => return Ok(Array::of2(&lines.into(), &JsValue::NULL)),
+            }
+        }
+    }
+
+    fn into_js(self) -> JsValue {
+        let verifying = Rc::new(self);
+        step(move |go_on| {
+            if !go_on {
+                return Ok(JsValue::UNDEFINED);
+            }
+            let verifying = verifying.clone();
+            now_or_later(async move { verifying.next().await.map(JsValue::from) })
+        })
+    }
+}
+
 /// Events on their way out, page by page.
 struct Events<H: Hooks> {
     shared: Rc<Shared<H>>,
@@ -296,7 +365,7 @@ impl<H: Hooks> Events<H> {
         };
         if page.is_err() {
             // Somebody else may have changed the rows, for others as well.
-            self.shared.turn(SyncBackend::verify)?;
+            self.shared.turn(SyncBackend::check_rows)?;
         }
         let page = page.map_err(|error| js_sys::Error::new(&error.to_string()))?;
         let lines = Array::new();

@@ -246,6 +246,9 @@ export const within = async (promise, ms) => {
   }
 }
 
+/** Resolves once the runtime has done what else there was to do. @returns {Promise<void>} */
+export const pause = () => new Promise((resolve) => setTimeout(resolve))
+
 /** @param {Body} body @param {number} ms */
 export const readPiece = async (body, ms) => {
   const read = await within(body.reader.read(new Uint8Array(body.buffer)), ms)
@@ -395,7 +398,7 @@ export const streamJson = (first, step, lifeline, headers) => {
   return new Response(body, { headers: headersOf(jsonType + headers) })
 }
 
-/** @param {(goOn: boolean) => any[]} step */
+/** @param {(goOn: boolean) => any[] | Promise<any[]>} step */
 export const streamLines = (step) => {
   const body = stream([], step, writePieces)
   return new Response(body, { headers: { 'Content-Type': 'application/x-ndjson' } })

@@ -139,6 +139,8 @@ extern "C" {
     pub(super) fn within(promise: &Promise, ms: u32) -> Promise;
 
     /// A column of a row of D1.
+    pub(super) fn pause() -> Promise;
+
     pub(super) fn column(row: &JsValue, column: &str) -> JsValue;
 
     /// A D1 database that is bound.

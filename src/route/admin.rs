@@ -9,7 +9,10 @@ use super::{Answer, Request};
 use crate::auth::{AdminSecret, bearer};
 use crate::event::{SeqNum, StoreId};
 use crate::json;
-use crate::limits::{STORES_LISTED, STORES_LISTED_MAX};
+use crate::limits::{
+    STORES_LISTED, STORES_LISTED_MAX, VERIFY_QUERIES, VERIFY_QUERIES_MAX, VERIFY_QUERIES_MIN,
+};
+use crate::store::comparison::Repair;
 use crate::store::recall::{Lifetime, UpTo};
 
 /// What all routes begin with.
@@ -40,6 +43,15 @@ pub enum Ask {
     Restore,
     /// `DELETE stores/<id>/restore`: ends that.
     CancelRestore,
+    /// `GET stores/<id>/verify`, `POST` where it repairs: compares the backup with the log.
+    Verify {
+        /// What is after this event.
+        after: SeqNum,
+        /// Queries of D1 that it may take.
+        queries: u32,
+        /// What is done about differences.
+        repair: Repair,
+    },
 }
 
 /// What is to be brought back, and how.
@@ -267,15 +279,40 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         let id = id.map_err(|_| Refusal::new(400, "the store id is not UTF-8"))?;
         (id.into_owned(), action)
     };
+    let after = || {
+        let after = number("after")?.unwrap_or(0);
+        Ok::<_, Refusal>(SeqNum::clamped(i64::try_from(after).unwrap_or(i64::MAX)))
+    };
     let (method, ask) = match action {
         "" => ("GET", Ask::State),
         "events" => {
-            let after = number("after")?.unwrap_or(0);
-            let after = SeqNum::clamped(i64::try_from(after).unwrap_or(i64::MAX));
-            let limit = number("limit")?;
+            let (after, limit) = (after()?, number("limit")?);
             ("GET", Ask::Events { after, limit })
         }
         "export" => ("GET", Ask::Export),
+        "verify" => {
+            let queries = number("queries")?.unwrap_or(VERIFY_QUERIES.into());
+            let queries = u32::try_from(queries).unwrap_or(u32::MAX);
+            if !(VERIFY_QUERIES_MIN..=VERIFY_QUERIES_MAX).contains(&queries) {
+                let message = format!(
+                    "queries must be an integer from {VERIFY_QUERIES_MIN} to {VERIFY_QUERIES_MAX}"
+                );
+                return Err(Refusal::new(400, &message));
+            }
+            let (method, repair) = match parameter("repair").as_deref() {
+                None => ("GET", Repair::No),
+                Some("true") => ("POST", Repair::FromLog),
+                Some("discard") => ("POST", Repair::Discard),
+                Some(_) => return Err(Refusal::new(400, "repair must be true or discard")),
+            };
+            let after = after()?;
+            let ask = Ask::Verify {
+                after,
+                queries,
+                repair,
+            };
+            (method, ask)
+        }
         "metrics" => ("GET", Ask::Metrics),
         "reset" => ("POST", Ask::Reset),
         "disconnect" => ("POST", Ask::Disconnect),
@@ -393,6 +430,11 @@ mod tests {
             after: SeqNum::clamped(after),
             limit,
         };
+        let verify = |after, queries, repair| Ask::Verify {
+            after: SeqNum::clamped(after),
+            queries,
+            repair,
+        };
         let cases = [
             ("GET", "stores/a", Ok(("a", Ask::State))),
             ("GET", "stores/", Ok(("", Ask::State))),
@@ -415,6 +457,33 @@ mod tests {
             ("POST", "stores/a/reset", Ok(("a", Ask::Reset))),
             ("GET", "stores/a/reset", Err(405)),
             ("POST", "stores/a/disconnect", Ok(("a", Ask::Disconnect))),
+            (
+                "GET",
+                "stores/a/verify",
+                Ok(("a", verify(0, 40, Repair::No))),
+            ),
+            (
+                "GET",
+                "stores/a/verify?queries=900&after=7",
+                Ok(("a", verify(7, 900, Repair::No))),
+            ),
+            (
+                "POST",
+                "stores/a/verify?repair=true&queries=20",
+                Ok(("a", verify(0, 20, Repair::FromLog))),
+            ),
+            (
+                "POST",
+                "stores/a/verify?repair=discard",
+                Ok(("a", verify(0, 40, Repair::Discard))),
+            ),
+            ("POST", "stores/a/verify", Err(405)),
+            ("GET", "stores/a/verify?repair=true", Err(405)),
+            ("GET", "stores/a/verify?repair=discard", Err(405)),
+            ("POST", "stores/a/verify?repair=false", Err(400)),
+            ("GET", "stores/a/verify?after=x", Err(400)),
+            ("GET", "stores/a/verify?queries=19", Err(400)),
+            ("GET", "stores/a/verify?queries=901", Err(400)),
             ("POST", "stores/a", Err(405)),
             ("GET", "stores/a/else", Err(404)),
             ("GET", "", Err(404)),

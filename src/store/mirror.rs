@@ -68,19 +68,23 @@ pub struct MirrorAnswer {
     pub last_at: Option<String>,
     /// `moved`: the last event that it has now; `None` if it took nothing.
     pub moved: Option<i64>,
+    /// `lifetime`: what the mirror says of this lifetime, as JSON: see [`super::comparison`].
+    pub lifetime: Option<String>,
+    /// `found`: what a comparison found, as JSON: see [`super::comparison`].
+    pub found: Option<String>,
 }
 
 /// Events for the mirror, with what is told of them.
-struct Rows<T> {
-    events: Events<T>,
-    last: SeqNum,
+pub(super) struct Rows<T> {
+    pub(super) events: Events<T>,
+    pub(super) last: SeqNum,
     count: i64,
     bytes: i64,
     first_at: T,
     last_at: T,
 }
 
-enum Events<T> {
+pub(super) enum Events<T> {
     /// A JSON array of arrays, one of the columns of each event.
     Many(T),
     /// The columns of one that is too large for that.
@@ -90,21 +94,22 @@ enum Events<T> {
 const COLUMNS: &str = "seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId";
 
 /// What one event counts as.
-const SIZE: &str = "octet_length(name) + ifnull(octet_length(args), 0) + octet_length(clientId) + \
+pub(super) const SIZE: &str = "octet_length(name) + ifnull(octet_length(args), 0) + octet_length(clientId) + \
                     octet_length(sessionId)";
 
 /// Where the mirror of store `?1` and lifetime `?2` ends, and the version of its tables.
-const LOOK: &str = "SELECT (SELECT max(version) FROM livestore_sync_schema) AS version, \
+pub(super) const LOOK: &str = "SELECT (SELECT max(version) FROM livestore_sync_schema) AS version, \
      (SELECT head FROM livestore_sync_lifetimes WHERE store_id = ?1 AND backend_id = ?2) AS head, \
      (SELECT last_at FROM livestore_sync_lifetimes WHERE store_id = ?1 AND backend_id = ?2) AS last_at";
 
-const LOOK_AT_VERSION: &str = "SELECT max(version) AS version FROM livestore_sync_schema";
+pub(super) const LOOK_AT_VERSION: &str =
+    "SELECT max(version) AS version FROM livestore_sync_schema";
 
-const INSERT: &str = "INSERT OR REPLACE INTO livestore_sync_events (store_id, backend_id, seq_num, \
+pub(super) const INSERT: &str = "INSERT OR REPLACE INTO livestore_sync_events (store_id, backend_id, seq_num, \
      parent_seq_num, name, args, created_at, client_id, session_id)";
 
 /// Whether the tables are those of this code, and that mirror ends at `?3`.
-const ENDS_THERE: &str = "ifnull((SELECT head FROM livestore_sync_lifetimes WHERE store_id = ?1 AND backend_id = ?2), 0) = ?3 \
+pub(super) const ENDS_THERE: &str = "ifnull((SELECT head FROM livestore_sync_lifetimes WHERE store_id = ?1 AND backend_id = ?2), 0) = ?3 \
      AND (SELECT max(version) FROM livestore_sync_schema) = 1";
 
 impl<S: Sql> EventStore<S> {
@@ -188,7 +193,7 @@ impl<S: Sql> EventStore<S> {
         }
     }
 
-    fn mirror_keys(&self) -> Vec<Bound<S::Text>> {
+    pub(super) fn mirror_keys(&self) -> Vec<Bound<S::Text>> {
         vec![
             Bound::Kept(self.kept_store_id.clone()),
             Bound::Text(self.backend_id.as_str().to_owned()),
@@ -233,7 +238,8 @@ impl<S: Sql> EventStore<S> {
         Ok(at)
     }
 
-    fn mirror_rows(&self, after: SeqNum) -> Result<Option<Rows<S::Text>>, StoreError> {
+    /// The next events after `after`, as many as go into one batch; `None` when there are none.
+    pub(super) fn mirror_rows(&self, after: SeqNum) -> Result<Option<Rows<S::Text>>, StoreError> {
         if after >= self.last_stored {
             return Ok(None);
         }
@@ -360,7 +366,7 @@ impl<S: Sql> EventStore<S> {
     }
 }
 
-fn without_params<T>(sql: &str) -> MirrorStep<T> {
+pub(super) fn without_params<T>(sql: &str) -> MirrorStep<T> {
     MirrorStep {
         sql: sql.to_owned(),
         params: Vec::new(),

@@ -4,6 +4,7 @@
 //! has succeeded (INV-1, INV-2). Refuses to know clients, dialects' envelopes and the platform: SQL
 //! runs through [`Sql`], and a page's text stays wherever the host keeps it ([`Sql::Text`]).
 
+pub mod comparison;
 mod export;
 pub mod mirror;
 mod pack;
@@ -656,10 +657,10 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails.
     pub fn count_repeated(&self, events: &[Event<'_>]) -> Result<Option<usize>, StoreError> {
-        self.seen(self.compare(events))
+        self.seen(self.count_same(events))
     }
 
-    fn compare(&self, events: &[Event<'_>]) -> Result<Option<usize>, StoreError> {
+    fn count_same(&self, events: &[Event<'_>]) -> Result<Option<usize>, StoreError> {
         let Some(first) = events.first() else {
             return Ok(None);
         };

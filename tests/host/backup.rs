@@ -23,8 +23,8 @@ use crate::d1::{D1, Fate, log_of};
 use crate::fresh_ids;
 use crate::host_sql::{Binding, HostSql, HostText};
 
-const STORE: &str = "kept";
-const OLD: &str = "backend-of-the-store-";
+pub(crate) const STORE: &str = "kept";
+pub(crate) const OLD: &str = "backend-of-the-store-";
 const NEW: &str = "another-lifetime-----";
 const DELAY_MS: u64 = 5_000;
 
@@ -35,11 +35,11 @@ fn iso_8601(ms: u64) -> String {
 }
 
 /// An object with its backend, its alarm, and D1.
-struct Room {
-    sql: HostSql,
-    d1: D1,
-    backend: SyncBackend<HostSql>,
-    now_ms: u64,
+pub(crate) struct Room {
+    pub(crate) sql: HostSql,
+    pub(crate) d1: D1,
+    pub(crate) backend: SyncBackend<HostSql>,
+    pub(crate) now_ms: u64,
     deliveries: Vec<Delivery<HostText>>,
     alarm_at_ms: Option<u64>,
     alarms_set: Cell<u32>,
@@ -54,7 +54,7 @@ fn open(sql: &HostSql) -> SyncBackend<HostSql> {
     open_with(sql, Some(DELAY_MS))
 }
 
-fn open_with(sql: &HostSql, backup_delay_ms: Option<u64>) -> SyncBackend<HostSql> {
+pub(crate) fn open_with(sql: &HostSql, backup_delay_ms: Option<u64>) -> SyncBackend<HostSql> {
     let fresh = BackendId::stored(OLD.to_owned());
     let (store, _) = EventStore::open(sql.clone(), StoreId::new(STORE), fresh).unwrap();
     let limits = Limits {
@@ -69,7 +69,7 @@ fn open_with(sql: &HostSql, backup_delay_ms: Option<u64>) -> SyncBackend<HostSql
 }
 
 impl Room {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let sql = HostSql::in_memory(Binding::Doubles);
         Self {
             backend: open(&sql),
@@ -85,7 +85,10 @@ impl Room {
         }
     }
 
-    fn turn(&mut self, work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Turn<HostText>)) {
+    pub(crate) fn turn(
+        &mut self,
+        work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Turn<HostText>),
+    ) {
         let mut turn = Turn::at(self.now_ms);
         work(&mut self.backend, &mut turn);
         for output in turn.out {
@@ -101,7 +104,7 @@ impl Room {
         }
     }
 
-    fn push(&mut self, events: &[Sample]) {
+    pub(crate) fn push(&mut self, events: &[Sample]) {
         let connection = self
             .backend
             .connect(Family::Rpc, Grant::default(), self.now_ms);
@@ -121,7 +124,7 @@ impl Room {
         );
     }
 
-    fn push_next(&mut self, count: u64) {
+    pub(crate) fn push_next(&mut self, count: u64) {
         let head = i64::try_from(self.backend.store().head().get()).unwrap();
         let count = i64::try_from(count).unwrap();
         let events: Vec<Sample> = (head + 1..=head + count).map(Sample::new).collect();
@@ -129,7 +132,7 @@ impl Room {
     }
 
     /// D1 does what is asked of it, until nothing is.
-    fn run(&mut self, mut fate: impl FnMut() -> Fate) {
+    pub(crate) fn run(&mut self, mut fate: impl FnMut() -> Fate) {
         while let Some(Delivery { id, message }) = self.deliveries.pop() {
             let Message::Mirror(batch) = message else {
                 // A client object takes what it is called with.
@@ -146,7 +149,7 @@ impl Room {
     }
 
     /// The alarm goes off, if there is one.
-    fn alarm(&mut self) -> bool {
+    pub(crate) fn alarm(&mut self) -> bool {
         let Some(at_ms) = self.alarm_at_ms.take() else {
             return false;
         };
@@ -156,7 +159,7 @@ impl Room {
     }
 
     /// Time passes and nothing fails any more.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..200 {
             self.run(|| Fate::Done);
             if !self.alarm() {
@@ -168,7 +171,7 @@ impl Room {
     }
 
     /// The object is gone; what D1 has been asked for may have been done.
-    fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.deliveries.clear();
         if self.backend.holds_alarm() {
             // The platform repeats an alarm that has not returned.
@@ -178,7 +181,7 @@ impl Room {
         self.backend = open(&self.sql);
     }
 
-    fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         log_of(self.sql.raw(), "eventlog_7_kept")
     }
 
@@ -186,7 +189,7 @@ impl Room {
         self.d1.events(STORE, backend_id)
     }
 
-    fn check_prefix(&self) {
+    pub(crate) fn check_prefix(&self) {
         let kept = self.mirror(OLD);
         if self.lifetime() != OLD {
             assert!(kept.len() <= self.removed.len() && self.removed[..kept.len()] == kept[..]);

@@ -421,7 +421,7 @@ fn nobody_is_served_beside_an_emptied_log_until_it_is_back() {
 fn a_store_that_somebody_else_has_emptied_can_be_reset() {
     let mut world = World::new();
     world.sql.set_up(&format!("DELETE FROM {LOG}"));
-    world.turn(SyncBackend::verify);
+    world.turn(SyncBackend::check_rows);
     assert!(world.backend.is_closed());
     let next = BackendId::stored("after-the-reset------".to_owned());
     EventStore::discard(&world.sql, &StoreId::new(STORE), &next).unwrap();
@@ -483,7 +483,7 @@ fn followers_go_on_with_what_was_added_and_begin_again_with_another_lifetime() {
     // A change that followers notice themselves, a delivery being due; the alarm is gone with the rows.
     let mut world = follow();
     world.sql.set_up(&added(6..=6));
-    world.turn(SyncBackend::verify);
+    world.turn(SyncBackend::check_rows);
     let told = world.take_deliveries();
     assert_eq!(told.len(), 2);
     for message in told {

@@ -8,6 +8,7 @@ use livestore_sync_worker::store::mirror::{Bound, MirrorAnswer, MirrorBatch, Mir
 use livestore_sync_worker::store::recall::{Fetched, Row};
 use livestore_sync_worker::store::sql::Text as _;
 use livestore_sync_worker::store::staging::Rows;
+use rusqlite::limits::Limit;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Statement};
 
@@ -48,7 +49,11 @@ pub(crate) struct D1(pub(crate) Connection);
 
 impl D1 {
     pub(crate) fn new() -> Self {
-        Self(Connection::open_in_memory().unwrap())
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .set_limit(Limit::SQLITE_LIMIT_LENGTH, 2_000_000)
+            .unwrap();
+        Self(connection)
     }
 
     /// One to which `migrations/` have been applied.
@@ -101,6 +106,12 @@ impl D1 {
                         ("moved", ValueRef::Integer(value)) => answer.moved = Some(value),
                         ("last_at", value) => {
                             answer.last_at = Some(value.as_str().unwrap().to_owned());
+                        }
+                        ("lifetime", value) => {
+                            answer.lifetime = Some(value.as_str().unwrap().to_owned());
+                        }
+                        ("found", value) => {
+                            answer.found = Some(value.as_str().unwrap().to_owned());
                         }
                         other => panic!("{other:?}"),
                     }

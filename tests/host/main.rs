@@ -16,6 +16,8 @@
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
 //! | [`connections`] | what is on its way, who is asked whether he still listens, what waits for a hook |
 //! | [`operator`] | the state and the metrics of a store say what there is, and who is stuck is named once |
+//! | [`backup`] | the mirror in D1 is a prefix of the log whatever fails, and becomes the whole of it |
+//! | [`verify`] | whatever is wrong with a mirror is told, and made right |
 //! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
 //!
 //! [`host_sql`] is the SQLite they run on, [`client`] the other end of the wire.
@@ -54,6 +56,7 @@ mod simulation;
 mod sql_store;
 mod transcripts;
 mod transfer;
+mod verify;
 mod visitors;
 
 use livestore_sync_worker::backend::FreshIds;

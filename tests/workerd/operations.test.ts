@@ -211,6 +211,55 @@ describe('the commands of the manual', () => {
       },
     },
     {
+      having: '/verify"',
+      then: (stdout) => {
+        const { result, events } = JSON.parse(stdout) as { result: string; events: number }
+        assert.deepEqual([result, events], ['same', 2])
+      },
+    },
+    {
+      having: '/verify?after=',
+      then: (stdout) => assert.equal((JSON.parse(stdout) as { result: string }).result, 'same'),
+    },
+    {
+      having: 'repair=true',
+      first: async () => {
+        const database = await server.miniflare.getD1Database('DB')
+        const { backendId } = await stateOf(server, storeId)
+        const own = 'WHERE store_id = ? AND backend_id = ?'
+        for (const sql of [
+          `INSERT INTO livestore_sync_events SELECT store_id, backend_id, 43, 42, name, args, '', '', '' FROM livestore_sync_events ${own} AND seq_num = 1`,
+          `DELETE FROM livestore_sync_events ${own} AND seq_num = 1`,
+          `UPDATE livestore_sync_events SET args = NULL ${own} AND seq_num = 2`,
+          `UPDATE livestore_sync_lifetimes SET events = 1 ${own}`,
+        ])
+          await database.prepare(sql).bind(storeId, backendId).run()
+      },
+      then: async (stdout) => {
+        type Line = Readonly<Record<string, unknown>>
+        const linesOf = (text: string): readonly Line[] =>
+          text
+            .trimEnd()
+            .split('\n')
+            .map((line) => JSON.parse(line) as Line)
+        const documented = blocks.find(({ section, text }) => section === 'Verify' && text.includes('"difference"'))
+        const expected = linesOf(documented!.text)
+        const lines = linesOf(stdout)
+        assert.equal(lines.length, expected.length)
+        for (const [index, { repaired, ...line }] of lines.entries()) {
+          assertShape(line, expected[index])
+          assert.equal(line['difference'], expected[index]!['difference'])
+          assert.equal(repaired, index === 4 ? 3 : line['difference'] !== 'extra')
+        }
+        const answer = await administer(server, `/admin/v1/stores/${variables.STORE}/verify?repair=discard`, {
+          method: 'POST',
+        })
+        assert.equal((JSON.parse(answer.body.trimEnd().split('\n').at(-1)!) as Line)['repaired'], 1)
+        const same = await administer(server, `/admin/v1/stores/${variables.STORE}/verify`)
+        assert.match(same.body, /^{"result":"same","events":2,[^\n]*}\n$/)
+      },
+    },
+    {
       having: '/disconnect"',
       then: async () => assert.equal((await pusher.client.dismissed()).code, 1012),
     },
@@ -365,6 +414,13 @@ describe('the manual says', () => {
       codesIn(events!).map((event) => `${event} ${level}`),
     )
     assert.deepEqual(rows.toSorted(), [...new Set(written)].toSorted())
+  })
+
+  it('all differences that a verification tells', () => {
+    const source = readFileSync(join(root, 'src/backend/difference.rs'), 'utf8')
+    const told = [...source.matchAll(/\("(\w+)", (?:Vec::new\(\)|columns)\)|difference: "(\w+)"/g)]
+    const rows = tableOf('`difference`', 'Verify').flatMap(([name]) => codesIn(name!))
+    assert.deepEqual(rows.toSorted(), told.map(([, ofEvents, ofAll]) => ofEvents ?? ofAll).toSorted())
   })
 
   it('all members of the state', async () => {

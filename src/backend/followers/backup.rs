@@ -106,14 +106,8 @@ impl Follower {
         answer: &MirrorAnswer,
         store: &EventStore<S>,
     ) -> Result<(), (BackupTrouble, String)> {
-        if answer.version != Some(SCHEMA_VERSION) {
-            let version = answer
-                .version
-                .map_or("none".to_owned(), |it| it.to_string());
+        if let Err(message) = check_version(answer) {
             self.backup.next = Next::Copy;
-            let message = format!(
-                "the tables in D1 have version {version}, and this release writes version {SCHEMA_VERSION}"
-            );
             return Err((BackupTrouble::Schema, message));
         }
         match std::mem::take(&mut self.backup.next) {
@@ -138,7 +132,7 @@ impl Follower {
     /// D1 has not run what it was asked; nothing is wrong yet if something else is asked for that reason.
     fn not_mirrored(&mut self, message: String) -> Result<(), (BackupTrouble, String)> {
         let trouble = trouble_of(&message);
-        let lacks_tables = message.contains(&format!("no such table: {SCHEMA_TABLE}"));
+        let lacks_tables = lacks_tables(&message);
         self.backup.next = match std::mem::take(&mut self.backup.next) {
             Next::Copy if lacks_tables => Next::Make,
             // Tables of another version have other columns.
@@ -173,6 +167,24 @@ impl Progress {
         *told_ms = Some(now_ms);
         Some(Report::BackupFailed { trouble, message })
     }
+}
+
+/// Whether the tables are those of this release.
+pub(in crate::backend) fn check_version(answer: &MirrorAnswer) -> Result<(), String> {
+    if answer.version == Some(SCHEMA_VERSION) {
+        return Ok(());
+    }
+    let version = answer
+        .version
+        .map_or("none".to_owned(), |it| it.to_string());
+    Err(format!(
+        "the tables in D1 have version {version}, and this release writes version {SCHEMA_VERSION}"
+    ))
+}
+
+/// Whether D1 says that there are no tables.
+pub(in crate::backend) fn lacks_tables(message: &str) -> bool {
+    message.contains(&format!("no such table: {SCHEMA_TABLE}"))
 }
 
 /// Where the mirror ends that has not taken a batch: elsewhere than was thought, and the log has to have that end, too.
@@ -272,6 +284,26 @@ impl<S: Sql> SyncBackend<S> {
             failures: backup.failures,
             last_error: backup.backup.last_error.as_ref(),
         }))
+    }
+
+    /// The last event that D1 has confirmed, if there is a backup.
+    pub(in crate::backend) fn copied(&self) -> Option<SeqNum> {
+        self.backup().map(|backup| backup.after)
+    }
+
+    /// The mirror has been made to end at `end`: what is pushed from there on is copied, also where the object has taken
+    /// more for copied, of a log that has lost it since.
+    pub(in crate::backend) fn copied_no_further(&mut self, end: SeqNum) {
+        let mut followers = self.followers.list.iter_mut().enumerate();
+        let backup = followers.find(|(_, follower)| follower.kind == Kind::Backup);
+        if let Some((index, backup)) = backup
+            && backup.state == State::Idle
+            && backup.after > end
+        {
+            backup.after = end;
+            // Should that be lost, D1 says where its mirror ends once there is more than was copied.
+            let _ = self.try_keep_follower(index);
+        }
     }
 
     /// Events that the backup lacks; 0 where there is none.

@@ -22,6 +22,7 @@ use crate::store::mirror::{MirrorAnswer, MirrorBatch};
 use crate::store::sql::{Sql, StoreError};
 use crate::wire::RequestId;
 
+pub(super) use backup::{check_version, lacks_tables};
 pub use client_objects::ClientObject;
 pub use committed::{CommittedPage, read_events};
 

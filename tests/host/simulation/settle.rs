@@ -204,7 +204,7 @@ impl World {
     fn verify(&mut self) {
         self.has_cut_answers = true;
         self.begin_event_of(0, 1);
-        let _ = self.event(Cause::Change, Backend::verify);
+        let _ = self.event(Cause::Change, Backend::check_rows);
         self.serve();
     }
 
