@@ -186,14 +186,12 @@ fn read(row: &JsValue, answer: &mut MirrorAnswer) {
     answer.version = integer("version").or(answer.version);
     answer.head = integer("head").or(answer.head);
     answer.moved = integer("moved").or(answer.moved);
-    let text = |column| js::column(row, column).as_string();
-    for (column, value) in [
-        ("last_at", &mut answer.last_at),
-        ("lifetime", &mut answer.lifetime),
-        ("found", &mut answer.found),
-    ] {
-        *value = text(column).or(value.take());
+    if let Some(last_at) = js::column(row, "last_at").as_string() {
+        answer.last_at = Some(last_at);
     }
+    let text = |column| js::column(row, column).as_string();
+    answer.lifetime = text("lifetime").or(answer.lifetime.take());
+    answer.found = text("found").or(answer.found.take());
 }
 
 #[allow(clippy::cast_precision_loss)] // `Bound` promises integers within 2^53.

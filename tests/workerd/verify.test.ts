@@ -56,11 +56,8 @@ describe('a backup that is verified', () => {
   let peer: Peer
   let storeId = ''
 
-  before(() => {
+  before(async () => {
     storeId = freshStoreId()
-  })
-
-  it('is the same as the log, however its events are made', async () => {
     peer = await Peer.connect(server(), 'v04', storeId)
     await peer.pushed(batchOf(0, 40))
     const [wide, escaped, large, last] = batchOf(40, 4)
@@ -71,6 +68,9 @@ describe('a backup that is verified', () => {
     await peer.pushed([{ ...large!, args: 'x'.repeat(1_890_000) }])
     await peer.pushed([last!])
     await copied(server(), storeId)
+  })
+
+  it('is the same as the log, however its events are made', async () => {
     await assertSame(server(), storeId, 44)
   })
 
