@@ -329,6 +329,10 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Takes note of what became of [`Step::Ask`].
     pub fn verified(&mut self, on: &mut Verification<S::Text>, outcome: Outcome) {
+        if on.backend_id != *self.store.backend_id() {
+            // It ends at its next step.
+            return;
+        }
         let done = match outcome {
             Outcome::Mirrored(answer) => self.take_in(on, &answer),
             Outcome::Failed(message) | Outcome::Gone(message) => Self::fail_to_ask(on, &message),
