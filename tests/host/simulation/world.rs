@@ -310,7 +310,7 @@ impl World {
             }
             let mut opened = Ok(());
             self.turn(Cause::Wake, |backend, turn| {
-                opened = backend.reopen(true, turn)
+                opened = backend.reopen(true, turn);
             })?;
             return opened.map_err(|error| {
                 tell!(self, "cannot be opened again: {error}");
