@@ -119,6 +119,39 @@ describe('a store whose object was emptied', () => {
     )
   })
 
+  it('emptied while it is in memory is asked about, too', async () => {
+    const storeId = freshStoreId()
+    const before = await filled(server(), storeId, 3)
+    const events = await exportOf(server(), storeId)
+    const peer = await Peer.connect(server(), 'v04', storeId)
+    peer.pull({ live: true })
+    await peer.settled()
+    await empty(server(), storeId, 'stays')
+    peer.push(batchOf(3))
+    assert.equal((await peer.client.closed).code, 1013)
+    assert.equal(await statusOf(server(), storeId), 503)
+    const found = valueOf<{ readonly status: string }>(await administer(server(), storePath(storeId)))
+    assert.equal(found.status, 'backup-found')
+    valueOf<State>(await restore(server(), storeId, { keepBackendId: true, lastKnownHead: 3 }), 202)
+    assert.equal((await open(server(), storeId)).backendId, before)
+    assert.deepEqual(await exportOf(server(), storeId), events)
+  })
+
+  it('with an event that fills a row comes back with it', async () => {
+    const storeId = freshStoreId()
+    const peer = await Peer.connect(server(), 'v05', storeId)
+    const large = { ...batchOf(1)[0]!, args: `é "\\ ${'x'.repeat(1_889_000)}` }
+    await peer.pushed(batchOf(0))
+    await peer.pushed([large])
+    await peer.pushed(batchOf(2))
+    await assertWhole(server(), storeId)
+    const events = await exportOf(server(), storeId)
+    await empty(server(), storeId)
+    valueOf<State>(await restore(server(), storeId), 202)
+    await open(server(), storeId)
+    assert.deepEqual(await exportOf(server(), storeId), events)
+  })
+
   it('over HTTP is answered 503, and sockets that are still open are closed', async () => {
     const storeId = freshStoreId()
     await filled(server(), storeId, 3)
