@@ -607,6 +607,26 @@ fn a_mirror_that_has_another_history_is_left_as_it_is() {
 }
 
 #[test]
+fn a_log_that_has_lost_its_end_does_not_take_what_follows_for_copied() {
+    let mut room = Room::new();
+    room.push_next(20);
+    room.settle();
+    // With its head, so that the numbers are given again.
+    room.sql.set_up(
+        "DELETE FROM eventlog_7_kept WHERE seqNum > 15; UPDATE context_7 SET currentHead = 15",
+    );
+    room.die();
+    room.push_next(2);
+    room.alarm();
+    room.run(|| Fate::Done);
+    assert_eq!(
+        room.failures,
+        ["the mirror in D1 ends at 20, but the log at 17"]
+    );
+    assert_eq!(room.mirror(OLD).len(), 20, "what D1 has stays");
+}
+
+#[test]
 fn tables_that_were_migrated_are_used_as_they_are() {
     let mut room = Room::new();
     room.d1 = D1::migrated();

@@ -93,6 +93,8 @@ impl Follower {
     /// Goes on after an eviction: what is owed is due when it would have been without.
     pub(super) fn resume_copying<S: Sql>(&mut self, store: &EventStore<S>, delay_ms: u64) {
         self.backup.delay_ms = delay_ms;
+        // A log that has lost its end has other events there soon, which D1 is to be told of: it sees what is wrong.
+        self.after = self.after.min(store.head());
         if self.is_owed(store) {
             let since_ms = store.first_after_ms(self.after).ok().flatten();
             self.backup.due_ms = Some(since_ms.unwrap_or(0).saturating_add(delay_ms));
