@@ -855,6 +855,7 @@ fn a_large_event_above_the_end_is_neither_missing_nor_written() {
     let mut room = copied(5);
     room.sql
         .set_up("DELETE FROM eventlog_7_kept WHERE seqNum = 5");
+    room.die();
     let bytes = usize::try_from(MIRROR_BYTES_MAX).unwrap();
     room.push(&[Sample::padded(6, bytes + 1)]);
     let (lines, last) = told(&mut room, Repair::Discard);
