@@ -503,9 +503,7 @@ it('nothing that is shipped, and nothing it is made of, has a timer but the one 
     assert.ok(text.length > 0)
     const hasOne = file === 'dist/index.js' || file === 'src/edge/glue.js'
     const rest = hasOne
-      ? text
-          .replace(/\bsetTimeout\((?=[^]*\bfinally\s*\{\s*clearTimeout\()/, '')
-          .replace(/\bsetTimeout\(\w+\)/, '')
+      ? text.replace(/\bsetTimeout\((?=[^]*\bfinally\s*\{\s*clearTimeout\()/, '').replace(/\bsetTimeout\(\w+\)/, '')
       : text
     assert.doesNotMatch(rest, timer, file)
   }
