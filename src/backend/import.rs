@@ -20,8 +20,9 @@ use crate::route::admin::{self, Restore};
 use crate::store::mirror::MirrorStep;
 use crate::store::recall::{self, Fetched, Lifetime, Survey};
 use crate::store::sql::{Sql, StoreError};
-use crate::store::staging::Staged;
+use crate::store::staging::{Rows, Staged};
 use crate::store::{EventStore, Glance, schema};
+use crate::transfer::{Header, Reader};
 use crate::wire::{self, Inbound, PageInfo, Requester, Transport};
 
 /// Names one query.
@@ -56,6 +57,9 @@ pub struct Plan {
     /// Whether an event may continue from another than the one before it.
     #[serde(default)]
     pub allow_gaps: bool,
+    /// How far a file has been read, if that is where it comes from: then what is expected of it is known at its end alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Why it was given up; there is no log then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -146,21 +150,7 @@ impl Plan {
                 lifetime.head, survey.head
             ));
         }
-        if let Some(glance) = glance {
-            let running = glance.import.as_deref().map(Self::read);
-            if running.is_some_and(|plan| plan.failed.is_none()) {
-                return conflict(
-                    "a restore is under way: see it in the state, or end it with DELETE".to_owned(),
-                );
-            }
-            if glance.events > 0 && !ask.replace && !ask.dry_run {
-                return conflict(format!(
-                    "the store holds {} events: nothing was done. To have them replaced, once everything is here, \
-                     add \"replace\":true",
-                    glance.events
-                ));
-            }
-        }
+        check_room(ask.replace || ask.dry_run, glance)?;
         let backend_id = if ask.keep_backend_id {
             check_known_head(ask, &from.store_id == store_id, lifetime, is_whole, glance)?;
             lifetime.backend_id.clone()
@@ -174,8 +164,61 @@ impl Plan {
             events: survey.events,
             bytes: survey.bytes,
             allow_gaps: ask.allow_gaps,
+            file: None,
             failed: None,
         })
+    }
+
+    /// The plan for a file that begins with `header`, if it may be brought in; `state` is its reader's.
+    ///
+    /// # Errors
+    /// As [`Plan::make`].
+    pub fn of_file(
+        ask: &admin::Import,
+        store_id: &StoreId,
+        header: &Header,
+        state: String,
+        glance: Option<&Glance>,
+        fresh: &BackendId,
+    ) -> Result<Self, admin::Refusal> {
+        check_room(ask.replace, glance)?;
+        let from = Source {
+            store_id: StoreId::new(header.store_id.clone().unwrap_or_default()),
+            backend_id: header.backend_id.clone().unwrap_or_default(),
+        };
+        let backend_id = if ask.keep_backend_id {
+            let lifetime = Lifetime {
+                backend_id: from.backend_id.clone(),
+                head: header.head.map_or(0, SeqNum::get),
+                ..Lifetime::default()
+            };
+            let restore = Restore {
+                last_known_head: ask.last_known_head,
+                ..Restore::of(store_id)
+            };
+            let is_own = from.store_id == *store_id && !from.backend_id.is_empty();
+            check_known_head(&restore, is_own, &lifetime, true, glance)?;
+            from.backend_id.clone()
+        } else {
+            fresh.as_str().to_owned()
+        };
+        Ok(Self {
+            from,
+            backend_id,
+            head: 0,
+            events: 0,
+            bytes: 0,
+            allow_gaps: false,
+            file: Some(state),
+            failed: None,
+        })
+    }
+
+    /// How far the file has been read that an object brings in, if it does: the state of its reader.
+    #[must_use]
+    pub fn file_in(glance: &Glance) -> Option<String> {
+        let plan = Self::read(glance.import.as_deref()?);
+        plan.file.filter(|_| plan.failed.is_none())
     }
 
     /// What it would keep and lose.
@@ -223,6 +266,7 @@ impl Plan {
             events: 0,
             bytes: 0,
             allow_gaps: false,
+            file: None,
             failed: Some(format!(
                 "what was kept of the restore is not read by this release: {error}"
             )),
@@ -242,6 +286,31 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// How many bytes of a file have been read, by the state of its reader.
+fn bytes_read(state: &str) -> u64 {
+    Reader::resume(state).map_or(0, |reader| reader.bytes_read())
+}
+
+/// Whether an object may begin to bring a log in.
+fn check_room(may_replace: bool, glance: Option<&Glance>) -> Result<(), admin::Refusal> {
+    let Some(glance) = glance else {
+        return Ok(());
+    };
+    let running = glance.import.as_deref().map(Plan::read);
+    if running.is_some_and(|plan| plan.failed.is_none()) {
+        let message = "a restore is under way: see it in the state, or end it with DELETE";
+        return Err(admin::Refusal::new(409, message));
+    }
+    if glance.events > 0 && !may_replace {
+        let message = format!(
+            "the store holds {} events: nothing was done. To have them replaced, once everything is here, say replace",
+            glance.events
+        );
+        return Err(admin::Refusal::new(409, &message));
+    }
+    Ok(())
 }
 
 /// A lifetime goes on only if nothing that was acknowledged in it is missing: events under numbers that some client
@@ -288,6 +357,8 @@ pub(super) struct Import {
     /// The query under way, and since when.
     fetching: Option<(FetchId, u64)>,
     fetches: u64,
+    /// Names who sends the file: another one may take over.
+    upload: u64,
     /// Queries that may yet begin for the alarm that goes off.
     queries_left: u32,
     failures: u32,
@@ -305,6 +376,9 @@ pub(super) struct ImportState<'a> {
     head: u64,
     /// The last event that is here.
     staged: u64,
+    /// From which byte on the rest of a file is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<LastError<'a>>,
@@ -326,6 +400,7 @@ impl Import {
             limit: FETCH_EVENTS_MAX,
             fetching: None,
             fetches: 0,
+            upload: 0,
             queries_left: 0,
             failures: 0,
             not_before_ms: 0,
@@ -350,7 +425,7 @@ impl Import {
     /// When it has to be looked at again.
     pub(super) fn next_ms(&self, now_ms: u64) -> Option<u64> {
         match self.fetching {
-            _ if self.plan.failed.is_some() => None,
+            _ if self.plan.failed.is_some() || self.plan.file.is_some() => None,
             Some((_, since_ms)) => Some(since_ms + MIRROR_DEADLINE_MS),
             None => Some(self.not_before_ms.max(now_ms)),
         }
@@ -393,6 +468,7 @@ impl Import {
             head,
             events,
             failed,
+            file,
             ..
         } = &self.plan;
         let last_error = self.last_error.as_ref();
@@ -402,6 +478,7 @@ impl Import {
             events: *events,
             head: *head,
             staged: self.after.get(),
+            at: file.as_deref().map(bytes_read),
             failures: self.failures,
             last_error: last_error.map(|(at_ms, message)| LastError {
                 at: iso_8601(*at_ms),
@@ -529,7 +606,7 @@ impl<S: Sql> SyncBackend<S> {
             return;
         };
         let may_go_on = import.fetching.is_none() && import.not_before_ms <= turn.now_ms;
-        if !may_go_on || import.has_failed() {
+        if !may_go_on || import.has_failed() || import.plan.file.is_some() {
             return;
         }
         if import.is_complete() {
@@ -596,6 +673,85 @@ impl<S: Sql> SyncBackend<S> {
         // What lies beyond what fits is read for nothing.
         import.limit = count.saturating_mul(2).clamp(16, FETCH_EVENTS_MAX);
         (import.failures, import.last_error) = (0, None);
+    }
+
+    /// Whoever sends a file sends it from now on, and nobody else; the number that says who.
+    pub fn take_upload(&mut self) -> Option<u64> {
+        let import = self.import.as_mut()?;
+        import.plan.file.as_ref()?;
+        import.upload += 1;
+        Some(import.upload)
+    }
+
+    fn sent(&mut self, upload: u64) -> Result<&mut Import, admin::Refusal> {
+        let import = self.import.as_mut();
+        let import = import.filter(|one| one.upload == upload && !one.has_failed());
+        import.ok_or_else(|| {
+            admin::Refusal::new(409, "the import was ended, or another one took over")
+        })
+    }
+
+    /// Stages events of a file up to `last`, and keeps from where on its reader wants the rest.
+    ///
+    /// # Errors
+    /// Somebody else has ended the import or taken it over (409); SQLite fails (500), and the same may be sent again.
+    pub fn stage_upload(
+        &mut self,
+        upload: u64,
+        rows: &Rows<S::Text>,
+        last: SeqNum,
+        state: String,
+    ) -> Result<(), admin::Refusal> {
+        self.sent(upload)?;
+        let staged = self.store.stage(rows);
+        staged.map_err(|error| admin::Refusal::new(500, &error.to_string()))?;
+        let import = self.sent(upload)?;
+        import.after = import.after.max(last);
+        import.plan.file = Some(state);
+        let kept = import.plan.to_json();
+        let kept = self.store.set_state(schema::IMPORT, &kept);
+        kept.map_err(|error| admin::Refusal::new(500, &error.to_string()))
+    }
+
+    /// All of a file is here: it becomes the log.
+    ///
+    /// # Errors
+    /// As [`SyncBackend::stage_upload`], and if what is here is not what was sent (409).
+    pub fn end_upload(
+        &mut self,
+        upload: u64,
+        events: u64,
+        last: SeqNum,
+        turn: &mut Turn<S::Text>,
+    ) -> Result<(), admin::Refusal> {
+        self.sent(upload)?;
+        let staged = self.store.staged();
+        let staged = staged.map_err(|error| admin::Refusal::new(500, &error.to_string()))?;
+        let import = self.sent(upload)?;
+        (import.plan.events, import.plan.head) = (events, last.get());
+        import.plan.bytes = staged.bytes;
+        let checked = import.plan.check(&staged);
+        if let Err(message) = checked {
+            self.abandon_import(message.clone(), turn);
+            self.end_turn(turn);
+            return Err(admin::Refusal::new(409, &message));
+        }
+        self.install_import(&staged, turn);
+        let is_installed = self.import.is_none();
+        self.end_turn(turn);
+        if is_installed {
+            return Ok(());
+        }
+        let message = "storage failed at the end: send the rest again";
+        Err(admin::Refusal::new(500, message))
+    }
+
+    /// What was sent is no log: the import is given up.
+    pub fn fail_upload(&mut self, upload: u64, message: &str, turn: &mut Turn<S::Text>) {
+        if self.sent(upload).is_ok() {
+            self.abandon_import(message.to_owned(), turn);
+        }
+        self.end_turn(turn);
     }
 
     /// Everything is here: it is looked at as a whole, and becomes the log.

@@ -587,7 +587,8 @@ impl<S: Sql> SyncBackend<S> {
 }
 
 /// ISO 8601 in UTC with milliseconds, as JavaScript prints it.
-fn iso_8601(now_ms: u64) -> String {
+#[must_use]
+pub fn iso_8601(now_ms: u64) -> String {
     let time = i64::try_from(now_ms)
         .ok()
         .and_then(DateTime::from_timestamp_millis);

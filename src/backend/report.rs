@@ -271,6 +271,9 @@ impl fmt::Display for Report {
             Self::HookFailed { message }
             | Self::BackupFailed { message, .. }
             | Self::RestoreDelayed { message } => f.write_str(message),
+            Self::RestoreBegun { head: 0, .. } => {
+                f.write_str("a log is being brought in from a file; nobody is served meanwhile")
+            }
             Self::RestoreBegun { events, head } => {
                 write!(
                     f,

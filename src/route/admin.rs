@@ -3,6 +3,8 @@
 //! Owns reading such a request, which the object answers. Without `ADMIN_SECRET` these routes do not exist.
 //! Everything is JSON, errors too.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Request};
@@ -41,8 +43,10 @@ pub enum Ask {
     Disconnect,
     /// `POST stores/<id>/restore`: brings a log back from the backup; the body is a [`Restore`].
     Restore,
-    /// `DELETE stores/<id>/restore`: ends that.
+    /// `DELETE stores/<id>/restore`: ends that, or an import.
     CancelRestore,
+    /// `POST stores/<id>/import`: brings a log in from a file, which is the body.
+    Import(Import),
     /// `GET stores/<id>/verify`, `POST` where it repairs: compares the backup with the log.
     Verify {
         /// What is after this event.
@@ -52,6 +56,22 @@ pub enum Ask {
         /// What is done about differences.
         repair: Repair,
     },
+}
+
+/// How a file is to be brought in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Import {
+    /// `at`: the body is the rest of the file from this byte on.
+    pub at: Option<u64>,
+    /// `lines`: events without anything around them are accepted.
+    pub accepts_lines: bool,
+    /// `replace`, `keepBackendId` and `lastKnownHead`, as in [`Restore`].
+    pub replace: bool,
+    /// See `replace`.
+    pub keep_backend_id: bool,
+    /// See `replace`.
+    pub last_known_head: Option<u64>,
 }
 
 /// What is to be brought back, and how.
@@ -237,20 +257,7 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
     }
     let nothing = || Refusal::new(404, "no such route: see docs/operations.md");
     let path = request.path.strip_prefix(PREFIX).ok_or_else(nothing)?;
-    let parameter = |name: &str| {
-        let mut pairs = form_urlencoded::parse(request.query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
-    };
-    let number = |name: &str| match parameter(name) {
-        None => Ok(None),
-        Some(text) => match text.parse::<u64>() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Refusal::new(
-                400,
-                &format!("{name} must be an integer from 0 up"),
-            )),
-        },
-    };
+    let parameters = Parameters(request.query);
     let takes = |method: &str| {
         if request.method == method {
             return Ok(());
@@ -259,8 +266,10 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
     };
     if path == "stores" {
         takes("GET")?;
-        let limit = number("limit")?.unwrap_or(STORES_LISTED.into());
-        let after = parameter("after").map(|after| StoreId::new(after.into_owned()));
+        let limit = parameters.number("limit")?.unwrap_or(STORES_LISTED.into());
+        let after = parameters
+            .get("after")
+            .map(|after| StoreId::new(after.into_owned()));
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         if !(1..=STORES_LISTED_MAX).contains(&limit) {
             let message = format!("limit must be an integer from 1 to {STORES_LISTED_MAX}");
@@ -269,7 +278,7 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         return Ok(Asked::Stores(Listing { after, limit }));
     }
     let (store_id, action) = if path == "metrics" {
-        let store_id = parameter("storeId");
+        let store_id = parameters.get("storeId");
         let store_id = store_id.ok_or_else(|| Refusal::new(400, "storeId is missing"))?;
         (store_id.into_owned(), "metrics")
     } else {
@@ -279,49 +288,92 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         let id = id.map_err(|_| Refusal::new(400, "the store id is not UTF-8"))?;
         (id.into_owned(), action)
     };
-    let after = || {
-        let after = number("after")?.unwrap_or(0);
-        Ok::<_, Refusal>(SeqNum::clamped(i64::try_from(after).unwrap_or(i64::MAX)))
-    };
     let (method, ask) = match action {
         "" => ("GET", Ask::State),
         "events" => {
-            let (after, limit) = (after()?, number("limit")?);
+            let (after, limit) = (parameters.after()?, parameters.number("limit")?);
             ("GET", Ask::Events { after, limit })
         }
         "export" => ("GET", Ask::Export),
-        "verify" => {
-            let queries = number("queries")?.unwrap_or(VERIFY_QUERIES.into());
-            let queries = u32::try_from(queries).unwrap_or(u32::MAX);
-            if !(VERIFY_QUERIES_MIN..=VERIFY_QUERIES_MAX).contains(&queries) {
-                let message = format!(
-                    "queries must be an integer from {VERIFY_QUERIES_MIN} to {VERIFY_QUERIES_MAX}"
-                );
-                return Err(Refusal::new(400, &message));
-            }
-            let (method, repair) = match parameter("repair").as_deref() {
-                None => ("GET", Repair::No),
-                Some("true") => ("POST", Repair::FromLog),
-                Some("discard") => ("POST", Repair::Discard),
-                Some(_) => return Err(Refusal::new(400, "repair must be true or discard")),
-            };
-            let after = after()?;
-            let ask = Ask::Verify {
-                after,
-                queries,
-                repair,
-            };
-            (method, ask)
-        }
+        "verify" => parameters.verify()?,
         "metrics" => ("GET", Ask::Metrics),
         "reset" => ("POST", Ask::Reset),
         "disconnect" => ("POST", Ask::Disconnect),
+        "import" => ("POST", Ask::Import(parameters.import()?)),
         "restore" if request.method == "DELETE" => ("DELETE", Ask::CancelRestore),
         "restore" => ("POST", Ask::Restore),
         _ => return Err(nothing()),
     };
     takes(method)?;
     Ok(Asked::Store(StoreId::new(store_id), ask))
+}
+
+/// The parameters of a request.
+#[derive(Clone, Copy)]
+struct Parameters<'a>(&'a str);
+
+impl<'a> Parameters<'a> {
+    fn get(self, name: &str) -> Option<Cow<'a, str>> {
+        let mut pairs = form_urlencoded::parse(self.0.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    fn number(self, name: &str) -> Result<Option<u64>, Refusal> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let number = text.parse();
+        let refused = |_| Refusal::new(400, &format!("{name} must be an integer from 0 up"));
+        number.map(Some).map_err(refused)
+    }
+
+    fn flag(self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Refusal::new(400, &format!("{name} must be true or false"))),
+        }
+    }
+
+    fn after(self) -> Result<SeqNum, Refusal> {
+        let after = self.number("after")?.unwrap_or(0);
+        Ok(SeqNum::clamped(i64::try_from(after).unwrap_or(i64::MAX)))
+    }
+
+    /// A verification, and the method that it takes.
+    fn verify(self) -> Result<(&'static str, Ask), Refusal> {
+        let queries = self.number("queries")?.unwrap_or(VERIFY_QUERIES.into());
+        let queries = u32::try_from(queries).unwrap_or(u32::MAX);
+        if !(VERIFY_QUERIES_MIN..=VERIFY_QUERIES_MAX).contains(&queries) {
+            let message = format!(
+                "queries must be an integer from {VERIFY_QUERIES_MIN} to {VERIFY_QUERIES_MAX}"
+            );
+            return Err(Refusal::new(400, &message));
+        }
+        let (method, repair) = match self.get("repair").as_deref() {
+            None => ("GET", Repair::No),
+            Some("true") => ("POST", Repair::FromLog),
+            Some("discard") => ("POST", Repair::Discard),
+            Some(_) => return Err(Refusal::new(400, "repair must be true or discard")),
+        };
+        let after = self.after()?;
+        let ask = Ask::Verify {
+            after,
+            queries,
+            repair,
+        };
+        Ok((method, ask))
+    }
+
+    fn import(self) -> Result<Import, Refusal> {
+        Ok(Import {
+            at: self.number("at")?,
+            accepts_lines: self.flag("lines")?,
+            replace: self.flag("replace")?,
+            keep_backend_id: self.flag("keepBackendId")?,
+            last_known_head: self.number("lastKnownHead")?,
+        })
+    }
 }
 
 /// Whether the body of a reset names the store: `{"storeId":"<id>"}`.
