@@ -51,6 +51,7 @@ export interface State {
   readonly restore?: {
     readonly events: number
     readonly staged: number
+    readonly at?: number
     readonly failures: number
     readonly failed?: string
     readonly lastError?: { readonly at: string; readonly message: string }

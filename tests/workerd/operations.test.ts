@@ -292,6 +292,14 @@ describe('the commands of the manual', () => {
       },
     },
     {
+      having: '/import?',
+      then: async (stdout) => {
+        const { backendId, events } = JSON.parse(stdout) as { backendId: string; events: number }
+        const state = await stateOf(server, storeId)
+        assert.deepEqual([events, state.head, state.backendId], [3, 3, backendId])
+      },
+    },
+    {
       having: 'npm run --silent names',
       first: async () => {
         for (const name of ['package.json', 'scripts', 'dist']) symlinkSync(join(root, name), join(folder, name))
@@ -315,7 +323,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 14)
+    assert.equal(curls.length, 15)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {
