@@ -677,7 +677,7 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Whoever sends a file sends it from now on, and nobody else; the number that says who.
     pub fn take_upload(&mut self) -> Option<u64> {
-        let import = self.import.as_mut()?;
+        let import = self.import.as_mut().filter(|one| !one.has_failed())?;
         import.plan.file.as_ref()?;
         import.upload += 1;
         Some(import.upload)

@@ -7,9 +7,10 @@ use livestore_sync_worker::backend::{
 };
 use livestore_sync_worker::event::{BackendId, SeqNum, StoreId};
 use livestore_sync_worker::limits::{FETCH_BURST_MAX, FETCH_EVENTS_MAX, Limits};
-use livestore_sync_worker::route::admin::Restore;
+use livestore_sync_worker::route::admin::{Import, Restore};
 use livestore_sync_worker::store::recall::{self, Lifetime, Survey};
 use livestore_sync_worker::store::{EventStore, OpenError};
+use livestore_sync_worker::transfer::{Export, Options, Part, Reader};
 use livestore_sync_worker::wire::{Family, Generation, Transport};
 use proptest::prelude::*;
 
@@ -668,6 +669,159 @@ fn storage_that_fails_at_any_statement_leaves_all_or_nothing_and_it_goes_on() {
         at += 1;
     }
     assert!(at > 20, "{at} statements were tried");
+}
+
+/// A file of a log of these rows, and that log.
+fn file_of(rows: &str) -> (Vec<u8>, Vec<String>) {
+    let sql = HostSql::in_memory(Binding::Doubles);
+    drop(EventStore::open(sql.clone(), store_id(), backend_id(OLD)).unwrap());
+    sql.set_up(&format!("INSERT INTO eventlog_7_kept {rows}"));
+    let (store, _) = EventStore::open(sql.clone(), store_id(), backend_id(OLD)).unwrap();
+    let mut export = Export::new(&store, "2026-01-02T00:00:00.000Z".to_owned());
+    let mut file = Vec::new();
+    while let Some(text) = export.next(&store).unwrap() {
+        file.extend_from_slice(text.as_bytes());
+    }
+    (file, log_of(sql.raw(), "eventlog_7_kept"))
+}
+
+/// Sends as much of a file as storage takes, from where the object wants it on; whether all of it is the log.
+fn send(room: &mut Room, file: &[u8], pieces: usize) -> bool {
+    let Ok(glance) = EventStore::glance(&room.sql, &store_id()) else {
+        return false;
+    };
+    let begun = glance.as_ref().and_then(Plan::file_in);
+    let mut reader = begun.map_or_else(
+        || Reader::new(Options::default()),
+        |state| Reader::resume(&state).unwrap(),
+    );
+    if room.backend.is_none() {
+        room.open();
+    }
+    if room.backend.is_none() {
+        return false;
+    }
+    let mut upload = room.backend.as_mut().and_then(SyncBackend::take_upload);
+    let from = usize::try_from(reader.bytes_read()).unwrap();
+    let mut rest = file[from..].chunks(700_000).take(pieces);
+    loop {
+        match rest.next() {
+            Some(piece) => reader.push(piece).unwrap(),
+            None if pieces < file.len() => return false,
+            None => reader.finish(),
+        }
+        loop {
+            let rows = match reader.next().unwrap() {
+                None => break,
+                Some(Part::Header(header)) => {
+                    if upload.is_none() {
+                        let ask = Import {
+                            replace: true,
+                            ..Import::default()
+                        };
+                        let (own, fresh) = (store_id(), backend_id(NEW));
+                        let Ok(glance) = EventStore::glance(&room.sql, &own) else {
+                            return false;
+                        };
+                        let state = reader.state();
+                        let plan =
+                            Plan::of_file(&ask, &own, &header, state, glance.as_ref(), &fresh);
+                        let plan = plan.unwrap();
+                        if room
+                            .turn(|backend, turn| backend.begin_restore(plan, turn))
+                            .is_err()
+                        {
+                            return false;
+                        }
+                        upload = room.backend.as_mut().unwrap().take_upload();
+                    }
+                    continue;
+                }
+                Some(Part::Events(batch)) => batch.rows(),
+                Some(Part::End(summary)) => {
+                    let (events, last) = (summary.events, summary.last);
+                    let upload = upload.unwrap();
+                    return room
+                        .turn(|backend, turn| backend.end_upload(upload, events, last, turn))
+                        .is_ok();
+                }
+            };
+            let (upload, last, state) = (upload.unwrap(), reader.last(), reader.state());
+            let backend = room.backend.as_mut().unwrap();
+            if backend.stage_upload(upload, &rows, last, state).is_err() {
+                return false;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_comes_in_whole_or_not_at_all_wherever_storage_fails_or_its_sender_leaves() {
+    let (file, log) = file_of(&rows(16, 140_000));
+    let whole = file.len() + 1;
+    let mut at = 0;
+    loop {
+        let mut fired = false;
+        for (when, pieces) in [
+            (When::Before, whole),
+            (When::After, whole),
+            (When::Before, 3),
+        ] {
+            let mut room = Room::new(D1::new());
+            room.open();
+            room.push_after(0);
+            let own = room.log();
+            room.sql.fail_after(at, when);
+            let mut is_done = false;
+            for try_number in 0..20 {
+                let now = if try_number < 2 { pieces } else { whole };
+                // What could not be looked at is looked at again.
+                is_done = send(&mut room, &file, now);
+                let log_now = room.log();
+                assert!(
+                    log_now == own || log_now == log,
+                    "half a log after statement {at}"
+                );
+                if is_done {
+                    break;
+                }
+                if try_number % 2 == 0 {
+                    room.die();
+                }
+                fired |= room.sql.failures() > 0;
+                room.sql.heal();
+            }
+            assert!(is_done, "statement {at}");
+            fired |= room.sql.failures() > 0;
+            room.sql.heal();
+            room.check_restored(&log, NEW);
+        }
+        if !fired {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at > 10, "{at} statements were tried");
+}
+
+#[test]
+fn who_sends_the_rest_of_a_file_takes_over_from_whoever_sent_before() {
+    let (file, log) = file_of(&rows(40, 90_000));
+    let mut room = Room::new(D1::new());
+    assert!(!send(&mut room, &file, 3));
+    let state = &room.state()["restore"];
+    assert!(state["at"].as_u64().unwrap() > 0 && state["staged"].as_u64().unwrap() > 0);
+    assert!(room.is_restoring() && room.alarm_at_ms.is_none());
+    let first = room.backend.as_mut().unwrap().take_upload().unwrap();
+    let second = room.backend.as_mut().unwrap().take_upload().unwrap();
+    let ended = room.turn(|backend, turn| backend.end_upload(first, 40, SeqNum::from(40), turn));
+    assert_eq!(ended.unwrap_err().status, 409);
+    // Nor does one who has not sent everything make a log of it.
+    let ended = room.turn(|backend, turn| backend.end_upload(second, 40, SeqNum::from(40), turn));
+    assert_eq!(ended.unwrap_err().status, 409);
+    assert_eq!(room.state()["status"], "restore-failed");
+    assert!(send(&mut room, &file, file.len() + 1));
+    room.check_restored(&log, NEW);
 }
 
 proptest! {
