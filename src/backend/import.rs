@@ -685,7 +685,8 @@ impl<S: Sql> SyncBackend<S> {
 
     fn sent(&mut self, upload: u64) -> Result<&mut Import, admin::Refusal> {
         let import = self.import.as_mut();
-        let import = import.filter(|one| one.upload == upload && !one.has_failed());
+        let is_meant = |one: &&mut Import| upload > 0 && one.upload == upload && !one.has_failed();
+        let import = import.filter(is_meant);
         import.ok_or_else(|| {
             admin::Refusal::new(409, "the import was ended, or another one took over")
         })
