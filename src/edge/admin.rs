@@ -259,7 +259,7 @@ async fn import<H: Hooks>(
     let glance = shared.glance(store_id)?;
     let begun = glance.as_ref().and_then(Plan::file_in);
     let begun = begun.and_then(|state| Reader::resume(&state));
-    let (mut reader, mut upload) = match (begun, ask.at) {
+    let (mut reader, upload) = match (begun, ask.at) {
         (None, None) => {
             let created_at = iso_8601(js::now_ms());
             let accepts_lines = ask.accepts_lines;
@@ -290,7 +290,7 @@ async fn import<H: Hooks>(
         shared,
         store_id,
         ask,
-        upload: upload.take(),
+        upload,
         imported: None,
     };
     let stall_ms = u32::try_from(STALL_MS).unwrap_or(u32::MAX);

@@ -313,9 +313,9 @@ impl<H: Hooks> Shared<H> {
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
-        let asks_at_birth = self.asks_at_birth(&config);
-        let may_make = self.birth.may_make() || !asks_at_birth;
         let backup_delay_ms = config.backup_delay_ms(backup::database(&self.env).is_some())?;
+        let asks_at_birth = backup_delay_ms.is_some() && config.restore_empty != RestoreEmpty::Anew;
+        let may_make = self.birth.may_make() || !asks_at_birth;
         let rules = Rules {
             event_names: config.event_names,
             admin: config.admin,
@@ -339,13 +339,6 @@ impl<H: Hooks> Shared<H> {
         // The runtime may still answer the pings of a client that has left.
         awake.auto_respond(&self.state);
         Ok(awake)
-    }
-
-    /// Whether D1 is to be asked before a store is made.
-    fn asks_at_birth(&self, config: &Config) -> bool {
-        let has_database = backup::database(&self.env).is_some();
-        let is_on = matches!(config.backup_delay_ms(has_database), Ok(Some(_)));
-        is_on && has_database && config.restore_empty != RestoreEmpty::Anew
     }
 
     /// Whether `grant` may have this object serve `store_id`: a token that may only read makes no store.

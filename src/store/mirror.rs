@@ -91,7 +91,7 @@ pub(super) enum Events<T> {
     One([Bound<T>; 7]),
 }
 
-const COLUMNS: &str = "seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId";
+pub(super) const COLUMNS: &str = "seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId";
 
 /// What one event counts as.
 pub(super) const SIZE: &str = "octet_length(name) + ifnull(octet_length(args), 0) + octet_length(clientId) + \

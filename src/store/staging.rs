@@ -4,7 +4,7 @@
 use super::EventStore;
 use std::fmt;
 
-use super::mirror::Bound;
+use super::mirror::{Bound, COLUMNS, SIZE};
 use super::schema::{self, Succession};
 use super::sql::{Param, Sql, Step, StoreError, Text as _, Value};
 use crate::event::{BackendId, SeqNum};
@@ -55,8 +55,6 @@ pub struct Staged {
     /// The first that does not continue from the one before it.
     pub broken: Option<Broken>,
 }
-
-const COLUMNS: &str = "seqNum, parentSeqNum, name, args, createdAt, clientId, sessionId";
 
 impl<S: Sql> EventStore<S> {
     /// Stages events; those that are staged already are replaced.
@@ -124,10 +122,9 @@ impl<S: Sql> EventStore<S> {
         if !self.has_staged()? {
             return Ok(staged);
         }
-        let size = "octet_length(name) + ifnull(octet_length(args), 0) + octet_length(clientId) + octet_length(sessionId)";
         let table = schema::STAGING;
         let all = self.sql.prepare(&format!(
-            "SELECT count(*), ifnull(sum({size}), 0), ifnull(max(seqNum), 0) FROM {table}"
+            "SELECT count(*), ifnull(sum({SIZE}), 0), ifnull(max(seqNum), 0) FROM {table}"
         ));
         let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
         self.sql.query(&all, &[], &mut |row| {
