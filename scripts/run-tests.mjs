@@ -1,11 +1,15 @@
 // Runs the *.test.ts files below a folder, one after the other, by Node's own runner. Without any it fails: that runner
-// takes a folder of none for a success.
+// takes a folder of none for a success. A file ends with its last test, whatever that has left open, and a run that is
+// not through after `deadlineMs` is interrupted, for which the runner says which file it was in: what hangs must fail.
 //
 //   node scripts/run-tests.mjs tests/workerd [more options of node --test]
 
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { root } from './toolchain.mjs'
+
+const deadlineMs = 35 * 60_000
 
 const [folder = 'tests', ...options] = process.argv.slice(2)
 const pattern = `${folder}/**/*.test.ts`
@@ -16,7 +20,12 @@ if (files.length === 0) {
   process.exit(1)
 }
 
-const args = ['--test', '--test-concurrency=1', '--test-timeout=600000', ...options, ...files.sort()]
-const { status, error } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
-if (error) console.error(`tests: FAILED: ${error.message}`)
+const limits = ['--test-concurrency=1', '--test-timeout=600000', '--test-force-exit']
+const run = spawn(process.execPath, ['--test', ...limits, ...options, ...files.sort()], { cwd: root, stdio: 'inherit' })
+const deadline = setTimeout(() => {
+  console.error(`tests: FAILED: not through after ${deadlineMs / 60_000} minutes`)
+  run.kill('SIGINT')
+}, deadlineMs)
+const [status] = await once(run, 'exit')
+clearTimeout(deadline)
 process.exit(status ?? 1)
