@@ -221,8 +221,9 @@ pub const FETCH_RETRY_MS_MAX: u64 = 60_000;
 /// Lifetimes of a store that are listed, the latest. *Source*: ours. Enforced by `store`.
 pub const FETCH_LIFETIMES_MAX: u32 = 100;
 
-/// Milliseconds for which a store that has a backup and no log is not asked about again. Enforced by `edge`.
-pub const BACKUP_FOUND_MS: u64 = 60_000;
+/// Milliseconds for which a store that waits for its operator's decision is not asked about again. *Source*: ours. Enforced by
+/// `edge`.
+pub const HELD_MS: u64 = 60_000;
 
 /// Milliseconds in which D1 has to say whether a new store has a backup. *Source*: ours; its first client waits.
 /// Enforced by `edge`.

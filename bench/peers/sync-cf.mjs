@@ -5,6 +5,9 @@ import { makeDurableObject, makeWorker } from '@livestore/sync-cf/cf-worker'
 /** The reference's Durable Object with do-sqlite storage. */
 export class SyncBackendDO extends makeDurableObject({}) {}
 
+/** The same under the name of 0.3's class, to which a deployment of that may come. */
+export class WebSocketServer extends makeDurableObject({}) {}
+
 export default makeWorker({
   syncBackendBinding: 'SYNC_BACKEND_DO',
   validatePayload: (payload) => {

@@ -17,8 +17,9 @@ use crate::limits::{
     FETCH_RETRY_MS_MAX, MIRROR_DEADLINE_MS,
 };
 use crate::route::admin::{self, Restore};
+use crate::store::adoption;
 use crate::store::mirror::MirrorStep;
-use crate::store::recall::{self, Fetched, Lifetime, Survey};
+use crate::store::recall::{self, Fetched, Holdings, Lifetime, Survey};
 use crate::store::sql::{Sql, StoreError};
 use crate::store::staging::{Rows, Staged};
 use crate::store::{EventStore, Glance, schema};
@@ -34,6 +35,8 @@ pub struct FetchId(u64);
 pub struct Fetch<T> {
     /// Goes back with what it returns.
     pub id: FetchId,
+    /// The binding of the database; `None`: that of backups.
+    pub database: Option<String>,
     /// The query.
     pub step: MirrorStep<T>,
 }
@@ -60,6 +63,10 @@ pub struct Plan {
     /// How far a file has been read, if that is where it comes from: then what is expected of it is known at its end alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What there is to say of a log that sync-cf kept in D1, if that is where it comes from: then what was counted is
+    /// what there was, and counted again at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
     /// Why it was given up; there is no log then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -73,6 +80,22 @@ pub struct Source {
     pub store_id: StoreId,
     /// The lifetime.
     pub backend_id: String,
+}
+
+/// What a plan says of a log that is adopted.
+///
+/// *Shape*: kept as JSON with the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopted {
+    /// The D1 binding under which it lies.
+    pub database: String,
+    /// The head that the object had stored.
+    pub stored_head: u64,
+    /// The number that the next event continues from is not below this one.
+    pub head_at_least: u64,
+    /// Whether it is taken though another store may have taken it.
+    pub by_force: bool,
 }
 
 /// What would be kept and lost by a plan.
@@ -165,6 +188,7 @@ impl Plan {
             bytes: survey.bytes,
             allow_gaps: ask.allow_gaps,
             file: None,
+            adopted: None,
             failed: None,
         })
     }
@@ -210,6 +234,7 @@ impl Plan {
             bytes: 0,
             allow_gaps: false,
             file: Some(state),
+            adopted: None,
             failed: None,
         })
     }
@@ -248,6 +273,30 @@ impl Plan {
         }
     }
 
+    /// What is told of its beginning.
+    #[must_use]
+    pub fn begun(&self) -> Report {
+        let (events, head) = (self.events, self.head);
+        if self.adopted.is_some() {
+            return Report::AdoptionBegun { events, head };
+        }
+        Report::RestoreBegun { events, head }
+    }
+
+    /// Whether an object that may have a log already may begin to bring one in.
+    ///
+    /// # Errors
+    /// It has one, or is about to (409).
+    pub fn check_room(glance: Option<&Glance>) -> Result<(), admin::Refusal> {
+        check_room(false, glance)
+    }
+
+    /// Whether one that was kept has been given up.
+    #[must_use]
+    pub fn is_over(kept: &str) -> bool {
+        Self::read(kept).failed.is_some()
+    }
+
     /// As it is kept with the store.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -267,6 +316,7 @@ impl Plan {
             bytes: 0,
             allow_gaps: false,
             file: None,
+            adopted: None,
             failed: Some(format!(
                 "what was kept of the restore is not read by this release: {error}"
             )),
@@ -298,8 +348,8 @@ fn check_room(may_replace: bool, glance: Option<&Glance>) -> Result<(), admin::R
     let Some(glance) = glance else {
         return Ok(());
     };
-    let running = glance.import.as_deref().map(Plan::read);
-    if running.is_some_and(|plan| plan.failed.is_none()) {
+    let running = glance.import.as_deref();
+    if running.is_some_and(|kept| !Plan::is_over(kept)) {
         let message = "a restore is under way: see it in the state, or end it with DELETE";
         return Err(admin::Refusal::new(409, message));
     }
@@ -357,6 +407,8 @@ pub(super) struct Import {
     /// The query under way, and since when.
     fetching: Option<(FetchId, u64)>,
     fetches: u64,
+    /// How far a log has come that is adopted.
+    adoption: Adopting,
     /// Names who sends the file: another one may take over.
     upload: u64,
     /// Queries that may yet begin for the alarm that goes off.
@@ -364,6 +416,19 @@ pub(super) struct Import {
     failures: u32,
     not_before_ms: u64,
     last_error: Option<(u64, String)>,
+}
+
+/// How far a log has come that is adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adopting {
+    /// Whose it is has yet to be said.
+    Unclaimed,
+    /// It is this store's, and its events come.
+    Claimed,
+    /// All of them are staged, and it has to be counted once more.
+    Ended,
+    /// That was what is staged.
+    Confirmed,
 }
 
 /// How a log that is brought in stands.
@@ -400,6 +465,7 @@ impl Import {
             limit: FETCH_EVENTS_MAX,
             fetching: None,
             fetches: 0,
+            adoption: Adopting::Unclaimed,
             upload: 0,
             queries_left: 0,
             failures: 0,
@@ -443,11 +509,23 @@ impl Import {
     }
 
     /// The events that come next.
-    fn step<T>(&self) -> MirrorStep<T> {
+    fn step<T>(&self, now_ms: u64) -> MirrorStep<T> {
         let Source {
             store_id,
             backend_id,
         } = &self.plan.from;
+        if let Some(adopted) = &self.plan.adopted {
+            return match self.adoption {
+                Adopting::Unclaimed => {
+                    adoption::claim(store_id, &iso_8601(now_ms), adopted.by_force)
+                }
+                Adopting::Claimed => adoption::fetch(store_id, self.after, self.limit),
+                Adopting::Ended | Adopting::Confirmed => {
+                    let stored = i64::try_from(adopted.stored_head).unwrap_or(i64::MAX);
+                    adoption::survey(store_id, SeqNum::clamped(stored))
+                }
+            };
+        }
         let backend_id = BackendId::stored(backend_id.clone());
         let head = SeqNum::clamped(i64::try_from(self.plan.head).unwrap_or(i64::MAX));
         if self.limit == 0 {
@@ -458,6 +536,9 @@ impl Import {
     }
 
     fn is_complete(&self) -> bool {
+        if self.plan.adopted.is_some() {
+            return self.adoption == Adopting::Confirmed;
+        }
         self.after.get() >= self.plan.head
     }
 
@@ -505,9 +586,7 @@ impl<S: Sql> SyncBackend<S> {
     ) -> Result<(), StoreError> {
         self.store.unstage()?;
         self.store.set_state(schema::IMPORT, &plan.to_json())?;
-        let (events, head) = (plan.events, plan.head);
-        turn.out
-            .push(Output::Report(Report::RestoreBegun { events, head }));
+        turn.out.push(Output::Report(plan.begun()));
         self.import = Some(Import::new(plan, SeqNum::ROOT));
         self.hold_off(turn);
         self.end_turn(turn);
@@ -619,8 +698,10 @@ impl<S: Sql> SyncBackend<S> {
         import.fetches += 1;
         let id = FetchId(import.fetches);
         import.fetching = Some((id, turn.now_ms));
-        let step = import.step();
-        turn.out.push(Output::Fetch(Fetch { id, step }));
+        let step = import.step(turn.now_ms);
+        let adopted = import.plan.adopted.as_ref();
+        let database = adopted.map(|adopted| adopted.database.clone());
+        turn.out.push(Output::Fetch(Fetch { id, database, step }));
     }
 
     /// Takes what a query has returned, or why it has not.
@@ -648,7 +729,16 @@ impl<S: Sql> SyncBackend<S> {
             return;
         };
         import.fetching = None;
-        let Fetched { rows, count, last } = match fetched {
+        let Fetched {
+            rows, count, last, ..
+        } = match fetched {
+            Ok(Fetched {
+                holdings: Some(held),
+                ..
+            }) => return self.confirm_adopted(&held, turn),
+            Ok(Fetched {
+                owner: Some(owner), ..
+            }) => return self.claimed(&owner, turn),
             Ok(fetched) => fetched,
             Err(message) if import.limit > 0 && message.contains("too big") => {
                 // Escapes have made it too large for a string of D1.
@@ -658,6 +748,10 @@ impl<S: Sql> SyncBackend<S> {
             Err(message) => return import.fail_for_now(&message, turn),
         };
         let Some(rows) = rows else {
+            if import.limit == 0 && import.plan.adopted.is_some() {
+                import.adoption = Adopting::Ended;
+                return;
+            }
             if import.limit == 0 {
                 let (after, head) = (import.after, import.plan.head);
                 let message = format!("the backup ends at {after}, and not at {head} any more");
@@ -673,6 +767,51 @@ impl<S: Sql> SyncBackend<S> {
         // What lies beyond what fits is read for nothing.
         import.limit = count.saturating_mul(2).clamp(16, FETCH_EVENTS_MAX);
         (import.failures, import.last_error) = (0, None);
+    }
+
+    /// A log that is adopted is `owner`'s.
+    fn claimed(&mut self, owner: &str, turn: &mut Turn<S::Text>) {
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        if owner == import.plan.from.store_id.as_str() {
+            import.adoption = Adopting::Claimed;
+        } else {
+            let message = "another store of a similar name has adopted the log in D1";
+            self.abandon_import(message.to_owned(), turn);
+        }
+    }
+
+    /// A log that is adopted has been counted again, now that all of it is staged: somebody else may still have written
+    /// to it meanwhile.
+    fn confirm_adopted(&mut self, held: &Holdings, turn: &mut Turn<S::Text>) {
+        let staged = self.store.staged();
+        let Some(import) = &mut self.import else {
+            return;
+        };
+        let staged = match staged {
+            Ok(staged) => staged,
+            Err(error) => return import.fail_for_now(&error.to_string(), turn),
+        };
+        let planned = import.plan.head;
+        if held.head < planned {
+            let message = format!(
+                "the log in D1 ends at {}, and not at {planned} any more",
+                held.head
+            );
+            return self.abandon_import(message, turn);
+        }
+        if (staged.events, staged.bytes, staged.head) == (held.events, held.bytes, held.head) {
+            (import.plan.events, import.plan.bytes) = (held.events, held.bytes);
+            import.plan.head = held.head;
+            import.adoption = Adopting::Confirmed;
+            return;
+        }
+        (import.after, import.adoption) = (SeqNum::ROOT, Adopting::Claimed);
+        import.fail_for_now("the log in D1 has changed meanwhile", turn);
+        if let Err(error) = self.store.unstage() {
+            import.fail_for_now(&error.to_string(), turn);
+        }
     }
 
     /// Whoever sends a file sends it from now on, and nobody else; the number that says who.
@@ -777,7 +916,10 @@ impl<S: Sql> SyncBackend<S> {
         let begins = BackendId::stored(import.plan.backend_id.clone());
         let is_other = begins != *self.store.backend_id();
         let untold = self.told_committed().filter(|_| is_other);
-        if let Err(error) = self.store.install(begins, untold) {
+        let adopted = import.plan.adopted.as_ref();
+        let at_least = adopted.map_or(0, |adopted| adopted.head_at_least);
+        let is_adopted = adopted.is_some();
+        if let Err(error) = self.store.install(begins, untold, at_least) {
             if let Some(import) = &mut self.import {
                 import.fail_for_now(&error.to_string(), turn);
             }
@@ -789,10 +931,17 @@ impl<S: Sql> SyncBackend<S> {
         let tail = wire::rpc_page_tail(PageInfo::NoMore, self.store.backend_id());
         self.last_page_tail = self.store.text(&tail);
         let (events, head) = (staged.events, self.store.head());
-        turn.out
-            .push(Output::Report(Report::Restored { events, head }));
+        let report = if is_adopted {
+            Report::Adopted { events, head }
+        } else {
+            Report::Restored { events, head }
+        };
+        turn.out.push(Output::Report(report));
         if is_other {
             self.reset_followers(turn);
+        }
+        if is_adopted {
+            self.followers.begin_committed_at(head);
         }
     }
 

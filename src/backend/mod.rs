@@ -11,6 +11,7 @@
 //!   pages are on their way, pushes are folded into them.
 
 mod admin;
+mod adoption;
 mod allowance;
 mod attachment;
 mod check;
@@ -57,6 +58,7 @@ use pull::PageHeads;
 use subscription::Follow;
 use waiting::Waiting;
 
+pub use adoption::{Adoption, Candidate, Wanted};
 pub use connections::ConnectionId;
 pub use followers::{
     ClientObject, CommittedPage, Delivery, DeliveryId, Message, Outcome, read_events,

@@ -111,6 +111,20 @@ pub enum Report {
         /// The last of them.
         head: u64,
     },
+    /// A log is being brought in that sync-cf kept in D1.
+    AdoptionBegun {
+        /// How many events it has.
+        events: u64,
+        /// The last of them.
+        head: u64,
+    },
+    /// It is here, and the store is served.
+    Adopted {
+        /// How many events it has.
+        events: u64,
+        /// The number that the next event continues from.
+        head: SeqNum,
+    },
     /// Bringing it in does not go on for now.
     RestoreDelayed {
         /// What went wrong.
@@ -226,6 +240,8 @@ impl Report {
             | Self::TakesNothing { .. }
             | Self::ClientObjectDropped { .. }
             | Self::RestoreBegun { .. }
+            | Self::AdoptionBegun { .. }
+            | Self::Adopted { .. }
             | Self::RestoreDelayed { .. }
             | Self::RestoreFailed { .. }
             | Self::Restored { .. }
@@ -279,6 +295,15 @@ impl fmt::Display for Report {
                     f,
                     "{events} events up to {head} are being brought back; nobody is served meanwhile"
                 )
+            }
+            Self::AdoptionBegun { events, head } => {
+                write!(
+                    f,
+                    "{events} events up to {head} that sync-cf kept in D1 are being brought here; nobody is served meanwhile"
+                )
+            }
+            Self::Adopted { events, head } => {
+                write!(f, "brought {events} events here, the head is {head}")
             }
             Self::RestoreFailed { message, has_log } => {
                 let rest = if *has_log {

@@ -40,6 +40,8 @@ pub struct Config {
     pub backup_delay_ms: u64,
     /// `RESTORE_EMPTY`: what becomes of a store that has a backup and no log.
     pub restore_empty: RestoreEmpty,
+    /// `ADOPT_D1`: the D1 binding under which logs are looked for that sync-cf kept in D1; `None`: none are.
+    pub adopt_binding: Option<String>,
 }
 
 /// `RESTORE_EMPTY`: what becomes of a store that has a backup and no log.
@@ -53,6 +55,9 @@ pub enum RestoreEmpty {
     /// It begins anew: whether there is a backup is not asked.
     Anew,
 }
+
+/// The D1 binding to which sync-cf 0.3 writes, and 0.4 in its examples.
+const ADOPT_BINDING: &str = "DB";
 
 /// The D1 binding that backups go to.
 pub const BACKUP_BINDING: &str = "DB";
@@ -140,6 +145,11 @@ impl Config {
             backup_delay_ms: 1_000
                 * variables.number("BACKUP_DELAY_SECONDS", BACKUP_DELAY_S_MAX, BACKUP_DELAY_S)?,
             restore_empty: restore_empty(variables)?,
+            adopt_binding: match variables.trimmed("ADOPT_D1") {
+                None => Some(ADOPT_BINDING.to_owned()),
+                Some(off) if off == "off" => None,
+                binding => binding,
+            },
         })
     }
 

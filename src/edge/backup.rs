@@ -8,17 +8,23 @@ use worker::worker_sys::types::{D1Database, D1Result};
 
 use super::js;
 use super::sql::JsText;
-use crate::backend::Outcome;
+use crate::backend::{Candidate, Outcome};
 use crate::config::BACKUP_BINDING;
 use crate::event::{SeqNum, StoreId};
 use crate::limits::MIRROR_DEADLINE_MS;
+use crate::store::adoption::{self, Look};
 use crate::store::mirror::{self, Bound, MirrorAnswer, MirrorBatch, MirrorStep};
-use crate::store::recall::{self, Fetched, Lifetime, Row, Survey, UpTo};
+use crate::store::recall::{self, Fetched, Holdings, Lifetime, Row, Survey, UpTo};
 use crate::store::staging::Rows;
 
-/// The database, if one is bound.
+/// The database of backups, if one is bound.
 pub(super) fn database(env: &Env) -> Option<D1Database> {
-    js::database(env, BACKUP_BINDING).map(JsCast::unchecked_into)
+    database_as(env, BACKUP_BINDING)
+}
+
+/// The database of this binding, if there is one.
+pub(super) fn database_as(env: &Env, binding: &str) -> Option<D1Database> {
+    js::database(env, binding).map(JsCast::unchecked_into)
 }
 
 /// Runs `batch`, all of it or nothing.
@@ -54,12 +60,100 @@ pub(super) async fn list_stores(
 }
 
 /// Runs a query for events, and reads what it returns.
-pub(super) async fn fetch(env: &Env, step: MirrorStep<JsText>) -> Result<Fetched<JsText>, String> {
+pub(super) async fn fetch(
+    env: &Env,
+    binding: Option<&str>,
+    step: MirrorStep<JsText>,
+) -> Result<Fetched<JsText>, String> {
+    let binding = binding.unwrap_or(BACKUP_BINDING);
     let database =
-        database(env).ok_or_else(|| format!("no D1 database is bound as {BACKUP_BINDING}"))?;
+        database_as(env, binding).ok_or_else(|| format!("no D1 database is bound as {binding}"))?;
     let rows = run(&database, &[step], MIRROR_DEADLINE_MS).await;
     let rows = rows.map_err(|error| js::message_of(&error))?;
-    Ok(rows.first().map(read_events).unwrap_or_default())
+    let Some(row) = rows.into_iter().next() else {
+        return Ok(Fetched::default());
+    };
+    let events = read_events(&row);
+    let row = JsRow(row);
+    Ok(Fetched {
+        holdings: Holdings::of(&row),
+        owner: row.text("owner"),
+        ..events
+    })
+}
+
+/// Makes the table in which stores say which logs of sync-cf they took.
+pub(super) async fn create_claims(database: &D1Database) -> Result<(), String> {
+    let step = mirror::without_params(adoption::CREATE_CLAIMS);
+    let created = run(database, &[step], MIRROR_DEADLINE_MS).await;
+    created.map(drop).map_err(|error| js::message_of(&error))
+}
+
+/// What D1 has of a log that sync-cf kept there for a store whose stored head is `head`; `look` says whether there is one.
+pub(super) async fn candidate(
+    database: &D1Database,
+    store_id: &StoreId,
+    head: SeqNum,
+    look: Look,
+) -> Result<Candidate, String> {
+    if !look.has_log {
+        return Ok(Candidate::default());
+    }
+    let mut steps = vec![adoption::survey(store_id, head)];
+    if look.has_claims {
+        steps.push(adoption::owner(store_id));
+    }
+    let rows = run(database, &steps, MIRROR_DEADLINE_MS).await;
+    let rows = rows.map_err(|error| js::message_of(&error))?;
+    let rows: Vec<JsRow> = rows.into_iter().map(JsRow).collect();
+    Ok(Candidate {
+        holdings: rows.iter().find_map(Holdings::of),
+        owner: rows.iter().find_map(|row| row.text("owner")),
+    })
+}
+
+/// Whether there is a log of sync-cf of a store.
+pub(super) async fn look(
+    database: &D1Database,
+    store_id: &StoreId,
+    deadline_ms: u64,
+) -> Result<Look, String> {
+    let rows = run(database, &[adoption::look(store_id)], deadline_ms).await;
+    let rows = rows.map_err(|error| js::message_of(&error))?;
+    Ok(read_look(&rows))
+}
+
+/// The lifetimes that the backup holds of a store, and whether there is a log of sync-cf beside it: one query, but for a
+/// database of which the backup has made nothing yet.
+pub(super) async fn lifetimes_and_look(
+    database: &D1Database,
+    store_id: &StoreId,
+    deadline_ms: u64,
+) -> Result<(Vec<Lifetime>, Look), String> {
+    let steps = [adoption::look(store_id), recall::lifetimes(store_id)];
+    match run(database, &steps, deadline_ms).await {
+        Ok(rows) => {
+            let look = read_look(&rows);
+            let lifetimes = rows.into_iter().skip(1);
+            let lifetimes = lifetimes.map(|row| Lifetime::of(&JsRow(row))).collect();
+            Ok((lifetimes, look))
+        }
+        Err(error) if is_no_table(&error) => {
+            let look = look(database, store_id, deadline_ms).await?;
+            Ok((Vec::new(), look))
+        }
+        Err(error) => Err(js::message_of(&error)),
+    }
+}
+
+fn read_look(rows: &[JsValue]) -> Look {
+    let first = rows.first().cloned().map(JsRow);
+    first.as_ref().map(Look::of).unwrap_or_default()
+}
+
+/// Whether nothing has been copied yet.
+fn is_no_table(error: &JsValue) -> bool {
+    js::message_of(error).contains("no such table")
 }
 
 /// The lifetimes that the backup holds of a store, the latest first; none where there are no tables yet.
@@ -73,14 +167,8 @@ pub(super) async fn lifetimes(
             .into_iter()
             .map(|row| Lifetime::of(&JsRow(row)))
             .collect()),
-        Err(error) => {
-            let message = js::message_of(&error);
-            if message.contains("no such table") {
-                // Nothing has been copied yet.
-                return Ok(Vec::new());
-            }
-            Err(message)
-        }
+        Err(error) if is_no_table(&error) => Ok(Vec::new()),
+        Err(error) => Err(js::message_of(&error)),
     }
 }
 
@@ -134,6 +222,7 @@ fn read_events(row: &JsValue) -> Fetched<JsText> {
             ])),
             count: 1,
             last: SeqNum::clamped(seq_num),
+            ..Fetched::default()
         };
     }
     let items = column("items");
@@ -143,6 +232,7 @@ fn read_events(row: &JsValue) -> Fetched<JsText> {
             .then(|| Rows::Many(JsText::of(items.clone()))),
         count: integer("count").unwrap_or_default() as u32,
         last: SeqNum::clamped(integer("last").unwrap_or_default()),
+        ..Fetched::default()
     }
 }
 

@@ -75,10 +75,10 @@ impl<H: Hooks> Shared<H> {
 
     /// Begins a query; the backend is told what it returns.
     pub(super) fn fetch(self: &Rc<Self>, fetch: Fetch<JsText>) {
-        let Fetch { id, step } = fetch;
+        let Fetch { id, database, step } = fetch;
         let shared = self.clone();
         spawn(async move {
-            let fetched = backup::fetch(shared.env(), step).await;
+            let fetched = backup::fetch(shared.env(), database.as_deref(), step).await;
             // Where the object cannot be had any more, it is asked again by the alarm.
             let _ = shared.turn(|backend, turn| backend.on_fetched(id, fetched, turn));
         });

@@ -134,6 +134,8 @@ fn level_and_event(report: &Report) -> (LogLevel, &'static str) {
         Report::ClientObjectDropped { .. } => (LogLevel::Warn, "client-object-dropped"),
         Report::Reset { .. } => (LogLevel::Warn, "reset"),
         Report::RestoreBegun { .. } => (LogLevel::Warn, "restore-begun"),
+        Report::AdoptionBegun { .. } => (LogLevel::Warn, "adoption-begun"),
+        Report::Adopted { .. } => (LogLevel::Warn, "adopted"),
         Report::RestoreDelayed { .. } => (LogLevel::Warn, "restore-delayed"),
         Report::RestoreFailed { .. } => (LogLevel::Error, "restore-failed"),
         Report::Restored { .. } => (LogLevel::Warn, "restored"),

@@ -13,6 +13,7 @@ mod body;
 mod deliver;
 mod fetch;
 mod hooks;
+mod import;
 mod instance;
 mod js;
 mod jwt;
@@ -21,10 +22,12 @@ mod msgpack;
 mod object;
 mod one_shot;
 mod poll;
+mod reply;
 mod restore;
 mod shared;
 mod sql;
 mod turn;
+mod unborn;
 
 use worker::Env;
 

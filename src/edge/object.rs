@@ -89,8 +89,8 @@ impl<H: Hooks> Object<H> {
     ) -> Result<JsValue, JsValue> {
         if let Err(error) = self.0.with(None, |_| ()) {
             let reason = format!("{error}: connect again");
-            let is_unborn = matches!(error, Unavailable::Closed(OpenError::Unborn));
-            js::close(socket, if is_unborn { 1013 } else { 1011 }, &reason);
+            let code = if error.is_not_here() { 1013 } else { 1011 };
+            js::close(socket, code, &reason);
             return Ok(JsValue::UNDEFINED);
         }
         let Some(from) = connection_of(socket) else {
@@ -172,7 +172,8 @@ impl<H: Hooks> Shared<H> {
             return self.turn_away(store_id, refusal);
         }
         if (self.is_asleep() || self.is_closed())
-            && let Err(Unavailable::Closed(OpenError::Unborn)) = self.with(Some(store_id), |_| ())
+            && let Err(error) = self.with(Some(store_id), |_| ())
+            && error.is_not_here()
         {
             let (shared, store_id) = (self.clone(), store_id.clone());
             return now_or_later(async move {

@@ -21,7 +21,7 @@ use super::{backup, config, js, poll};
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Output, Plan, Refusal, Report, Rules, SyncBackend};
 use crate::config::{Config, ConfigError, LogLevel, RestoreEmpty};
-use crate::event::StoreId;
+use crate::event::{BackendId, StoreId};
 use crate::hooks::{Hooks, Installed};
 use crate::limits::ALARM_RETRY_MS;
 use crate::store::sql::StoreError;
@@ -67,11 +67,9 @@ pub(super) enum Unavailable {
     /// The store cannot be opened.
     #[error(transparent)]
     Closed(#[from] OpenError),
-    /// There is a backup of the store and nothing else.
-    #[error(
-        "There is nothing of this store here, and a backup of it: nobody is served until it is restored or reset"
-    )]
-    HasBackup,
+    /// There is something of the store elsewhere, and an operator has to decide.
+    #[error("{0}")]
+    Held(Rc<str>),
     /// D1 does not say whether there is a backup.
     #[error("Whether this store has a backup is not known: try again later")]
     BackupUnknown,
@@ -81,15 +79,18 @@ pub(super) enum Unavailable {
 }
 
 impl Unavailable {
+    /// Whether there is no log here, and D1 is to be asked for one.
+    pub(super) fn is_not_here(&self) -> bool {
+        matches!(self, Self::Closed(error) if error.is_not_here())
+    }
+
     /// The HTTP status for who asks.
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Configuration(_) => 500,
-            Self::Nameless
-            | Self::Closed(_)
-            | Self::HasBackup
-            | Self::BackupUnknown
-            | Self::Busy => 503,
+            Self::Nameless | Self::Closed(_) | Self::Held(_) | Self::BackupUnknown | Self::Busy => {
+                503
+            }
         }
     }
 
@@ -101,14 +102,11 @@ impl Unavailable {
         };
         match self {
             Self::Configuration(_) => log.write(LogLevel::Error, "configuration", &message),
-            Self::Closed(OpenError::Elsewhere { .. }) => {
-                log.write(LogLevel::Error, "log-elsewhere", &message);
-            }
             // D1 is asked, and then there is more to say.
-            Self::Closed(OpenError::Unborn) => {}
+            Self::Closed(OpenError::Unborn | OpenError::Elsewhere { .. }) => {}
             Self::Closed(OpenError::Storage(_))
             | Self::Nameless
-            | Self::HasBackup
+            | Self::Held(_)
             | Self::BackupUnknown
             | Self::Busy => log.write(LogLevel::Error, "open-failed", &message),
         }
@@ -242,8 +240,13 @@ impl<H: Hooks> Shared<H> {
     }
 
     /// Keeps that a log is to be brought in: who wakes the object from now on does that.
-    pub(super) fn plan_import(&self, plan: &Plan) -> Result<(), StoreError> {
-        EventStore::plan_import(&self.object_sql(), &plan.to_json())
+    pub(super) fn plan_import(&self, store_id: &StoreId, plan: &Plan) -> Result<(), StoreError> {
+        let (sql, kept) = (self.object_sql(), plan.to_json());
+        if plan.adopted.is_none() {
+            return EventStore::plan_import(&sql, &kept);
+        }
+        let backend_id = BackendId::stored(plan.backend_id.clone());
+        EventStore::plan_adoption(&sql, store_id, &kept, &backend_id)
     }
 
     fn object_sql(&self) -> ObjectSql {
@@ -314,7 +317,10 @@ impl<H: Hooks> Shared<H> {
         log: Log,
     ) -> Result<Awake, Unavailable> {
         let backup_delay_ms = config.backup_delay_ms(backup::database(&self.env).is_some())?;
-        let asks_at_birth = backup_delay_ms.is_some() && config.restore_empty != RestoreEmpty::Anew;
+        let logs = config.adopt_binding.as_deref();
+        let has_logs = logs.is_some_and(|logs| backup::database_as(&self.env, logs).is_some());
+        let has_any = backup_delay_ms.is_some() || has_logs;
+        let asks_at_birth = has_any && config.restore_empty != RestoreEmpty::Anew;
         let may_make = self.birth.may_make() || !asks_at_birth;
         let rules = Rules {
             event_names: config.event_names,

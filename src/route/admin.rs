@@ -43,6 +43,8 @@ pub enum Ask {
     Disconnect,
     /// `POST stores/<id>/restore`: brings a log back from the backup; the body is a [`Restore`].
     Restore,
+    /// `POST stores/<id>/adopt`: takes over a log that sync-cf kept in D1; the body is an [`Adopt`].
+    Adopt,
     /// `DELETE stores/<id>/restore`: ends that, or an import.
     CancelRestore,
     /// `POST stores/<id>/import`: brings a log in from a file, which is the body.
@@ -118,15 +120,7 @@ impl Restore {
     /// # Errors
     /// It is no such JSON, or names another store (400).
     pub fn read(body: &str, store_id: &StoreId) -> Result<Self, Refusal> {
-        let nothing = |message: &str| Refusal::new(400, &format!("nothing was done: {message}"));
-        let ask: Self = serde_json::from_str(body)
-            .map_err(|error| nothing(&format!("the body does not parse: {error}")))?;
-        if ask.store_id != *store_id {
-            return Err(nothing(
-                "storeId in the body has to be the id of this store",
-            ));
-        }
-        Ok(ask)
+        read_about(body, store_id, |ask: &Self| &ask.store_id)
     }
 
     /// The whole of a store's own backup, as a new lifetime.
@@ -161,6 +155,58 @@ impl Restore {
     pub fn from_store<'a>(&'a self, own: &'a StoreId) -> &'a StoreId {
         self.from.store_id.as_ref().unwrap_or(own)
     }
+}
+
+/// How a log that sync-cf kept in D1 is to be taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adopt {
+    /// The store, named once more.
+    pub store_id: StoreId,
+    /// Whether to say what there is, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What becomes of the head if it is above the end of the log.
+    pub head: Option<AdoptHead>,
+    /// Whether a log is taken that another store has taken, or may have written to.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+impl Adopt {
+    /// Reads the body of a request about the store `store_id`.
+    ///
+    /// # Errors
+    /// As [`Restore::read`].
+    pub fn read(body: &str, store_id: &StoreId) -> Result<Self, Refusal> {
+        read_about(body, store_id, |ask: &Self| &ask.store_id)
+    }
+}
+
+fn read_about<'de, T: Deserialize<'de>>(
+    body: &'de str,
+    store_id: &StoreId,
+    named: impl Fn(&T) -> &StoreId,
+) -> Result<T, Refusal> {
+    let nothing = |message: &str| Refusal::new(400, &format!("nothing was done: {message}"));
+    let ask: T = serde_json::from_str(body)
+        .map_err(|error| nothing(&format!("the body does not parse: {error}")))?;
+    if *named(&ask) != *store_id {
+        return Err(nothing(
+            "storeId in the body has to be the id of this store",
+        ));
+    }
+    Ok(ask)
+}
+
+/// What becomes of a stored head that is above the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdoptHead {
+    /// The store goes on from it: no number that was acknowledged is given to another event.
+    Stored,
+    /// It goes on from the end of the log, as another lifetime.
+    Log,
 }
 
 /// `GET stores`: which stores have a backup, with their heads and times.
@@ -302,6 +348,7 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         "import" => ("POST", Ask::Import(parameters.import()?)),
         "restore" if request.method == "DELETE" => ("DELETE", Ask::CancelRestore),
         "restore" => ("POST", Ask::Restore),
+        "adopt" => ("POST", Ask::Adopt),
         _ => return Err(nothing()),
     };
     takes(method)?;

@@ -366,7 +366,9 @@ impl<S: Sql> EventStore<S> {
     }
 }
 
-pub(super) fn without_params<T>(sql: &str) -> MirrorStep<T> {
+/// A statement that takes nothing.
+#[must_use]
+pub fn without_params<T>(sql: &str) -> MirrorStep<T> {
     MirrorStep {
         sql: sql.to_owned(),
         params: Vec::new(),

@@ -4,6 +4,7 @@
 //! has succeeded (INV-1, INV-2). Refuses to know clients, dialects' envelopes and the platform: SQL
 //! runs through [`Sql`], and a page's text stays wherever the host keeps it ([`Sql::Text`]).
 
+pub mod adoption;
 pub mod comparison;
 mod export;
 pub mod mirror;
@@ -91,6 +92,14 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether there is no log here, and D1 is to be asked for one.
+    #[must_use]
+    pub fn is_not_here(&self) -> bool {
+        matches!(self, Self::Unborn | Self::Elsewhere { .. })
+    }
+}
+
 /// What an object has of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Glance {
@@ -174,7 +183,7 @@ impl<S: Sql> EventStore<S> {
                 SeqNum::ROOT
             };
             check_presence(stored, SeqNum::ROOT)?;
-            if !may_make && !tables.has_context && !is_importing {
+            if !may_make && !is_importing {
                 return Err(OpenError::Unborn);
             }
         }
@@ -226,7 +235,7 @@ impl<S: Sql> EventStore<S> {
                 statement: &statements.set_head,
                 params: &[Param::Int(log.to_i64()), Param::Text(store_id.as_str())],
             }])?;
-        } else if stored > log {
+        } else if stored > log && !is_importing {
             found = Found::Ahead { stored, log };
         }
         let store = Self::new(sql, store_id, backend_id, stored.max(log), log);
@@ -471,6 +480,24 @@ impl<S: Sql> EventStore<S> {
     /// When SQLite fails; then nothing is changed.
     pub fn plan_import(sql: &S, plan: &str) -> Result<(), StoreError> {
         schema::set_state(sql, schema::IMPORT, plan)
+    }
+
+    /// The same for a log that was this store's before: its lifetime is `backend_id` from the first moment on, if there was
+    /// none.
+    ///
+    /// # Errors
+    /// As [`EventStore::plan_import`]; then nothing is begun.
+    pub fn plan_adoption(
+        sql: &S,
+        store_id: &StoreId,
+        plan: &str,
+        backend_id: &BackendId,
+    ) -> Result<(), StoreError> {
+        Self::plan_import(sql, plan)?;
+        let tables = schema::find_tables(sql, store_id)?;
+        // Where this fails, whoever opens the store makes them.
+        let _ = schema::create_missing(sql, tables, store_id, backend_id);
+        Ok(())
     }
 
     /// The store whose log an object holds, if it is one alone: for an object that nobody tells its name.
@@ -888,9 +915,11 @@ impl<S: Sql> EventStore<S> {
         sql.forget_key_value_head()?;
         let tables = schema::find_tables(sql, store_id)?;
         schema::create_missing(sql, tables, store_id, fresh)?;
+        let stored = schema::stored_backend_id(sql, store_id)?;
+        let ended = stored.filter(|stored| stored != fresh);
         let succession = Succession {
             store_id,
-            ended: fresh,
+            ended: &ended.unwrap_or_else(|| BackendId::stored(String::new())),
             begins: fresh,
             untold: None,
         };

@@ -141,6 +141,33 @@ pub struct Survey {
     pub broken: Option<Broken>,
 }
 
+/// What a table in D1 holds of which sync-cf made a log: see [`super::adoption`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// How many events.
+    pub events: u64,
+    /// Their bytes, as a backup counts them.
+    pub bytes: u64,
+    /// The last of them; 0 when there is none.
+    pub head: u64,
+    /// By how many pushes those came that follow the stored head: sync-cf leaves one, if it was interrupted.
+    pub pushes_after: u64,
+}
+
+impl Holdings {
+    /// Reads a row, if it is one of that.
+    #[must_use]
+    pub fn of(row: &impl Row) -> Option<Self> {
+        row.integer("pushes_after")?;
+        Some(Self {
+            events: count(row, "events"),
+            bytes: count(row, "bytes"),
+            head: count(row, "head"),
+            pushes_after: count(row, "pushes_after"),
+        })
+    }
+}
+
 /// Events that D1 has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched<T> {
@@ -150,6 +177,10 @@ pub struct Fetched<T> {
     pub count: u32,
     /// The last of them.
     pub last: SeqNum,
+    /// What [`super::adoption::survey`] says, if that is what was asked.
+    pub holdings: Option<Holdings>,
+    /// What [`super::adoption::claim`] says: the store that has the log.
+    pub owner: Option<String>,
 }
 
 impl<T> Default for Fetched<T> {
@@ -158,6 +189,8 @@ impl<T> Default for Fetched<T> {
             rows: None,
             count: 0,
             last: SeqNum::ROOT,
+            holdings: None,
+            owner: None,
         }
     }
 }

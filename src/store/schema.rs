@@ -539,7 +539,9 @@ fn succeed<S: Sql>(
     steps.extend(replace.iter().map(|statement| step(statement, &[])));
     steps.push(step(&insert, &row));
     steps.push(step(&create_state, &[]));
-    steps.push(step(&set_state, &was_reset));
+    if ended != begins {
+        steps.push(step(&set_state, &was_reset));
+    }
     steps.push(step(&forget, &import));
     sql.transact(&steps)
 }

@@ -184,8 +184,9 @@ impl<S: Sql> EventStore<S> {
         Ok(())
     }
 
-    /// What is staged becomes the log, in the lifetime `backend_id`, and the plan for it is forgotten. Events of the log
-    /// that was, after `untold`, are kept for who is yet to be told of them.
+    /// What is staged becomes the log, in the lifetime `backend_id`, and the plan for it is forgotten; its head is its end,
+    /// but not below `head_at_least`. Events of the log that was, after `untold`, are kept for who is yet to be told of
+    /// them.
     ///
     /// # Errors
     /// When SQLite fails; then nothing is changed.
@@ -193,9 +194,13 @@ impl<S: Sql> EventStore<S> {
         &mut self,
         backend_id: BackendId,
         untold: Option<SeqNum>,
+        head_at_least: u64,
     ) -> Result<(), StoreError> {
         let untold = untold.filter(|after| *after < self.last_stored);
         let last = self.last_staged()?;
+        let at_least = SeqNum::clamped(i64::try_from(head_at_least).unwrap_or(i64::MAX));
+        let head = last.max(at_least);
+        let is_other = backend_id != self.backend_id;
         let succession = Succession {
             store_id: &self.store_id,
             ended: &self.backend_id,
@@ -204,12 +209,12 @@ impl<S: Sql> EventStore<S> {
         };
         // As long as there is a plan nobody misses it.
         self.forget_old_head()?;
-        schema::install(&self.sql, &succession, last)?;
+        schema::install(&self.sql, &succession, head)?;
         self.has_untold |= untold.is_some();
-        self.had_lifetimes = true;
+        self.had_lifetimes |= is_other;
         self.kept_backend_id = S::Text::new(backend_id.as_str());
         self.backend_id = backend_id;
-        (self.head, self.last_stored) = (last, last);
+        (self.head, self.last_stored) = (head, last);
         Ok(())
     }
 }

@@ -15,7 +15,10 @@ import { bundleClientWorker, clientClasses, clientWorkerName } from './client-wo
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Which backend to run: ours, or one of the peers in `bench/peers/`. */
-export type Backend = 'livestore-sync-worker' | 'sync-cf' | 'minimal-js'
+export type Backend = 'livestore-sync-worker' | ReferenceBackend | 'minimal-js'
+
+/** The reference: 0.4.0 with its log in the object, 0.4.0 with its log in D1, and 0.3.1. */
+export type ReferenceBackend = keyof typeof references
 
 /** The token that every backend started here accepts. */
 export const authToken = 'token-of-the-tests'
@@ -32,9 +35,16 @@ export interface ServerOptions {
   /** Variables of the Worker, over the defaults of the harness; `undefined` takes a default away. */
   readonly vars?: Readonly<Record<string, string | undefined>>
   /** Name of the Durable Object binding and class; `undefined` for a Worker without any. */
-  readonly binding?: { readonly name: string; readonly className: string } | undefined
-  /** Whether there is a D1 database, bound as `DB`; so it is by default. Backups are off unless `BACKUP` says otherwise. */
-  readonly database?: boolean
+  readonly binding?:
+    | {
+        readonly name: string
+        readonly className: string
+        /** False for a class that has key-value storage alone. */ readonly useSQLite?: boolean
+      }
+    | undefined
+  /** Whether there is a D1 database, bound as `DB`, and so it is by default; or which, by binding. Nothing is done with it
+   *  unless `BACKUP` or `ADOPT_D1` says otherwise. */
+  readonly database?: boolean | Readonly<Record<string, string>>
   /** Whether `Server.sql` works, for which the runtime wraps the Durable Object class. */
   readonly inspect?: boolean
   /** Changes the source of the main module before it is loaded, for faults that cannot be made from outside. */
@@ -85,20 +95,29 @@ const compatibilityDate = '2026-04-07'
 /** What Miniflare calls a Worker that was given no name, and what it is called beside another one. */
 const [workerNameAlone, workerNameBeside] = ['', 'sync']
 
+/** By which clients' packages each reference is bundled. */
+const references = { 'sync-cf': 'v04', 'sync-cf-d1': 'v04', 'sync-cf-0.3': 'v03' } as const
+
+const bundled = (name: ReferenceBackend) => ({ folder: `.cache/peers/${name}`, main: `${name}.js` })
+
 const entries: Record<Backend, { folder: string; main: string }> = {
   'livestore-sync-worker': { folder: 'dist', main: 'index.js' },
-  'sync-cf': { folder: '.cache/peers/sync-cf', main: 'sync-cf.js' },
+  'sync-cf': bundled('sync-cf'),
+  'sync-cf-d1': bundled('sync-cf-d1'),
+  'sync-cf-0.3': bundled('sync-cf-0.3'),
   'minimal-js': { folder: 'bench/peers', main: 'minimal-js.mjs' },
 }
 
-/** Bundles the reference backend with wrangler, as a user of it would, unless that was done before. */
-const bundleSyncCf = (): void => {
-  const out = join(root, '.cache/peers/sync-cf')
-  const source = join(root, 'bench/peers/sync-cf.mjs')
-  const bundled = statSync(join(out, 'sync-cf.js'), { throwIfNoEntry: false })
-  if (bundled !== undefined && bundled.mtimeMs > statSync(source).mtimeMs) return
+/** Bundles a reference backend with wrangler, as a user of it would, unless that was done before. */
+const bundleReference = (name: ReferenceBackend): void => {
+  const { folder, main } = bundled(name)
+  const out = join(root, folder)
+  const source = join(root, `bench/peers/${name}.mjs`)
+  const made = statSync(join(out, main), { throwIfNoEntry: false })
+  if (made !== undefined && made.mtimeMs > statSync(source).mtimeMs) return
   mkdirSync(out, { recursive: true })
-  const alias = '@livestore/sync-cf/cf-worker:./tests/clients/v04/node_modules/@livestore/sync-cf/dist/cf-worker/mod.js'
+  const clients = `./tests/clients/${references[name]}/node_modules/@livestore/sync-cf`
+  const alias = `@livestore/sync-cf/cf-worker:${clients}/dist/cf-worker/mod.js`
   execFileSync(
     process.execPath,
     [
@@ -107,7 +126,7 @@ const bundleSyncCf = (): void => {
       source,
       '--dry-run',
       '--name',
-      'sync-cf',
+      name.replaceAll('.', '-'),
       '--outdir',
       out,
       '--alias',
@@ -166,13 +185,13 @@ const childrenOf = (parent: number): Array<{ pid: number; command: string }> =>
 /** Starts `options.backend` (ours by default) on a free port and resolves once it answers. */
 export const startServer = async (options: ServerOptions = {}): Promise<Server> => {
   const backend = options.backend ?? 'livestore-sync-worker'
-  if (backend === 'sync-cf') bundleSyncCf()
+  if (backend in references) bundleReference(backend as ReferenceBackend)
   const storage = options.storage ?? mkdtempSync(join(tmpdir(), `${backend}-`))
   const logs: string[] = []
   const before = new Set(childrenOf(process.pid).map((child) => child.pid))
-  const usual = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
+  const usual: NonNullable<ServerOptions['binding']> = { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' }
   const binding = 'binding' in options ? options.binding : usual
-  const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', BACKUP: 'off', ...options.vars }
+  const vars = { AUTH_TOKEN: authToken, ALLOWED_ORIGINS: '*', BACKUP: 'off', ADOPT_D1: 'off', ...options.vars }
   const built = options.dist ?? process.env['SYNC_WORKER_DIST']
   const modules = modulesOf({
     ...entries[backend],
@@ -192,10 +211,13 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     modules,
     modulesRoot: dirname(modules[0]!.path),
     durableObjects: {
-      ...(binding === undefined ? {} : { [binding.name]: { className: binding.className, useSQLite: true } }),
+      ...(binding === undefined
+        ? {}
+        : { [binding.name]: { className: binding.className, useSQLite: binding.useSQLite ?? true } }),
       ...(beside ? clientObjects(beside, { scriptName: clientWorkerName }) : {}),
     },
-    d1Databases: options.database === false ? [] : ['DB'],
+    d1Databases:
+      typeof options.database === 'object' ? { ...options.database } : options.database === false ? {} : { DB: 'DB' },
     bindings: Object.fromEntries(
       Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use livestore_sync_worker::event::SeqNum;
 use livestore_sync_worker::store::mirror::{Bound, MirrorAnswer, MirrorBatch, MirrorStep};
-use livestore_sync_worker::store::recall::{Fetched, Row};
+use livestore_sync_worker::store::recall::{Fetched, Holdings, Row};
 use livestore_sync_worker::store::sql::Text as _;
 use livestore_sync_worker::store::staging::Rows;
 use rusqlite::limits::Limit;
@@ -127,6 +127,18 @@ impl D1 {
         let mut statement = self.0.prepare(&step.sql).map_err(failed)?;
         bind(&mut statement, step);
         let is_one = statement.column_count() == 7;
+        let names = statement.column_names();
+        if names.contains(&"pushes_after") || names.contains(&"owner") {
+            drop(names);
+            drop(statement);
+            let rows = self.query(step);
+            let row = rows.first().unwrap();
+            return Ok(Fetched {
+                holdings: Holdings::of(row),
+                owner: row.text("owner"),
+                ..Fetched::default()
+            });
+        }
         let mut rows = statement.raw_query();
         let Some(row) = rows.next().map_err(failed)? else {
             return Ok(Fetched::default());
@@ -141,6 +153,7 @@ impl D1 {
                 rows: Some(rows),
                 count: 1,
                 last: SeqNum::clamped(integer(0)),
+                ..Fetched::default()
             });
         }
         let items = text(0);
@@ -151,6 +164,7 @@ impl D1 {
             rows: items.map(|items| Rows::Many(HostText::new(&items))),
             count: u32::try_from(integer(1)).unwrap(),
             last: SeqNum::clamped(integer(2)),
+            ..Fetched::default()
         })
     }
 

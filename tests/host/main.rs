@@ -39,6 +39,7 @@
 )]
 
 mod administration;
+mod adoption;
 mod backup;
 mod changed_rows;
 mod client;

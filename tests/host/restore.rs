@@ -20,16 +20,16 @@ use crate::d1::{D1, Fate, log_of};
 use crate::fresh_ids;
 use crate::host_sql::{Binding, HostSql, HostText, When};
 
-const STORE: &str = "kept";
+pub(crate) const STORE: &str = "kept";
 const OLD: &str = "backend-of-the-store-";
 const FRESH: &str = "made-when-it-was-gone";
 const NEW: &str = "the-restored-lifetime";
 
-fn backend_id(id: &str) -> BackendId {
+pub(crate) fn backend_id(id: &str) -> BackendId {
     BackendId::stored(id.to_owned())
 }
 
-fn store_id() -> StoreId {
+pub(crate) fn store_id() -> StoreId {
     StoreId::new(STORE)
 }
 
@@ -51,7 +51,7 @@ fn backed_up(rows: &str) -> (D1, Vec<String>) {
 }
 
 /// Rows of `count` events, with args of `bytes`, a minute apart.
-fn rows(count: u64, bytes: u64) -> String {
+pub(crate) fn rows(count: u64, bytes: u64) -> String {
     format!(
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {count}) \
          SELECT x, x - 1, 'v1.Made', CASE x % 3 WHEN 0 THEN NULL ELSE '{{\"id\":\"' || x || '\",\"pad\":\"' || \
@@ -61,20 +61,20 @@ fn rows(count: u64, bytes: u64) -> String {
 }
 
 /// An object that may be empty, its alarm, and D1.
-struct Room {
-    sql: HostSql,
-    d1: D1,
-    backend: Option<SyncBackend<HostSql>>,
-    now_ms: u64,
-    fetches: Vec<Fetch<HostText>>,
-    alarm_at_ms: Option<u64>,
-    reports: Vec<Report>,
-    closed: Vec<(u16, &'static str)>,
-    sent: Vec<String>,
+pub(crate) struct Room {
+    pub(crate) sql: HostSql,
+    pub(crate) d1: D1,
+    pub(crate) backend: Option<SyncBackend<HostSql>>,
+    pub(crate) now_ms: u64,
+    pub(crate) fetches: Vec<Fetch<HostText>>,
+    pub(crate) alarm_at_ms: Option<u64>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) closed: Vec<(u16, &'static str)>,
+    pub(crate) sent: Vec<String>,
 }
 
 impl Room {
-    fn new(d1: D1) -> Self {
+    pub(crate) fn new(d1: D1) -> Self {
         Self {
             sql: HostSql::in_memory(Binding::Doubles),
             d1,
@@ -89,7 +89,7 @@ impl Room {
     }
 
     /// What an operator asks for, with what is known then.
-    fn ask(&self, body: &str) -> Result<(Plan, Lifetime, Survey), (u16, String)> {
+    pub(crate) fn ask(&self, body: &str) -> Result<(Plan, Lifetime, Survey), (u16, String)> {
         let told = |refusal: livestore_sync_worker::route::admin::Refusal| {
             (refusal.status, refusal.message)
         };
@@ -113,7 +113,7 @@ impl Room {
         Ok((plan.map_err(told)?, lifetime.clone(), survey))
     }
 
-    fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         let opened = EventStore::open(self.sql.clone(), store_id(), backend_id(FRESH));
         // A storage that fails fails for whoever wakes the object.
         let Ok((store, _)) = opened else {
@@ -125,7 +125,7 @@ impl Room {
         self.turn(SyncBackend::on_wake);
     }
 
-    fn turn<R>(
+    pub(crate) fn turn<R>(
         &mut self,
         work: impl FnOnce(&mut SyncBackend<HostSql>, &mut Turn<HostText>) -> R,
     ) -> R {
@@ -148,7 +148,7 @@ impl Room {
     }
 
     /// Begins what an operator asks for.
-    fn restore(&mut self, body: &str) -> Result<(), (u16, String)> {
+    pub(crate) fn restore(&mut self, body: &str) -> Result<(), (u16, String)> {
         let (plan, ..) = self.ask(body)?;
         if self.backend.is_some() {
             self.turn(|backend, turn| backend.begin_restore(plan, turn))
@@ -161,8 +161,8 @@ impl Room {
     }
 
     /// D1 answers what it is asked, as long as it is asked something.
-    fn answer(&mut self, mut fails: impl FnMut() -> bool) {
-        while let Some(Fetch { id, step }) = self.fetches.pop() {
+    pub(crate) fn answer(&mut self, mut fails: impl FnMut() -> bool) {
+        while let Some(Fetch { id, step, .. }) = self.fetches.pop() {
             let fetched = if fails() {
                 Err("D1_ERROR: injected".to_owned())
             } else {
@@ -173,7 +173,7 @@ impl Room {
     }
 
     /// The alarm goes off, if there is one.
-    fn alarm(&mut self) -> bool {
+    pub(crate) fn alarm(&mut self) -> bool {
         let Some(at_ms) = self.alarm_at_ms.take() else {
             return false;
         };
@@ -189,7 +189,7 @@ impl Room {
         true
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..500 {
             self.answer(|| false);
             if !self.alarm() {
@@ -200,7 +200,7 @@ impl Room {
     }
 
     /// The object is gone with what it has asked for.
-    fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.fetches.clear();
         if self
             .backend
@@ -212,34 +212,34 @@ impl Room {
         }
     }
 
-    fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         log_of(self.sql.raw(), "eventlog_7_kept")
     }
 
-    fn tables(&self) -> Vec<String> {
-        let tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+    pub(crate) fn tables(&self) -> Vec<String> {
+        let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> '_cf_KV' ORDER BY name";
         let mut tables = self.sql.raw().prepare(tables).unwrap();
         let names = tables.query_map([], |row| row.get(0)).unwrap();
         names.map(Result::unwrap).collect()
     }
 
-    fn lifetime(&self) -> String {
+    pub(crate) fn lifetime(&self) -> String {
         let backend = self.backend.as_ref().unwrap();
         backend.store().backend_id().as_str().to_owned()
     }
 
-    fn state(&self) -> serde_json::Value {
+    pub(crate) fn state(&self) -> serde_json::Value {
         let backend = self.backend.as_ref().unwrap();
         serde_json::from_str(&backend.state(self.now_ms).unwrap()).unwrap()
     }
 
-    fn is_restoring(&mut self) -> bool {
+    pub(crate) fn is_restoring(&mut self) -> bool {
         let admitted = self.turn(|backend, turn| backend.admit(&store_id(), turn.now_ms));
         admitted == Err(Refusal::Restoring)
     }
 
     /// A push of one event after `head`, over a socket that is open already or a new one.
-    fn push_after(&mut self, head: i64) {
+    pub(crate) fn push_after(&mut self, head: i64) {
         let (grant, now_ms) = (Grant::default(), self.now_ms);
         let speaker = Speaker {
             generation: Generation::V04,
@@ -253,7 +253,7 @@ impl Room {
         });
     }
 
-    fn check_restored(&mut self, log: &[String], lifetime: &str) {
+    pub(crate) fn check_restored(&mut self, log: &[String], lifetime: &str) {
         assert_eq!(self.log(), log);
         assert_eq!(self.lifetime(), lifetime);
         assert!(!self.is_restoring());
@@ -553,7 +553,7 @@ fn a_backup_that_is_damaged_in_the_middle_leaves_what_there_was() {
             room.restore(r#"{"storeId":"kept","replace":true}"#)
                 .unwrap();
             assert!(room.alarm());
-            let Fetch { id, step } = room.fetches.pop().unwrap();
+            let Fetch { id, step, .. } = room.fetches.pop().unwrap();
             let first = room.d1.fetch(&step);
             room.d1.0.execute_batch(damage).unwrap();
             room.turn(|backend, turn| backend.on_fetched(id, first, turn));
@@ -588,7 +588,7 @@ fn a_reset_ends_a_restore() {
     let mut room = Room::new(d1);
     room.restore(ALL).unwrap();
     room.alarm();
-    let Fetch { id, step } = room.fetches.pop().unwrap();
+    let Fetch { id, step, .. } = room.fetches.pop().unwrap();
     let late = room.d1.fetch(&step);
     room.turn(SyncBackend::reset).unwrap();
     room.turn(|backend, turn| backend.on_fetched(id, late, turn));
@@ -847,7 +847,7 @@ proptest! {
                 0 => room.die(),
                 1 if room.backend.is_some() => room.answer(|| true),
                 2 if room.backend.is_some() => {
-                    if let Some(Fetch { id, step }) = room.fetches.pop() {
+                    if let Some(Fetch { id, step, .. }) = room.fetches.pop() {
                         let fetched = room.d1.fetch(&step);
                         room.turn(|backend, turn| backend.on_fetched(id, fetched, turn));
                     }

@@ -9,7 +9,7 @@ import type { Event } from '../clients/client.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { authToken, type Backend, type Server, startServer } from '../harness/server.ts'
-import { adminSecret, administer, reset, storePath } from './administration.ts'
+import { adminSecret, administer, reset, storePath, valueOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { logTableOf, rowsOf, tablesIn, tablesOf, withDatabase } from './database.ts'
 import { knock } from './knock.ts'
@@ -374,9 +374,9 @@ describe('a store whose log is not in its object', () => {
         assert.equal(answer.status, 503)
         assert.match(answer.body, why)
       }
-      const state = await administer(server, storePath(name))
-      assert.equal(state.status, 503)
-      assert.match((JSON.parse(state.body) as { error: string }).error, why)
+      const state = valueOf<Record<string, unknown>>(await administer(server, storePath(name)))
+      assert.deepEqual([state['status'], state['storedHead']], ['log-elsewhere', 5])
+      assert.match(String(state['message']), why)
       const lines = (await linesOf(server, name)).filter(({ level }) => level === 'error')
       assert.deepEqual(new Set(lines.map(({ event }) => event)), new Set(['log-elsewhere']))
       assert.deepEqual(await tablesIn(server, name), before)

@@ -12,7 +12,7 @@ import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { serverOf, withServer } from '../harness/servers.ts'
 import type { Server } from '../harness/server.ts'
-import { administer, adminSecret, errorOf, exportOf, reset, stateOf, storePath } from './administration.ts'
+import { administer, adminSecret, errorOf, exportOf, reset, stateOf, storePath, valueOf } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { logTableOf } from './database.ts'
 import { knock } from './knock.ts'
@@ -186,9 +186,12 @@ const assertNobodyIsServed = async (storeId: string): Promise<void> => {
     assert.equal(status, 503)
     assert.match(body, words)
   }
-  for (const rest of ['', '/events', '/metrics']) {
+  for (const rest of ['/events', '/metrics']) {
     assert.match(errorOf(await administer(server(), storePath(storeId, rest)), 503), words)
   }
+  const state = valueOf<Record<string, unknown>>(await administer(server(), storePath(storeId)))
+  assert.deepEqual([state['status'], state['storedHead']], ['log-elsewhere', 5])
+  assert.match(String(state['message']), words)
 }
 
 describe('a log that an app removes', () => {

@@ -404,6 +404,16 @@ impl Followers {
         }
     }
 
+    /// What there is up to `head` was the affair of another backend: `on_committed` is told of what follows.
+    pub(super) fn begin_committed_at(&mut self, head: SeqNum) {
+        for follower in &mut self.list {
+            if follower.kind == Kind::Committed {
+                follower.after = head;
+                follower.is_kept = false;
+            }
+        }
+    }
+
     fn is_under_way(&self, id: DeliveryId) -> Option<usize> {
         self.list.iter().position(
             |follower| matches!(follower.state, State::Delivering { id: under_way, .. } if under_way == id),
