@@ -5,6 +5,7 @@ use livestore_sync_worker::backend::{
     Adoption, Candidate, Fetch, Plan, Report, SyncBackend, Wanted,
 };
 use livestore_sync_worker::event::{SeqNum, StoreId};
+use livestore_sync_worker::hooks::Uses;
 use livestore_sync_worker::route::admin::Adopt;
 use livestore_sync_worker::store::adoption::{self, Look};
 use livestore_sync_worker::store::recall::{Holdings, Row as _};
@@ -339,6 +340,27 @@ fn gaps_and_old_rows_come_as_they_are() {
     begin(&mut room, &plan);
     room.settle();
     room.check_restored(&log, OLD);
+}
+
+#[test]
+fn on_committed_is_told_of_what_follows_alone() {
+    let (d1, _) = written(&rows(20, 10));
+    let mut room = object_of_03(d1, 20);
+    room.rules.uses = Uses::NONE.on_committed();
+    let plan = plan(&room, BY_CONTACT);
+    begin(&mut room, &plan);
+    room.settle();
+    room.die();
+    room.open();
+    room.push_after(20);
+    let position =
+        "SELECT value ->> 'after' FROM livestore_sync_state WHERE key = 'follower:committed'";
+    let after: i64 = room
+        .sql
+        .raw()
+        .query_row(position, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(after, 20);
 }
 
 #[test]

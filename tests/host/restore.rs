@@ -71,6 +71,7 @@ pub(crate) struct Room {
     pub(crate) reports: Vec<Report>,
     pub(crate) closed: Vec<(u16, &'static str)>,
     pub(crate) sent: Vec<String>,
+    pub(crate) rules: Rules,
 }
 
 impl Room {
@@ -85,6 +86,7 @@ impl Room {
             reports: Vec::new(),
             closed: Vec::new(),
             sent: Vec::new(),
+            rules: Rules::default(),
         }
     }
 
@@ -119,7 +121,7 @@ impl Room {
         let Ok((store, _)) = opened else {
             return;
         };
-        let rules = Rules::default();
+        let rules = self.rules.clone();
         let ids = fresh_ids(&["after-a-reset--------"]);
         self.backend = Some(SyncBackend::new(store, Limits::default(), rules, ids));
         self.turn(SyncBackend::on_wake);
