@@ -1,7 +1,7 @@
 /**
  * The benchmark: ours and the two peers, one after the other in the same runtime, the same frames, one table.
  *
- *     node bench/run.ts [--only push1,httpPull] [--backends ours,minimal-js] [--before FOLDER] [--markdown]
+ *     node bench/run.ts [--only push1,httpPull] [--backends ours,minimal-js] [--before FOLDER] [--backup] [--markdown]
  *
  * BENCH_ROUNDS sets how often each backend runs (3). A whole run of at least 3 rounds writes `bench/results/latest.json`.
  * Any wrong or missing answer of a backend ends the run with an error.
@@ -22,6 +22,10 @@ import type { Name, Row } from './table.ts'
 
 /** Loads of the sections that a backend runs. */
 type Loads = { readonly [S in Section]?: Load[S] }
+
+/** Where the sources of peers are, of which only one is deployed as it stands. */
+const peers = 'bench/peers'
+const isPeer = (name: string): boolean => name.startsWith('sync-cf')
 
 const push1 = { warm: 2000, pushes: 3000 }
 
@@ -59,7 +63,7 @@ interface Contender {
   /** The folder whose `.js`, `.mjs` and `.wasm` files get deployed. */
   readonly folder: string
   /** What its server is started with beside that. */
-  readonly server?: { readonly dist: string }
+  readonly server?: { readonly dist?: string; readonly vars?: Readonly<Record<string, string>> }
 }
 
 const { values: options } = parseArgs({
@@ -67,6 +71,7 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     backends: { type: 'string' },
     before: { type: 'string' },
+    backup: { type: 'boolean', default: false },
     markdown: { type: 'boolean', default: false },
   },
 })
@@ -84,11 +89,24 @@ const before: Partial<Record<Name, Contender>> =
         },
       }
 
+/** Ours with a backup that has nothing to copy yet for as long as this takes. */
+const backup: Partial<Record<Name, Contender>> = options.backup
+  ? {
+      backup: {
+        backend: 'livestore-sync-worker',
+        load: fast,
+        folder: 'dist',
+        server: { vars: { BACKUP: 'd1', BACKUP_DELAY_SECONDS: '3600' } },
+      },
+    }
+  : {}
+
 const contenders: Partial<Record<Name, Contender>> = {
   ours: { backend: 'livestore-sync-worker', load: { ...fast, ...alone }, folder: 'dist' },
   'sync-cf': { backend: 'sync-cf', load: slow, folder: '.cache/peers/sync-cf' },
-  'minimal-js': { backend: 'minimal-js', load: fast, folder: 'bench/peers' },
+  'minimal-js': { backend: 'minimal-js', load: fast, folder: peers },
   ...before,
+  ...backup,
 }
 
 const contender = (name: Name): Contender => {
@@ -96,9 +114,6 @@ const contender = (name: Name): Contender => {
   if (found === undefined) throw new Error(`there is no backend ${name}`)
   return found
 }
-
-/** Files of a contender's folder that are not its own. */
-const notDeployed: readonly string[] = ['sync-cf.mjs']
 
 /** Storage in memory where the machine has it: what is measured is the backend, not the disk's day. */
 const memory = '/dev/shm'
@@ -131,7 +146,7 @@ const bundleNumbers = (folder: string): Numbers => {
   const names = readdirSync(join(root, folder)).filter((name) => /\.(m?js|wasm)$/.test(name))
   let gzip = 0
   let minifiedGzip = 0
-  for (const name of names.filter((name) => !notDeployed.includes(name))) {
+  for (const name of names.filter((name) => name.endsWith('.wasm') || folder !== peers || !isPeer(name))) {
     const contents = readFileSync(join(root, folder, name))
     const size = gzipSync(contents).length
     gzip += size

@@ -5,7 +5,7 @@
  */
 
 /** Short names of the backends, as `--backends` and the table's head use them. */
-export type Name = 'ours' | 'before' | 'sync-cf' | 'minimal-js'
+export type Name = 'ours' | 'before' | 'backup' | 'sync-cf' | 'minimal-js'
 
 /** A number by backend; absent where a backend did not run. */
 export type Row = Readonly<Partial<Record<Name, number>>>
@@ -49,7 +49,13 @@ export const metrics: readonly Metric[] = [
   { key: 'bundle.minifiedGzipKb', label: 'bundle minified, gzip KB', better: 'lower' },
 ]
 
-const heads: Record<Name, string> = { ours: 'ours', before: 'before', 'sync-cf': 'sync-cf', 'minimal-js': 'minimal JS' }
+const heads: Record<Name, string> = {
+  ours: 'ours',
+  before: 'before',
+  backup: 'with backup',
+  'sync-cf': 'sync-cf',
+  'minimal-js': 'minimal JS',
+}
 
 const number = (value: number | undefined): string => {
   if (value === undefined) return '–'
