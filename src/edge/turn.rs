@@ -22,12 +22,19 @@ impl<H: Hooks> Shared<H> {
         store_id: Option<&StoreId>,
         work: impl FnOnce(&mut Awake) -> R,
     ) -> Result<R, Unavailable> {
-        if self.is_asleep() {
-            self.wake_up(store_id)?;
-        } else if self.is_closed() {
-            self.reopen()?;
-        }
+        self.ready(store_id)?;
         self.borrow(work)
+    }
+
+    #[inline(never)]
+    fn ready(self: &Rc<Self>, store_id: Option<&StoreId>) -> Result<(), Unavailable> {
+        if self.is_asleep() {
+            self.wake_up(store_id)
+        } else if self.is_closed() {
+            self.reopen()
+        } else {
+            Ok(())
+        }
     }
 
     #[cold]
