@@ -3,11 +3,14 @@
  * meet meanwhile, and that an emptied object serves nobody before somebody has decided.
  */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import type { Server } from '../harness/server.ts'
+import { type Server, startServer } from '../harness/server.ts'
 import { onOneStorage, serverOf, withServer } from '../harness/servers.ts'
 import {
   administer,
@@ -25,7 +28,7 @@ import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { assertWhole, mirrorOf, query } from './mirror.ts'
 import { post } from './over-http.ts'
-import { Peer, pullFrame } from './peer.ts'
+import { assertEvents, Peer, pullFrame, pushedFrame } from './peer.ts'
 
 const vars = { ADMIN_SECRET: adminSecret, BACKUP: 'd1', BACKUP_DELAY_SECONDS: '1', LOG_LEVEL: 'debug' }
 
@@ -304,4 +307,30 @@ it('a D1 that fails keeps new stores waiting, and no others', async () => {
     await (await Peer.connect(back, 'v04', fresh)).pushed(batchOf(0))
     await assertWhole(back, known)
   })
+})
+
+it('a store that was restored is handed back to sync-cf, and grows there', async () => {
+  const [storage, storeId] = [mkdtempSync(join(tmpdir(), 'handed-back-')), freshStoreId()]
+  try {
+    const ours = await startServer({ storage, inspect: true, vars })
+    const { backendId } = await filled(ours, storeId, 250)
+      .then(() => empty(ours, storeId))
+      .then(() => restore(ours, storeId))
+      .then(() => open(ours, storeId))
+    await ours.stop()
+    const theirs = await startServer({ backend: 'sync-cf', storage })
+    const peer = await Peer.connect(theirs, 'v04', storeId)
+    const pages = await peer.pages()
+    assertEvents(
+      pages.flatMap(({ events }) => events),
+      batchOf(0, 250),
+    )
+    assert.equal(pages[0]!.backendId, backendId)
+    const { answer } = await peer.pushed(batchOf(250, 3), backendId)
+    assert.deepEqual(answer, pushedFrame('v04', peer.request - 1))
+    peer.client.terminate()
+    await theirs.stop()
+  } finally {
+    rmSync(storage, { recursive: true, force: true })
+  }
 })
