@@ -1,6 +1,6 @@
 /**
- * What a backup costs: how long it takes to copy a whole log to D1 and to bring it back, and how much memory that takes; and
- * the CPU of pushes with a backup and without.
+ * What a backup costs: how long it takes to copy a whole log to D1 and to bring it back, and how much memory that takes; the same
+ * of a log that sync-cf left in D1; and the CPU of pushes with a backup and without.
  *
  *     node bench/backup.ts [--events 1000000] [--pushes 4000]
  *
@@ -12,6 +12,7 @@ import { batchOf, freshStoreId } from '../tests/clients/events.ts'
 import { eventually } from '../tests/clients/waiting.ts'
 import { type Server, startServer } from '../tests/harness/server.ts'
 import { administer, adminSecret, stateOf, storePath } from '../tests/workerd/administration.ts'
+import { query } from '../tests/workerd/mirror.ts'
 import { Peer } from '../tests/workerd/peer.ts'
 
 const memory = '/dev/shm'
@@ -33,8 +34,23 @@ const cpuMs = ({ pid }: Server): number => {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
-const start = (backup: 'd1' | 'off', inspect: boolean): Promise<Server> =>
-  startServer({ inspect, vars: { ADMIN_SECRET: adminSecret, BACKUP: backup } })
+const start = (backup: 'd1' | 'off', inspect: boolean, vars: Readonly<Record<string, string>> = {}): Promise<Server> =>
+  startServer({ inspect, vars: { ADMIN_SECRET: adminSecret, BACKUP: backup, ...vars } })
+
+/** What puts the events of a log into its table, a part of them at a time. */
+const fillings = (storeId: string): readonly string[] => {
+  const args = `'{"id":"todo-' || n || '","text":"Buy milk, and bread, and something for the evening"}'`
+  const starts = Array.from({ length: Math.ceil(events / chunk) }, (_, index) => index * chunk + 1)
+  return starts.map(
+    (from) =>
+      `WITH RECURSIVE numbers(n) AS (SELECT ${from} UNION ALL SELECT n + 1 FROM numbers WHERE n < ${Math.min(events, from + chunk - 1)})
+       INSERT INTO eventlog_7_${storeId} SELECT n, n - 1, 'v1.TodoCreated', ${args}, '2026-01-01T00:00:00.000Z',
+       'V1StGXR8_Z5jdHi6B-myT', 'static' FROM numbers`,
+  )
+}
+
+const opened = (server: Server, storeId: string): Promise<unknown> =>
+  eventually(`${events} events are there`, async () => (await stateOf(server, storeId)).status === 'open', 20 * 60_000)
 
 const copied = (server: Server, storeId: string, head: number): Promise<unknown> =>
   eventually(
@@ -63,27 +79,38 @@ const copy = async (): Promise<void> => {
   try {
     const storeId = 'large'
     await (await Peer.connect(server, 'v04', storeId)).settled()
-    const args = `'{"id":"todo-' || n || '","text":"Buy milk, and bread, and something for the evening"}'`
-    for (let from = 1; from <= events; from += chunk) {
-      const last = Math.min(events, from + chunk - 1)
-      await server.sql(
-        storeId,
-        `WITH RECURSIVE numbers(n) AS (SELECT ${from} UNION ALL SELECT n + 1 FROM numbers WHERE n < ${last})
-         INSERT INTO eventlog_7_${storeId} SELECT n, n - 1, 'v1.TodoCreated', ${args}, '2026-01-01T00:00:00.000Z',
-         'V1StGXR8_Z5jdHi6B-myT', 'static' FROM numbers`,
-      )
-    }
+    for (const filling of fillings(storeId)) await server.sql(storeId, filling)
     await server.evict(storeId)
     await measure(server, 'copied', () => copied(server, storeId, events))
     await measure(server, 'restored', async () => {
       const body = JSON.stringify({ storeId, replace: true })
       const answer = await administer(server, storePath(storeId, '/restore'), { method: 'POST', body })
       if (answer.status !== 202) throw new Error(answer.body)
-      await eventually(
-        `${events} events are restored`,
-        async () => (await stateOf(server, storeId)).status === 'open',
-        20 * 60_000,
-      )
+      await opened(server, storeId)
+    })
+  } finally {
+    await server.stop()
+  }
+}
+
+/** A log that sync-cf left in D1 is brought into its object. */
+const adopt = async (): Promise<void> => {
+  const server = await start('off', false, { ADOPT_D1: 'DB', RESTORE_EMPTY: 'auto' })
+  try {
+    const storeId = 'large'
+    const columns = [
+      'parentSeqNum integer',
+      'name text',
+      'args text',
+      'createdAt text',
+      'clientId text',
+      'sessionId text',
+    ]
+    await query(server, `CREATE TABLE eventlog_7_${storeId} (seqNum integer primary key, ${columns.join()}) strict`)
+    for (const filling of fillings(storeId)) await query(server, filling)
+    await measure(server, 'adopted', async () => {
+      await Peer.connect(server, 'v04', storeId).catch(() => undefined)
+      await opened(server, storeId)
     })
   } finally {
     await server.stop()
@@ -128,4 +155,5 @@ const compare = async (): Promise<void> => {
 }
 
 await copy()
+await adopt()
 await compare()
