@@ -4,8 +4,10 @@
 //! Everything is JSON, errors too.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Answer, Request};
 use crate::auth::{AdminSecret, bearer};
@@ -21,8 +23,7 @@ use crate::store::recall::{Lifetime, UpTo};
 pub const PREFIX: &str = "/admin/v1/";
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// `GET stores/<id>`: the store's state.
     State,
@@ -61,8 +62,7 @@ pub enum Ask {
 }
 
 /// How a file is to be brought in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Import {
     /// `at`: the body is the rest of the file from this byte on.
     pub at: Option<u64>,
@@ -301,17 +301,10 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         let message = "the header 'Authorization: Bearer <ADMIN_SECRET>' is missing or wrong";
         return Err(Refusal::new(401, message));
     }
-    let nothing = || Refusal::new(404, "no such route: see docs/operations.md");
-    let path = request.path.strip_prefix(PREFIX).ok_or_else(nothing)?;
+    let path = request.path.strip_prefix(PREFIX).ok_or_else(no_route)?;
     let parameters = Parameters(request.query);
-    let takes = |method: &str| {
-        if request.method == method {
-            return Ok(());
-        }
-        Err(Refusal::new(405, &format!("this route takes {method}")))
-    };
     if path == "stores" {
-        takes("GET")?;
+        takes("GET", request.method)?;
         let limit = parameters.number("limit")?.unwrap_or(STORES_LISTED.into());
         let after = parameters
             .get("after")
@@ -328,31 +321,127 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         let store_id = store_id.ok_or_else(|| Refusal::new(400, "storeId is missing"))?;
         (store_id.into_owned(), "metrics")
     } else {
-        let rest = path.strip_prefix("stores/").ok_or_else(nothing)?;
+        let rest = path.strip_prefix("stores/").ok_or_else(no_route)?;
         let (id, action) = rest.split_once('/').unwrap_or((rest, ""));
         let id = percent_encoding::percent_decode_str(id).decode_utf8();
         let id = id.map_err(|_| Refusal::new(400, "the store id is not UTF-8"))?;
         (id.into_owned(), action)
     };
-    let (method, ask) = match action {
-        "" => ("GET", Ask::State),
-        "events" => {
-            let (after, limit) = (parameters.after()?, parameters.number("limit")?);
-            ("GET", Ask::Events { after, limit })
-        }
-        "export" => ("GET", Ask::Export),
-        "verify" => parameters.verify()?,
-        "metrics" => ("GET", Ask::Metrics),
-        "reset" => ("POST", Ask::Reset),
-        "disconnect" => ("POST", Ask::Disconnect),
-        "import" => ("POST", Ask::Import(parameters.import()?)),
-        "restore" if request.method == "DELETE" => ("DELETE", Ask::CancelRestore),
-        "restore" => ("POST", Ask::Restore),
-        "adopt" => ("POST", Ask::Adopt),
-        _ => return Err(nothing()),
-    };
-    takes(method)?;
+    let ask = Ask::read(request.method, action, request.query)?;
     Ok(Asked::Store(StoreId::new(store_id), ask))
+}
+
+impl Ask {
+    /// What a request of this method asks for by the path below a store, and the query.
+    fn read(sent: &str, action: &str, query: &str) -> Result<Self, Refusal> {
+        let parameters = Parameters(query);
+        let (method, ask) = match action {
+            "" => ("GET", Self::State),
+            "events" => {
+                let (after, limit) = (parameters.after()?, parameters.number("limit")?);
+                ("GET", Self::Events { after, limit })
+            }
+            "export" => ("GET", Self::Export),
+            "verify" => parameters.verify()?,
+            "metrics" => ("GET", Self::Metrics),
+            "reset" => ("POST", Self::Reset),
+            "disconnect" => ("POST", Self::Disconnect),
+            "import" => ("POST", Self::Import(parameters.import()?)),
+            "restore" if sent == "DELETE" => ("DELETE", Self::CancelRestore),
+            "restore" => ("POST", Self::Restore),
+            "adopt" => ("POST", Self::Adopt),
+            _ => return Err(no_route()),
+        };
+        takes(method, sent)?;
+        Ok(ask)
+    }
+
+    /// The request that asks for it, the store left out: `GET events?after=7`.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        match self {
+            Self::State => "GET ".to_owned(),
+            Self::Events { after, limit } => {
+                let limit = limit.map_or_else(String::new, |limit| format!("&limit={limit}"));
+                format!("GET events?after={after}{limit}")
+            }
+            Self::Export => "GET export".to_owned(),
+            Self::Metrics => "GET metrics".to_owned(),
+            Self::Reset => "POST reset".to_owned(),
+            Self::Disconnect => "POST disconnect".to_owned(),
+            Self::Restore => "POST restore".to_owned(),
+            Self::Adopt => "POST adopt".to_owned(),
+            Self::CancelRestore => "DELETE restore".to_owned(),
+            Self::Import(import) => format!("POST import?{}", import.to_query()),
+            Self::Verify {
+                after,
+                queries,
+                repair,
+            } => {
+                let (method, repair) = match repair {
+                    Repair::No => ("GET", ""),
+                    Repair::FromLog => ("POST", "&repair=true"),
+                    Repair::Discard => ("POST", "&repair=discard"),
+                };
+                format!("{method} verify?after={after}&queries={queries}{repair}")
+            }
+        }
+    }
+
+    /// What [`Ask::to_line`] wrote.
+    #[must_use]
+    pub fn from_line(line: &str) -> Option<Self> {
+        let (method, path) = line.split_once(' ')?;
+        let (action, query) = path.split_once('?').unwrap_or((path, ""));
+        Self::read(method, action, query).ok()
+    }
+}
+
+/// *Shape*: [`Ask::to_line`].
+impl Serialize for Ask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_line())
+    }
+}
+
+impl<'de> Deserialize<'de> for Ask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = String::deserialize(deserializer)?;
+        Self::from_line(&line).ok_or_else(|| D::Error::custom("no request to the administration"))
+    }
+}
+
+impl Import {
+    fn to_query(&self) -> String {
+        let flags = [
+            ("lines", self.accepts_lines),
+            ("replace", self.replace),
+            ("keepBackendId", self.keep_backend_id),
+        ];
+        let numbers = [("at", self.at), ("lastKnownHead", self.last_known_head)];
+        let mut query = String::new();
+        for (name, value) in flags {
+            let _ = write!(query, "{name}={value}&");
+        }
+        for (name, value) in numbers {
+            if let Some(value) = value {
+                let _ = write!(query, "{name}={value}&");
+            }
+        }
+        query
+    }
+}
+
+#[cold]
+fn no_route() -> Refusal {
+    Refusal::new(404, "no such route: see docs/operations.md")
+}
+
+fn takes(method: &str, sent: &str) -> Result<(), Refusal> {
+    if sent == method {
+        return Ok(());
+    }
+    Err(Refusal::new(405, &format!("this route takes {method}")))
 }
 
 /// The parameters of a request.

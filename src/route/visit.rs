@@ -16,8 +16,8 @@ pub const VISIT_HEADER: &str = "x-livestore-sync-visit";
 ///
 /// *Shape*: in the header JSON in printable ASCII, `{"to":"<id of the object>","visit":{"storeId":"a","errand":…}}`.
 /// The errand is `{"sync":{"door":"http","grant":{"access":"write"}}}`, where a door is `http`, `socket-rpc` or
-/// `socket-v03` and a grant what [`Grant`] says, or `{"administer":…}` with what [`Ask`] says, such as
-/// `{"administer":{"events":{"after":7,"limit":null}}}`. `headers`, pairs of names and values, are those that
+/// `socket-v03` and a grant what [`Grant`] says, or `{"administer":…}` with what [`Ask::to_line`] says, such as
+/// `{"administer":"GET events?after=7"}`. `headers`, pairs of names and values, are those that
 /// an answer over HTTP is to have; none where it is absent.
 ///
 /// The id of the object proves that the header is the Worker's own: no client knows it, and an app that
@@ -89,7 +89,9 @@ mod tests {
     use super::*;
     use crate::auth::Access;
     use crate::event::SeqNum;
-    use crate::limits::TIME_MS_MAX;
+    use crate::limits::{TIME_MS_MAX, VERIFY_QUERIES_MAX, VERIFY_QUERIES_MIN};
+    use crate::route::admin::Import;
+    use crate::store::comparison::Repair;
     use crate::wire::Family;
 
     const ID: &str = "a-secret-id";
@@ -150,12 +152,15 @@ mod tests {
             limit: None,
         };
         for (ask, name) in [
-            (events, r#"{"events":{"after":7,"limit":null}}"#),
-            (Ask::State, r#""state""#),
-            (Ask::Export, r#""export""#),
-            (Ask::Metrics, r#""metrics""#),
-            (Ask::Reset, r#""reset""#),
-            (Ask::Disconnect, r#""disconnect""#),
+            (events, r#""GET events?after=7""#),
+            (Ask::State, r#""GET ""#),
+            (Ask::Export, r#""GET export""#),
+            (Ask::Metrics, r#""GET metrics""#),
+            (Ask::Reset, r#""POST reset""#),
+            (Ask::Disconnect, r#""POST disconnect""#),
+            (Ask::Restore, r#""POST restore""#),
+            (Ask::CancelRestore, r#""DELETE restore""#),
+            (Ask::Adopt, r#""POST adopt""#),
         ] {
             check(&administer(ask), &format!(r#"{{"administer":{name}}}"#));
         }
@@ -177,7 +182,7 @@ mod tests {
             header.replace(r#""storeId":"a","#, r#""storeId":"a","storeId":"b","#),
             header.replace(r#""to":"a-secret-id","#, ""),
             format!("{header}{header}"),
-            format!(r#"["{ID}",{{"storeId":"a","errand":{{"administer":"reset"}}}}]"#),
+            format!(r#"["{ID}",{{"storeId":"a","errand":{{"administer":"POST reset"}}}}]"#),
         ] {
             assert_eq!(Visit::from_header(&header, ID), None, "{header}");
         }
@@ -230,6 +235,22 @@ mod tests {
             prop_assert_eq!(read, claims);
             back.claims.clone_from(&grant.claims);
             prop_assert_eq!(back, grant);
+        }
+
+        #[test]
+        fn any_request_to_the_administration_comes_back(
+            after in 0..=(1_i64 << 53) - 1, limit in proptest::option::of(any::<u64>()), queries in VERIFY_QUERIES_MIN..=VERIFY_QUERIES_MAX,
+            repair in prop_oneof![Just(Repair::No), Just(Repair::FromLog), Just(Repair::Discard)],
+            at in proptest::option::of(any::<u64>()), last_known_head in proptest::option::of(any::<u64>()),
+            accepts_lines in any::<bool>(), replace in any::<bool>(), keep_backend_id in any::<bool>(),
+        ) {
+            let after = SeqNum::clamped(after);
+            let import = Import { at, accepts_lines, replace, keep_backend_id, last_known_head };
+            for ask in [Ask::Events { after, limit }, Ask::Verify { after, queries, repair }, Ask::Import(import)] {
+                let visit = administer(ask);
+                let back = Visit::from_header(&visit.to_header(ID), ID);
+                prop_assert_eq!(back, Some(visit));
+            }
         }
 
         #[test]

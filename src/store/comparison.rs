@@ -18,8 +18,7 @@ use crate::event::SeqNum;
 use crate::limits::{VERIFY_EXTRA_MAX, VERIFY_TALLIED_MAX};
 
 /// What is done about differences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Nothing.
     No,
