@@ -229,6 +229,28 @@ pub const HELD_MS: u64 = 60_000;
 /// Enforced by `edge`.
 pub const BIRTH_DEADLINE_MS: u64 = 10_000;
 
+/// Rows of D1 that are deleted at once, of a store that is deleted; fewer after a failure. *Source*: ours; D1 advises against
+/// statements that touch very many. Enforced by `backend`.
+pub const DELETE_ROWS_MAX: u32 = 5_000;
+
+/// Rows that are deleted at once, however often that fails.
+pub const DELETE_ROWS_MIN: u32 = 50;
+
+/// Bytes of the rows that are deleted at once; one row may be, whatever its size. *Source*: ours; large rows lie in many
+/// pages. Enforced by `store`.
+pub const DELETE_BYTES_MAX: i64 = 50_000_000;
+
+/// Batches of deletions for one alarm, after which the next goes on. *Source*: a batch has 4 queries, and on the Free plan D1
+/// answers 50 to one event of the platform, and the first of a deletion asks some more. Enforced by `backend`.
+pub const DELETE_BURST_MAX: u32 = 8;
+
+/// Days that `TTL_DAYS` may say. *Source*: ours; a century.
+pub const TTL_DAYS_MAX: u64 = 36_500;
+
+/// Milliseconds of a day: how exactly it is kept when a store was opened. *Source*: ours, so that it costs a row a day.
+/// Enforced by `backend`.
+pub const DAY_MS: u64 = 86_400_000;
+
 /// Queries of D1 that one answer of a verification uses, without `queries`. *Source*: on the Free plan D1 answers 50 to one
 /// event of the platform. Enforced by `backend`.
 pub const VERIFY_QUERIES: u32 = 40;

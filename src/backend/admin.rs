@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::connection::Connection;
+use super::deletion::{Deletion, DeletionState};
 use super::import::{Import, ImportState};
 use super::refusal::Reason;
 use super::report::BackupTrouble;
+use super::retention::RetentionState;
 use super::stats::{BUCKETS_MS, Duration};
 use super::subscription::Subscription;
 use super::{SyncBackend, iso_8601};
@@ -42,6 +44,10 @@ struct State<'a> {
     backup: Option<Backup<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restore: Option<ImportState<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionState<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionState>,
 }
 
 /// How the backup stands.
@@ -135,10 +141,12 @@ impl<S: Sql> SyncBackend<S> {
             events: store.count()?,
             bytes: store.size_bytes(),
             format: FORMAT_VERSION,
-            status: match &self.import {
-                None => "open",
-                Some(import) if import.has_failed() => "restore-failed",
-                Some(_) => "restoring",
+            status: match (&self.deletion, &self.import) {
+                (Some(deletion), _) if deletion.has_failed() => "delete-failed",
+                (Some(_), _) => "deleting",
+                (None, None) => "open",
+                (None, Some(import)) if import.has_failed() => "restore-failed",
+                (None, Some(_)) => "restoring",
             },
             time: iso_8601(now_ms),
             last_push,
@@ -160,6 +168,8 @@ impl<S: Sql> SyncBackend<S> {
                 }),
             }),
             restore: self.import.as_ref().map(Import::state),
+            deletion: self.deletion.as_ref().map(Deletion::state),
+            retention: self.retention.state(),
         };
         Ok(serde_json::to_string(&described).unwrap_or_default())
     }

@@ -43,10 +43,12 @@ impl<S: Sql> SyncBackend<S> {
     /// Whether one more socket may be accepted, for a client of `store_id`.
     ///
     /// # Errors
-    /// [`Refusal::OtherObject`], [`Refusal::Restoring`], [`Refusal::Connections`].
+    /// [`Refusal::OtherObject`], [`Refusal::Deleting`], [`Refusal::Restoring`], [`Refusal::Connections`].
     pub fn admit(&mut self, store_id: &StoreId, now_ms: u64) -> Result<(), Refusal> {
         let refusal = if self.store.store_id() != store_id {
             Refusal::OtherObject
+        } else if self.is_deleting() {
+            Refusal::Deleting
         } else if self.import.is_some() {
             Refusal::Restoring
         } else if self.sockets().count() >= self.limits.connections_max {
@@ -104,7 +106,7 @@ impl<S: Sql> SyncBackend<S> {
             self.refuse(from, requester, Refusal::OtherStore, turn);
             return Checked::No;
         }
-        if self.import.is_some() {
+        if self.is_deleting() || self.import.is_some() {
             self.put_off(from, inbound, requester, turn);
             return Checked::No;
         }
@@ -254,6 +256,7 @@ fn short_reason(reason: Reason) -> &'static str {
         Reason::StoreFull => "the store is full (MAX_STORE_BYTES): try again later",
         Reason::Storage => "storage failed: try again later",
         Reason::Restoring => "the store is being restored: try again later",
+        Reason::Deleting => "the store is being deleted: try again later",
         _ => "too much at once: try again later",
     }
 }

@@ -348,6 +348,9 @@ fn check_room(may_replace: bool, glance: Option<&Glance>) -> Result<(), admin::R
     let Some(glance) = glance else {
         return Ok(());
     };
+    if glance.is_deleting {
+        return Err(admin::Refusal::being_deleted());
+    }
     let running = glance.import.as_deref();
     if running.is_some_and(|kept| !Plan::is_over(kept)) {
         let message = "a restore is under way: see it in the state, or end it with DELETE";
@@ -620,10 +623,11 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Sends everybody away while a log is brought in.
     pub(super) fn hold_off(&mut self, turn: &mut Turn<S::Text>) {
-        if self.import.is_none() {
-            return;
-        }
-        let reason = "the store is being restored: try again later";
+        let reason = match (&self.deletion, &self.import) {
+            (Some(_), _) => "the store is being deleted: try again later",
+            (None, Some(_)) => "the store is being restored: try again later",
+            (None, None) => return,
+        };
         let is_pulling =
             |one: &Connection<S::Text>| !one.is_socket() && !one.subscriptions().is_empty();
         for id in self.connections.ids(is_pulling) {
@@ -648,20 +652,29 @@ impl<S: Sql> SyncBackend<S> {
     ) {
         let connection = self.connections.get(from);
         let is_http = connection.is_some_and(|one| one.transport() == Transport::Http);
-        if let (Inbound::Pull { cursor, .. }, true, Some(import)) = (inbound, is_http, &self.import)
+        let begins = match &self.import {
+            Some(import) => &import.plan.backend_id,
+            None => self.store.backend_id().as_str(),
+        };
+        if let (Inbound::Pull { cursor, .. }, true) = (inbound, is_http)
             && let Some(done) = wire::pull_done(requester)
         {
             let known = cursor
                 .as_ref()
                 .and_then(|cursor| cursor.backend_id.as_deref());
-            let known = known.unwrap_or(&import.plan.backend_id);
+            let known = known.unwrap_or(begins);
             let known = BackendId::stored(known.to_owned());
             let head = wire::page_head(requester, Transport::Http);
             let tail = wire::page_tail(requester, PageInfo::NoMore, &known);
             self.send(from, &(head + &tail), turn);
             return self.send(from, &done, turn);
         }
-        self.refuse(from, requester, Refusal::Restoring, turn);
+        let refusal = if self.is_deleting() {
+            Refusal::Deleting
+        } else {
+            Refusal::Restoring
+        };
+        self.refuse(from, requester, refusal, turn);
     }
 
     /// The alarm has gone off: goes on with a log that is being brought in.

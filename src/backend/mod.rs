@@ -17,6 +17,7 @@ mod attachment;
 mod check;
 mod connection;
 mod connections;
+mod deletion;
 mod difference;
 mod followers;
 mod import;
@@ -30,6 +31,7 @@ mod refusal;
 mod reopen;
 mod report;
 mod reset;
+mod retention;
 mod room;
 mod stats;
 mod subscription;
@@ -51,21 +53,24 @@ use crate::wire::{self, Family, Inbound, Malformed, PageInfo, Transport};
 use allowance::Allowances;
 use connection::Connection;
 use connections::Connections;
+use deletion::{Deletion, Ended, Repairs};
 use followers::Followers;
 use import::Import;
 use in_flight::Sum;
 use pull::PageHeads;
+use retention::Retention;
 use subscription::Follow;
 use waiting::Waiting;
 
 pub use adoption::{Adoption, Candidate, Wanted};
 pub use connections::ConnectionId;
+pub use deletion::{Deleting, deletion_plan};
 pub use followers::{
     ClientObject, CommittedPage, Delivery, DeliveryId, Message, Outcome, read_events,
 };
 pub use import::{Fetch, FetchId, Plan};
 pub use refusal::{Reason, Refusal};
-pub use report::{About, BackupTrouble, Report, Rows};
+pub use report::{About, BackupTrouble, Deleted, Report, Rows};
 pub use stats::{Duration, Stats};
 pub use verify::{Step, Verification};
 pub use waiting::{Ask, AskId, Hook};
@@ -215,6 +220,14 @@ pub struct SyncBackend<S: Sql> {
     plain_at_ms: Option<u64>,
     /// The log that is being brought in, during which nobody is served.
     import: Option<Import>,
+    /// How far the store is deleted, during which nobody is served.
+    deletion: Option<Deletion>,
+    /// How the last one ended.
+    ended: Option<Ended>,
+    /// What D1 may yet be told by others than the backup.
+    repairs: Repairs,
+    /// When the store ends, if nobody opens it.
+    retention: Retention,
     /// Whether the alarm that has gone off stands for what D1 has yet to answer.
     holds_alarm: bool,
     /// Why the store could not be opened again, if that is so.
@@ -239,6 +252,10 @@ pub struct Rules {
     pub backup_delay_ms: Option<u64>,
     /// Whether D1 is asked for a backup of the store before one is made that is not here.
     pub asks_at_birth: bool,
+    /// Whether there is a database that may hold something of the store.
+    pub has_database: bool,
+    /// After how long a store is deleted that nobody has opened. *Units*: milliseconds.
+    pub ttl_ms: Option<u64>,
 }
 
 impl<S: Sql> fmt::Debug for SyncBackend<S> {
@@ -254,10 +271,14 @@ impl<S: Sql> SyncBackend<S> {
     #[must_use]
     pub fn new(store: EventStore<S>, limits: Limits, rules: Rules, fresh_ids: FreshIds) -> Self {
         let tail = wire::rpc_page_tail(PageInfo::NoMore, store.backend_id());
-        Self {
+        let mut backend = Self {
             followers: Followers::restore(&store, &rules),
             last_page_tail: store.text(&tail),
             import: Import::resume(&store),
+            deletion: None,
+            ended: None,
+            repairs: Repairs::default(),
+            retention: Retention::resume(&store, &rules),
             rules,
             fresh_ids,
             stats: Stats::default(),
@@ -274,7 +295,9 @@ impl<S: Sql> SyncBackend<S> {
             plain_at_ms: None,
             holds_alarm: false,
             closed: None,
-        }
+        };
+        backend.resume_or_keep_deletion();
+        backend
     }
 
     /// What has been counted.
@@ -304,6 +327,7 @@ impl<S: Sql> SyncBackend<S> {
     /// Takes up a new socket, opened at `now_ms`. Its attachment has to be kept at once.
     pub fn connect(&mut self, family: Family, grant: Grant, now_ms: u64) -> ConnectionId {
         self.stats.connections += 1;
+        self.note_opened(now_ms);
         self.insert(family, Transport::WebSocket, grant, now_ms)
     }
 
@@ -316,6 +340,7 @@ impl<S: Sql> SyncBackend<S> {
         grant: Grant,
         now_ms: u64,
     ) -> ConnectionId {
+        self.note_opened(now_ms);
         self.insert(Family::Rpc, transport, grant, now_ms)
     }
 
@@ -376,6 +401,11 @@ impl<S: Sql> SyncBackend<S> {
     /// Goes on with what an earlier life of the object left undone. Called once after a wake, when the
     /// sockets have been taken up.
     pub fn on_wake(&mut self, turn: &mut Turn<S::Text>) {
+        if self.uncopied() > 0 {
+            // An earlier life may have sent some of it.
+            self.repairs.inherit(turn.now_ms);
+        }
+        self.look_after_retention(turn);
         self.hold_off(turn);
         self.deliver_due(turn);
         self.end_turn(turn);
@@ -438,6 +468,7 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Handles one frame.
     pub fn on_frame(&mut self, from: ConnectionId, frame: Frame<'_>, turn: &mut Turn<S::Text>) {
+        self.note_opened(turn.now_ms);
         let Some(connection) = self.connections.get_mut(from) else {
             return;
         };
@@ -526,6 +557,8 @@ impl<S: Sql> SyncBackend<S> {
     pub fn on_alarm(&mut self, turn: &mut Turn<S::Text>) {
         // One under way is given up in its time: for that an alarm has to be set.
         let was_asking = self.is_asking();
+        self.end_unopened(turn);
+        self.resume_deletion(turn);
         self.begin_copying();
         self.resume_import(turn);
         self.resume_delayed(turn);
@@ -546,6 +579,11 @@ impl<S: Sql> SyncBackend<S> {
         if std::mem::take(&mut self.is_probe_due) {
             self.probe_overdue(turn);
         }
+        if self.is_gone() {
+            // Not even an alarm is left.
+            self.holds_alarm = false;
+            return;
+        }
         self.make_room(turn);
         self.ask_shown(turn);
         let (backup, followers) = self.followers.next_ms(&self.store, turn.now_ms);
@@ -563,15 +601,27 @@ impl<S: Sql> SyncBackend<S> {
         }
         let import = self.import.as_ref();
         let import = import.and_then(|import| import.next_ms(turn.now_ms));
-        if let Some(at_ms) = [others, backup, import].into_iter().flatten().min() {
+        let deletion = self.deletion.as_ref();
+        let deletion = deletion.map(|deletion| deletion.next_ms(turn.now_ms));
+        let retention = self.retention.next_ms(turn.now_ms);
+        let times = [
+            others,
+            backup,
+            import,
+            deletion,
+            retention.filter(|_| deletion.is_none()),
+        ];
+        if let Some(at_ms) = times.into_iter().flatten().min() {
             turn.out.push(Output::WakeAt { at_ms });
+            self.armed(at_ms);
         }
     }
 
     /// Whether D1 has been asked something and has not answered.
     fn is_asking(&self) -> bool {
         let is_fetching = self.import.as_ref().is_some_and(Import::is_fetching);
-        is_fetching || self.followers.is_copying()
+        let is_deleting = self.deletion.as_ref().is_some_and(Deletion::is_asking);
+        is_fetching || is_deleting || self.followers.is_copying()
     }
 
     /// Asks for the attachment to be written if this turn has changed what stands in it.

@@ -101,6 +101,9 @@ pub enum Refusal {
     /// The log is being brought in.
     #[error("The store is being restored: try again later")]
     Restoring,
+    /// The store is being deleted.
+    #[error("The store is being deleted: try again later")]
+    Deleting,
     /// The platform's storage failed. What it said is for the log alone.
     #[error("the backend could not {what}")]
     Storage {
@@ -150,13 +153,15 @@ pub enum Reason {
     AdminSecret,
     /// [`Refusal::Restoring`].
     Restoring,
+    /// [`Refusal::Deleting`].
+    Deleting,
     /// [`Refusal::Storage`].
     Storage,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ServerAhead,
         Self::BackendIdMismatch,
         Self::OtherStore,
@@ -175,6 +180,7 @@ impl Reason {
         Self::Hook,
         Self::AdminSecret,
         Self::Restoring,
+        Self::Deleting,
         Self::Storage,
     ];
 
@@ -200,6 +206,7 @@ impl Reason {
             Self::Hook => "hook",
             Self::AdminSecret => "admin-secret",
             Self::Restoring => "restoring",
+            Self::Deleting => "deleting",
             Self::Storage => "storage",
         }
     }
@@ -228,6 +235,7 @@ impl Refusal {
             Self::Hook(_) => Reason::Hook,
             Self::AdminSecret => Reason::AdminSecret,
             Self::Restoring => Reason::Restoring,
+            Self::Deleting => Reason::Deleting,
             Self::Storage { .. } => Reason::Storage,
         }
     }
@@ -258,6 +266,7 @@ impl Refusal {
             | Self::PushRate { .. }
             | Self::Busy
             | Self::Restoring
+            | Self::Deleting
             | Self::Storage { .. } => true,
             Self::ServerAhead { .. }
             | Self::BackendIdMismatch { .. }
@@ -346,6 +355,7 @@ mod tests {
             (Refusal::Hook(HookError::new("no")), "hook", false),
             (Refusal::AdminSecret, "admin-secret", false),
             (Refusal::Restoring, "restoring", true),
+            (Refusal::Deleting, "deleting", true),
             (storage, "storage", true),
         ]
     }

@@ -7,6 +7,7 @@
 
 use super::import::Import;
 use super::report::{Report, Rows};
+use super::retention::Retention;
 use super::{Output, Progress, SyncBackend, TRY_LATER, Turn};
 use crate::event::SeqNum;
 use crate::store::OpenError;
@@ -34,7 +35,11 @@ impl<S: Sql> SyncBackend<S> {
     /// # Errors
     /// When it still cannot.
     pub fn reopen(&mut self, may_make: bool, turn: &mut Turn<S::Text>) -> Result<(), OpenError> {
-        let opened = self.open_again(may_make, turn);
+        let opened = if self.is_gone() {
+            self.start_over(may_make, turn)
+        } else {
+            self.open_again(may_make, turn)
+        };
         self.end_turn(turn);
         opened
     }
@@ -62,6 +67,8 @@ impl<S: Sql> SyncBackend<S> {
         }
         self.closed = None;
         self.import = Import::resume(&self.store);
+        self.retention = Retention::resume(&self.store, &self.rules);
+        self.resume_or_keep_deletion();
         self.bytes_at_most = u64::MAX;
         let (last, backend_id) = (self.store.last_stored(), self.store.backend_id());
         let is_same = *backend_id == ended;
@@ -81,6 +88,10 @@ impl<S: Sql> SyncBackend<S> {
         } else {
             self.leave_lifetime(&ended, turn);
             self.close_after_reset(turn);
+        }
+        if self.retention.has_end() {
+            // What was kept may be gone, and the alarm with it.
+            self.keep_opened(turn.now_ms);
         }
         self.hold_off(turn);
         self.deliver_due(turn);

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::rc::Rc;
 
+use serde::Serialize;
+
 use super::refusal::{Reason, Refusal};
 use crate::event::{BackendId, SeqNum};
 use crate::store::OpenError;
+use crate::store::deletion::Held;
 use crate::wire::{Generation, Requester, Transport};
 
 /// Which request a report is about.
@@ -144,6 +147,25 @@ pub enum Report {
         /// The last of them.
         head: SeqNum,
     },
+    /// The store is being deleted, as its administration asked.
+    DeletionBegun {
+        /// Events it has.
+        events: u64,
+    },
+    /// The store is being deleted since nobody has opened it.
+    StoreExpired {
+        /// For so many days.
+        days: u64,
+        /// Events it has.
+        events: u64,
+    },
+    /// Deleting it does not go on for now.
+    DeletionFailed {
+        /// What went wrong.
+        message: String,
+    },
+    /// It is deleted, and nothing is left.
+    Deleted(Deleted),
     /// The store was emptied by its administration.
     Reset {
         /// Events it had.
@@ -179,6 +201,19 @@ pub enum Rows {
     },
     /// None that can be served.
     Closed(OpenError),
+}
+
+/// What was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// Events of the log.
+    pub events: u64,
+    /// Those of them that `on_committed` was not told of.
+    #[serde(skip)]
+    pub untold: u64,
+    /// What D1 held, as far as it has said so.
+    pub backup: Option<Held>,
 }
 
 /// What stands behind a failure of the backup.
@@ -245,6 +280,10 @@ impl Report {
             | Self::RestoreDelayed { .. }
             | Self::RestoreFailed { .. }
             | Self::Restored { .. }
+            | Self::DeletionBegun { .. }
+            | Self::StoreExpired { .. }
+            | Self::DeletionFailed { .. }
+            | Self::Deleted(_)
             | Self::Reset { .. }
             | Self::RowsChanged { .. } => None,
         }
@@ -286,7 +325,21 @@ impl fmt::Display for Report {
             }
             Self::HookFailed { message }
             | Self::BackupFailed { message, .. }
-            | Self::RestoreDelayed { message } => f.write_str(message),
+            | Self::RestoreDelayed { message }
+            | Self::DeletionFailed { message } => f.write_str(message),
+            Self::DeletionBegun { events } => {
+                write!(
+                    f,
+                    "its {events} events are being deleted; nobody is served meanwhile"
+                )
+            }
+            Self::StoreExpired { days, events } => {
+                write!(
+                    f,
+                    "nobody has opened it for {days} days (TTL_DAYS): its {events} events are being deleted"
+                )
+            }
+            Self::Deleted(deleted) => deleted.fmt(f),
             Self::RestoreBegun { head: 0, .. } => {
                 f.write_str("a log is being brought in from a file; nobody is served meanwhile")
             }
@@ -344,6 +397,26 @@ impl fmt::Display for Report {
                 )
             }
         }
+    }
+}
+
+impl fmt::Display for Deleted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "deleted {} events", self.events)?;
+        if self.untold > 0 {
+            write!(
+                f,
+                ", of which on_committed was not told of the last {}",
+                self.untold
+            )?;
+        }
+        if let Some(Held { lifetimes, events }) = self.backup {
+            write!(
+                f,
+                ", and in the backup {events} events of {lifetimes} lifetimes"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -482,6 +555,19 @@ mod tests {
             assert_eq!(report.about(), about.as_ref(), "{line}");
             assert_eq!(report.reason(), reason, "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_deletion_leaves_untold_is_told() {
+        let mut deleted = Deleted {
+            events: 9,
+            untold: 2,
+            backup: None,
+        };
+        let told = "deleted 9 events, of which on_committed was not told of the last 2";
+        assert_eq!(Report::Deleted(deleted).to_string(), told);
+        deleted.untold = 0;
+        assert_eq!(Report::Deleted(deleted).to_string(), "deleted 9 events");
     }
 
     #[test]

@@ -26,6 +26,10 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     fn begin_lifetime(&mut self, turn: &mut Turn<S::Text>) -> Result<BackendId, StoreError> {
+        if self.is_deleting() {
+            let message = "it is being deleted".to_owned();
+            return Err(StoreError { message });
+        }
         self.store.verify()?;
         if self.import.is_some() {
             self.store.forget_import()?;

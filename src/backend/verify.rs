@@ -240,11 +240,20 @@ impl<S: Sql> SyncBackend<S> {
                 );
                 continue;
             }
+            if self.is_deleting() {
+                on.fail("the store is being deleted", None);
+                continue;
+            }
             if let Some(lines) = on.lines.take() {
                 return Step::Tell(lines);
             }
             match self.advance(on, now_ms) {
-                Ok(Some(step)) => return step,
+                Ok(Some(step)) => {
+                    if on.repair != Repair::No && matches!(step, Step::Ask(_)) {
+                        self.repairs.send(now_ms);
+                    }
+                    return step;
+                }
                 Ok(None) => {}
                 Err(Trouble(message)) => on.fail(&message, Some(on.next())),
             }
@@ -329,6 +338,9 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Takes note of what became of [`Step::Ask`].
     pub fn verified(&mut self, on: &mut Verification<S::Text>, outcome: Outcome) {
+        if on.repair != Repair::No {
+            self.repairs.answered(&outcome);
+        }
         if on.backend_id != *self.store.backend_id() {
             // It ends at its next step.
             return;

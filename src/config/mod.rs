@@ -9,8 +9,8 @@ mod variable;
 use crate::auth::{AdminSecret, Policy, Tokens};
 use crate::event::EventNames;
 use crate::limits::{
-    BACKUP_DELAY_S, BACKUP_DELAY_S_MAX, CONNECTIONS_CEILING, EVENT_BYTES_CEILING,
-    FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING,
+    BACKUP_DELAY_S, BACKUP_DELAY_S_MAX, CONNECTIONS_CEILING, DAY_MS, EVENT_BYTES_CEILING,
+    FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING, TTL_DAYS_MAX,
 };
 
 pub use variable::ConfigError;
@@ -42,6 +42,8 @@ pub struct Config {
     pub restore_empty: RestoreEmpty,
     /// `ADOPT_D1`: the D1 binding under which logs are looked for that sync-cf kept in D1; `None`: none are.
     pub adopt_binding: Option<String>,
+    /// `TTL_DAYS`: after how long a store is deleted that nobody has opened; `None`: never. *Units*: milliseconds.
+    pub ttl_ms: Option<u64>,
 }
 
 /// `RESTORE_EMPTY`: what becomes of a store that has a backup and no log.
@@ -150,6 +152,7 @@ impl Config {
                 Some(off) if off == "off" => None,
                 binding => binding,
             },
+            ttl_ms: ttl_ms(variables)?,
         })
     }
 
@@ -252,6 +255,14 @@ fn restore_empty(variables: Variables<'_>) -> Result<RestoreEmpty, ConfigError> 
     Ok(restore_empty.unwrap_or_default())
 }
 
+fn ttl_ms(variables: Variables<'_>) -> Result<Option<u64>, ConfigError> {
+    let expected = format!("an integer from 0 to {TTL_DAYS_MAX}: days, 0 for no end");
+    let days = variables.parsed("TTL_DAYS", &expected, |text| {
+        text.parse().ok().filter(|days: &u64| *days <= TTL_DAYS_MAX)
+    })?;
+    Ok(days.filter(|days| *days > 0).map(|days| days * DAY_MS))
+}
+
 fn log_level(variables: Variables<'_>) -> Result<LogLevel, ConfigError> {
     let level = variables.parsed("LOG_LEVEL", "'error', 'warn', 'info' or 'debug'", |text| {
         LogLevel::ALL.into_iter().find(|level| level.name() == text)
@@ -335,6 +346,9 @@ mod tests {
             ("BACKUP_DELAY_SECONDS", "0"),
             ("BACKUP_DELAY_SECONDS", "3601"),
             ("RESTORE_EMPTY", "yes"),
+            ("TTL_DAYS", "-1"),
+            ("TTL_DAYS", "0.5"),
+            ("TTL_DAYS", "36501"),
             ("LOG_LEVEL", "loud"),
         ];
         for (name, value) in bad {
@@ -371,6 +385,22 @@ mod tests {
             error.to_string(),
             "BACKUP is 'd1', but it must be 'off', as long as no D1 database is bound as DB"
         );
+    }
+
+    #[test]
+    fn stores_are_kept_for_ever_unless_days_are_said() {
+        for (value, ttl_ms) in [
+            ("", None),
+            ("0", None),
+            ("1", Some(86_400_000)),
+            (" 30 ", Some(2_592_000_000)),
+        ] {
+            assert_eq!(parse(&[("TTL_DAYS", value)]).unwrap().ttl_ms, ttl_ms);
+        }
+        let error = parse(&[("TTL_DAYS", "a month")]).unwrap_err();
+        let expected =
+            "TTL_DAYS is 'a month', but it must be an integer from 0 to 36500: days, 0 for no end";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
+use super::delete::delete;
 use super::import::import;
 use super::poll::{now_or_later, step};
 use super::reply::{Failed, JSON, Reset, read_text, refused_by_d1, respond, respond_json};
@@ -45,6 +46,13 @@ async fn serve<H: Hooks>(
     store_id: &StoreId,
     ask: Ask,
 ) -> Result<JsValue, Failed> {
+    if ask == Ask::Delete {
+        let (status, body) = delete(shared, store_id).await?;
+        return Ok(js::respond_as(status, JSON, &(body + "\n"))?);
+    }
+    if !matches!(ask, Ask::State | Ask::Metrics) && shared.is_deleting(store_id)? {
+        return Err(Refusal::being_deleted().into());
+    }
     if ask == Ask::Restore {
         return restore(shared, request, store_id).await;
     }
@@ -63,6 +71,16 @@ async fn serve<H: Hooks>(
         }
         verified => verified?,
     }
+    serve_here(shared, request, store_id, ask).await
+}
+
+/// Answers about a store that is here.
+async fn serve_here<H: Hooks>(
+    shared: &Rc<Shared<H>>,
+    request: &Request,
+    store_id: &StoreId,
+    ask: Ask,
+) -> Result<JsValue, Failed> {
     if ask == Ask::Reset {
         confirm(&read_text(request).await?, store_id)?;
     }
@@ -140,7 +158,7 @@ async fn serve<H: Hooks>(
             respond(state)
         }
         // Answered before it was looked what there is.
-        Ask::Restore | Ask::Adopt | Ask::Import(_) => {
+        Ask::Restore | Ask::Adopt | Ask::Import(_) | Ask::Delete => {
             Err(Refusal::new(404, "there is no such store").into())
         }
     }

@@ -67,6 +67,16 @@ export const forgetKeyValueHead = (storage) => {
 }
 
 /**
+ * Both take effect at once and together. What is sent from here on is held back until they are durable; should that fail, the
+ * runtime throws the object away.
+ *
+ * @param {any} storage
+ */
+export const erase = (storage) => {
+  for (const done of [storage.deleteAlarm(), storage.deleteAll()]) done.catch(() => {})
+}
+
+/**
  * A text: a string, UTF-8, or several of either one after the other.
  *
  * @typedef {string | Uint8Array} Piece

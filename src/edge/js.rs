@@ -110,6 +110,10 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = forgetKeyValueHead)]
     pub(super) fn forget_key_value_head(storage: &JsValue) -> Result<(), JsValue>;
 
+    /// Removes everything that an object has stored, its alarm included.
+    #[wasm_bindgen(catch)]
+    pub(super) fn erase(storage: &JsValue) -> Result<(), JsValue>;
+
     /// A promise of the body's bytes, or of undefined when there are more than `max`.
     #[wasm_bindgen(catch, js_name = readBody)]
     pub(super) fn read_body(request: &JsValue, max: usize) -> Result<Promise, JsValue>;

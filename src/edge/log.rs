@@ -139,6 +139,10 @@ fn level_and_event(report: &Report) -> (LogLevel, &'static str) {
         Report::RestoreDelayed { .. } => (LogLevel::Warn, "restore-delayed"),
         Report::RestoreFailed { .. } => (LogLevel::Error, "restore-failed"),
         Report::Restored { .. } => (LogLevel::Warn, "restored"),
+        Report::DeletionBegun { .. } => (LogLevel::Warn, "delete-begun"),
+        Report::StoreExpired { .. } => (LogLevel::Warn, "store-expired"),
+        Report::DeletionFailed { .. } => (LogLevel::Warn, "delete-failed"),
+        Report::Deleted(_) => (LogLevel::Warn, "store-deleted"),
         Report::RowsChanged { .. } => (LogLevel::Error, "rows-changed"),
     }
 }

@@ -10,6 +10,7 @@ mod awake;
 mod backup;
 mod birth;
 mod body;
+mod delete;
 mod deliver;
 mod fetch;
 mod hooks;

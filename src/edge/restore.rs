@@ -37,8 +37,16 @@ impl<H: Hooks> Shared<H> {
         self: &Rc<Self>,
         store_id: Option<&StoreId>,
     ) -> Result<(), Unavailable> {
+        let mut own = None;
         loop {
-            match self.with(store_id, |_| ()) {
+            match self.with(store_id.or(own.as_ref()), |_| ()) {
+                // Whoever names no store asks for the one whose object this is.
+                Err(Unavailable::Closed(OpenError::Unborn))
+                    if store_id.is_none() && own.is_none() =>
+                {
+                    own = Some(StoreId::new(self.store_id().to_string()));
+                    continue;
+                }
                 Err(error) if error.is_not_here() => {}
                 Ok(()) => {
                     if self.birth.may_make() {

@@ -51,6 +51,8 @@ pub(super) struct Shared<H: Hooks> {
     alarm_at_ms: Cell<Option<u64>>,
     /// Goes on with the alarm that has gone off, when the backend lets go of it.
     held_alarm: Cell<Option<Waker>>,
+    /// Who waits for the store to be deleted.
+    awaiting_deletion: RefCell<Vec<Waker>>,
     pub(super) bodies: Bodies,
     pub(super) birth: Birth,
 }
@@ -73,6 +75,9 @@ pub(super) enum Unavailable {
     /// D1 does not say whether there is a backup.
     #[error("Whether this store has a backup is not known: try again later")]
     BackupUnknown,
+    /// The object is another store's.
+    #[error("this object is another store's")]
+    OtherStore,
     /// It is in the middle of a turn.
     #[error("The store is busy")]
     Busy,
@@ -88,6 +93,7 @@ impl Unavailable {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Configuration(_) => 500,
+            Self::OtherStore => 404,
             Self::Nameless | Self::Closed(_) | Self::Held(_) | Self::BackupUnknown | Self::Busy => {
                 503
             }
@@ -108,6 +114,7 @@ impl Unavailable {
             | Self::Nameless
             | Self::Held(_)
             | Self::BackupUnknown
+            | Self::OtherStore
             | Self::Busy => log.write(LogLevel::Error, "open-failed", &message),
         }
     }
@@ -150,6 +157,7 @@ impl<H: Hooks> Shared<H> {
             spare_outputs: Cell::new(Vec::new()),
             alarm_at_ms: Cell::new(None),
             held_alarm: Cell::new(None),
+            awaiting_deletion: RefCell::new(Vec::new()),
             bodies: Bodies::default(),
             birth: Birth::default(),
         }))
@@ -249,13 +257,37 @@ impl<H: Hooks> Shared<H> {
         EventStore::plan_adoption(&sql, store_id, &kept, &backend_id)
     }
 
+    /// Keeps that the store is to be deleted: who wakes the object from now on does that.
+    pub(super) fn plan_deletion(&self, plan: &str) -> Result<(), StoreError> {
+        EventStore::plan_deletion(&self.object_sql(), plan)
+    }
+
+    /// Whether the object is deleting its store.
+    pub(super) fn is_deleting(&self, store_id: &StoreId) -> Result<bool, StoreError> {
+        EventStore::is_deleting(&self.object_sql(), store_id)
+    }
+
+    /// Has someone who waits for the store to be deleted look again when something happens.
+    pub(super) fn await_deletion(&self, waker: &Waker) {
+        self.awaiting_deletion.borrow_mut().push(waker.clone());
+    }
+
+    /// Something has happened.
+    pub(super) fn tell_of_deletion(&self) {
+        if !self.awaiting_deletion.borrow().is_empty() {
+            for waiting in self.awaiting_deletion.take() {
+                waiting.wake();
+            }
+        }
+    }
+
     fn object_sql(&self) -> ObjectSql {
         ObjectSql::new(self.storage.clone(), self.sql.clone())
     }
 
     /// Brings the object into memory: its store, and the sockets that are open.
     #[inline(never)]
-    pub(super) fn wake(&self, store_id: Option<&StoreId>) -> Result<(), Unavailable> {
+    pub(super) fn wake(&self, visited: Option<&StoreId>) -> Result<(), Unavailable> {
         let config = config(&self.env);
         let level = config
             .as_ref()
@@ -271,10 +303,12 @@ impl<H: Hooks> Shared<H> {
                 (socket, kept)
             })
             .collect();
-        let found = self.find_store_id(store_id, &sockets);
+        let found = self.find_store_id(visited, &sockets);
         let woken = found.and_then(|store_id| {
             self.store_id.replace(Rc::from(store_id.as_str()));
-            self.open(config?, store_id, sockets, log(&self.store_id()))
+            // Something that is left of a store that is gone must not make another: its alarm, a socket that closes.
+            let may_make = visited.is_some();
+            self.open(config?, store_id, may_make, sockets, log(&self.store_id()))
         });
         match woken {
             Ok(awake) => {
@@ -313,15 +347,17 @@ impl<H: Hooks> Shared<H> {
         &self,
         config: Config,
         store_id: StoreId,
+        may_make: bool,
         sockets: Vec<(JsValue, Option<String>)>,
         log: Log,
     ) -> Result<Awake, Unavailable> {
-        let backup_delay_ms = config.backup_delay_ms(backup::database(&self.env).is_some())?;
+        let has_database = backup::database(&self.env).is_some();
+        let backup_delay_ms = config.backup_delay_ms(has_database)?;
         let logs = config.adopt_binding.as_deref();
         let has_logs = logs.is_some_and(|logs| backup::database_as(&self.env, logs).is_some());
         let has_any = backup_delay_ms.is_some() || has_logs;
         let asks_at_birth = has_any && config.restore_empty != RestoreEmpty::Anew;
-        let may_make = self.birth.may_make() || !asks_at_birth;
+        let may_make = may_make && (self.birth.may_make() || !asks_at_birth);
         let rules = Rules {
             event_names: config.event_names,
             admin: config.admin,
@@ -329,6 +365,8 @@ impl<H: Hooks> Shared<H> {
             uses: self.hooks.uses(),
             backup_delay_ms,
             asks_at_birth,
+            has_database,
+            ttl_ms: config.ttl_ms,
         };
         let sql = self.object_sql();
         let open = if may_make {

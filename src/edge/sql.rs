@@ -96,6 +96,10 @@ impl Sql for ObjectSql {
         js::forget_key_value_head(&self.storage).map_err(failed)
     }
 
+    fn erase(&self) -> Result<(), StoreError> {
+        js::erase(&self.storage).map_err(failed)
+    }
+
     #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
     fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
         let (statements, others) = (Array::new(), Array::new());

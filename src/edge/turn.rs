@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::awake::{Awake, Outlet};
+use super::birth::Known;
 use super::js;
 use super::shared::{Shared, Unavailable};
 use super::sql::{JsText, ObjectSql};
-use crate::backend::{ConnectionId, Output, SyncBackend, Turn};
+use crate::backend::{ConnectionId, Output, Report, SyncBackend, Turn};
 use crate::config::LogLevel;
 use crate::event::StoreId;
 use crate::hooks::Hooks;
@@ -31,7 +32,7 @@ impl<H: Hooks> Shared<H> {
         if self.is_asleep() {
             self.wake_up(store_id)
         } else if self.is_closed() {
-            self.reopen()
+            self.reopen(store_id.is_some())
         } else {
             Ok(())
         }
@@ -47,8 +48,10 @@ impl<H: Hooks> Shared<H> {
 
     /// Tries again to open a store that could not be opened again.
     #[inline(never)]
-    fn reopen(self: &Rc<Self>) -> Result<(), Unavailable> {
+    fn reopen(self: &Rc<Self>, is_visited: bool) -> Result<(), Unavailable> {
         let may_make = self.borrow(|awake| !awake.asks_at_birth)? || self.birth.may_make();
+        let is_gone = self.borrow(|awake| awake.backend.is_gone())?;
+        let may_make = may_make && (is_visited || !is_gone);
         let opened = self.run(|backend, turn| backend.reopen(may_make, turn))?;
         let opened = opened.map_err(Unavailable::from);
         if let Err(error) = &opened {
@@ -91,6 +94,7 @@ impl<H: Hooks> Shared<H> {
         }
         self.settle();
         self.release_alarm();
+        self.tell_of_deletion();
         self.spare_outputs.replace(turn.out);
         Ok(result)
     }
@@ -184,7 +188,13 @@ impl<H: Hooks> Shared<H> {
             },
             Output::WakeAt { at_ms } => self.wake_at(at_ms, &awake.log),
             Output::ForgetAlarm => self.alarm_went_off(),
-            Output::Report(report) => awake.log.report(&report),
+            Output::Report(report) => {
+                if matches!(report, Report::Deleted(_)) {
+                    // There is no backup any more.
+                    self.birth.learn(Known::Nothing);
+                }
+                awake.log.report(&report);
+            }
             // These have the object to themselves: see `apply_queue`.
             Output::Ask(_) | Output::Deliver(_) | Output::Fetch(_) | Output::Probe { .. } => {}
         }

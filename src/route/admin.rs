@@ -42,6 +42,8 @@ pub enum Ask {
     Reset,
     /// `POST stores/<id>/disconnect`: closes every socket.
     Disconnect,
+    /// `DELETE stores/<id>`: deletes the store for good; `confirm` has to name it.
+    Delete,
     /// `POST stores/<id>/restore`: brings a log back from the backup; the body is a [`Restore`].
     Restore,
     /// `POST stores/<id>/adopt`: takes over a log that sync-cf kept in D1; the body is an [`Adopt`].
@@ -285,6 +287,14 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Of what cannot be done with a store that is being deleted.
+    #[must_use]
+    pub fn being_deleted() -> Self {
+        Self::new(409, "the store is being deleted: see the state")
+    }
+}
+
 /// Reads a request to the administration, whose secret is `secret`.
 ///
 /// # Errors
@@ -328,6 +338,9 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         (id.into_owned(), action)
     };
     let ask = Ask::read(request.method, action, request.query)?;
+    if ask == Ask::Delete {
+        parameters.confirm(&store_id)?;
+    }
     Ok(Asked::Store(StoreId::new(store_id), ask))
 }
 
@@ -336,6 +349,7 @@ impl Ask {
     fn read(sent: &str, action: &str, query: &str) -> Result<Self, Refusal> {
         let parameters = Parameters(query);
         let (method, ask) = match action {
+            "" if sent == "DELETE" => ("DELETE", Self::Delete),
             "" => ("GET", Self::State),
             "events" => {
                 let (after, limit) = (parameters.after()?, parameters.number("limit")?);
@@ -361,6 +375,7 @@ impl Ask {
     pub fn to_line(&self) -> String {
         match self {
             Self::State => "GET ".to_owned(),
+            Self::Delete => "DELETE ".to_owned(),
             Self::Events { after, limit } => {
                 let limit = limit.map_or_else(String::new, |limit| format!("&limit={limit}"));
                 format!("GET events?after={after}{limit}")
@@ -499,6 +514,16 @@ impl<'a> Parameters<'a> {
             repair,
         };
         Ok((method, ask))
+    }
+
+    /// Whether a deletion names the store once more.
+    fn confirm(self, store_id: &str) -> Result<(), Refusal> {
+        if self.get("confirm").is_some_and(|named| named == store_id) {
+            return Ok(());
+        }
+        let message = "nothing was done: a deletion is for good. To confirm it, add ?confirm= and the id of the store, \
+                       percent-encoded as in the path";
+        Err(Refusal::new(400, message))
     }
 
     fn import(self) -> Result<Import, Refusal> {
@@ -645,6 +670,19 @@ mod tests {
             ("POST", "stores/a/reset", Ok(("a", Ask::Reset))),
             ("GET", "stores/a/reset", Err(405)),
             ("POST", "stores/a/disconnect", Ok(("a", Ask::Disconnect))),
+            ("DELETE", "stores/a?confirm=a", Ok(("a", Ask::Delete))),
+            ("DELETE", "stores/?confirm=", Ok(("", Ask::Delete))),
+            (
+                "DELETE",
+                "stores/a%2Fb%20c?confirm=a%2Fb%20c",
+                Ok(("a/b c", Ask::Delete)),
+            ),
+            ("DELETE", "stores/a", Err(400)),
+            ("DELETE", "stores/a?confirm=", Err(400)),
+            ("DELETE", "stores/a?confirm=A", Err(400)),
+            ("DELETE", "stores/a?confirm=true", Err(400)),
+            ("DELETE", "stores/a/events?confirm=a", Err(405)),
+            ("DELETE", "stores?confirm=a", Err(405)),
             (
                 "GET",
                 "stores/a/verify",

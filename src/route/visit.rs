@@ -154,6 +154,7 @@ mod tests {
         for (ask, name) in [
             (events, r#""GET events?after=7""#),
             (Ask::State, r#""GET ""#),
+            (Ask::Delete, r#""DELETE ""#),
             (Ask::Export, r#""GET export""#),
             (Ask::Metrics, r#""GET metrics""#),
             (Ask::Reset, r#""POST reset""#),

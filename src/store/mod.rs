@@ -6,6 +6,7 @@
 
 pub mod adoption;
 pub mod comparison;
+pub mod deletion;
 mod export;
 pub mod mirror;
 mod pack;
@@ -111,6 +112,8 @@ pub struct Glance {
     pub events: u64,
     /// The plan by which a log is being brought in.
     pub import: Option<String>,
+    /// Whether all of it is being deleted.
+    pub is_deleting: bool,
 }
 
 /// Events of one page as the text of its JSON items, without brackets.
@@ -167,8 +170,8 @@ impl<S: Sql> EventStore<S> {
         let tables = schema::find_tables(&sql, &store_id)?;
         let state = schema::read_state(&sql, tables)?;
         let has = |wanted: &str| state.iter().any(|(key, _)| key == wanted);
-        // A log that is being brought in is not missed.
-        let is_importing = has(schema::IMPORT);
+        // A log that is being brought in is not missed, nor is one of a store that is being deleted.
+        let is_importing = has(schema::IMPORT) || has(schema::DELETION);
         let check_presence = |stored, log| {
             if is_importing {
                 Ok(())
@@ -434,7 +437,8 @@ impl<S: Sql> EventStore<S> {
         let tables = schema::find_tables(sql, store_id)?;
         Ok(schema::exists(sql, tables, store_id)?
             || Self::old_head(sql, tables)?.is_some()
-            || Self::import_in(sql, tables)?.is_some())
+            || Self::kept_in(sql, tables, schema::IMPORT)?.is_some()
+            || Self::kept_in(sql, tables, schema::DELETION)?.is_some())
     }
 
     /// What an object has of `store_id`, without opening or making it; `None`: nothing.
@@ -460,18 +464,24 @@ impl<S: Sql> EventStore<S> {
             glance.head = glance.head.max(schema::stored_head(sql, store_id)?);
             glance.backend_id = schema::stored_backend_id(sql, store_id)?;
         }
-        glance.import = Self::import_in(sql, tables)?;
+        glance.import = Self::kept_in(sql, tables, schema::IMPORT)?;
+        glance.is_deleting = Self::kept_in(sql, tables, schema::DELETION)?.is_some();
         let exists = schema::exists(sql, tables, store_id)?
             || glance.import.is_some()
+            || glance.is_deleting
             || glance.head > SeqNum::ROOT;
         Ok(exists.then_some(glance))
     }
 
-    /// The plan by which a log is being brought in, if there is one.
-    fn import_in(sql: &S, tables: schema::Tables) -> Result<Option<String>, StoreError> {
+    /// What is kept beside the log under `wanted`, if something is.
+    fn kept_in(
+        sql: &S,
+        tables: schema::Tables,
+        wanted: &str,
+    ) -> Result<Option<String>, StoreError> {
         let mut state = schema::read_state(sql, tables)?.into_iter();
-        let kept = state.find(|(key, _)| key == schema::IMPORT);
-        Ok(kept.map(|(_, plan)| plan))
+        let kept = state.find(|(key, _)| key == wanted);
+        Ok(kept.map(|(_, value)| value))
     }
 
     /// Keeps that a log is to be brought in, in the words of `plan`: whoever opens the store from now on knows.
@@ -498,6 +508,42 @@ impl<S: Sql> EventStore<S> {
         // Where this fails, whoever opens the store makes them.
         let _ = schema::create_missing(sql, tables, store_id, backend_id);
         Ok(())
+    }
+
+    /// Keeps that the store is to be deleted, in the words of `plan`: whoever opens it from now on does that.
+    ///
+    /// # Errors
+    /// When SQLite fails; then nothing is changed.
+    pub fn plan_deletion(sql: &S, plan: &str) -> Result<(), StoreError> {
+        schema::set_state(sql, schema::DELETION, plan)
+    }
+
+    /// Whether an object is deleting its store.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn is_deleting(sql: &S, store_id: &StoreId) -> Result<bool, StoreError> {
+        let tables = schema::find_tables(sql, store_id)?;
+        Ok(Self::kept_in(sql, tables, schema::DELETION)?.is_some())
+    }
+
+    /// Leaves nothing of the object's storage. Nothing is read or written after it but by [`EventStore::start_over`].
+    ///
+    /// # Errors
+    /// When the platform fails; it can be called again.
+    pub fn erase(&self) -> Result<(), StoreError> {
+        self.sql.erase()
+    }
+
+    /// Opens what there is after [`EventStore::erase`], which is a new store if `may_make`. Nothing is known of the one before.
+    ///
+    /// # Errors
+    /// As [`EventStore::reopen`].
+    pub fn start_over(&mut self, fresh: BackendId, may_make: bool) -> Result<Found, OpenError> {
+        let (sql, store_id) = (self.sql.clone(), self.store_id.clone());
+        let (store, found) = Self::open_or_make(sql, store_id, fresh, may_make)?;
+        *self = store;
+        Ok(found)
     }
 
     /// The store whose log an object holds, if it is one alone: for an object that nobody tells its name.

@@ -594,6 +594,12 @@ pub(super) fn read_state<S: Sql>(
 /// Under this key stands by which plan a log is being brought in.
 pub(crate) const IMPORT: &str = "import";
 
+/// Under this key stands that the store is being deleted, and how far that is.
+pub(crate) const DELETION: &str = "deletion";
+
+/// Under this key stands when the store was last opened, where that matters.
+pub(crate) const OPENED: &str = "opened";
+
 /// Under this key stands the lifetime that the last reset ended.
 pub(crate) const WAS_RESET: &str = "reset";
 

@@ -108,6 +108,12 @@ pub trait Sql: Clone {
     /// When the platform fails; then it is not forgotten.
     fn forget_key_value_head(&self) -> Result<(), StoreError>;
 
+    /// Removes everything that is stored, the alarm included. No transaction is under way.
+    ///
+    /// # Errors
+    /// When the platform fails; it can be called again.
+    fn erase(&self) -> Result<(), StoreError>;
+
     /// Runs all steps in one transaction.
     ///
     /// # Errors

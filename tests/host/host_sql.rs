@@ -89,6 +89,7 @@ struct Database {
     failures: Cell<usize>,
     is_held: Cell<bool>,
     key_value_head: Cell<Option<u64>>,
+    erased: Cell<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +132,7 @@ impl HostSql {
             failures: Cell::new(0),
             is_held: Cell::new(false),
             key_value_head: Cell::new(None),
+            erased: Cell::new(0),
         }))
     }
 
@@ -188,6 +190,11 @@ impl HostSql {
     pub(crate) fn roll_back(&self) {
         self.0.is_held.set(false);
         self.set_up("ROLLBACK");
+    }
+
+    /// How often everything was removed, the alarm included.
+    pub(crate) fn erased(&self) -> usize {
+        self.0.erased.get()
     }
 
     /// How many statements have been made to fail.
@@ -325,6 +332,18 @@ impl Sql for HostSql {
         self.run(|| {
             self.0.key_value_head.set(None);
             Ok(())
+        })
+    }
+
+    fn erase(&self) -> Result<(), StoreError> {
+        self.run(|| {
+            assert!(self.0.connection.is_autocommit());
+            self.0.key_value_head.set(None);
+            self.0.erased.set(self.0.erased.get() + 1);
+            let tables = "SELECT group_concat('DROP TABLE \"' || name || '\";', '') FROM sqlite_master WHERE type = 'table'";
+            let drops = self.raw().query_row(tables, [], |row| row.get::<_, Option<String>>(0));
+            let drops = drops.map_err(failed)?.unwrap_or_default();
+            self.raw().execute_batch(&format!("BEGIN; {drops} COMMIT")).map_err(failed)
         })
     }
 

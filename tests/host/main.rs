@@ -8,7 +8,9 @@
 //! | [`layout`] | each module uses those below it alone, and no files use each other in a circle |
 //! | [`log_model`] | every pull exactly once and in order, every push whole or refused, over any history |
 //! | [`followers`] | client objects and `on_committed` are told each event in order, over failures, evictions and resets |
+//! | [`deletion`] | a deleted store leaves nothing behind, wherever D1, storage or the object fails, and the next is a new one |
 //! | [`restore`] | a log comes back from its backup whole or not at all, wherever D1, storage or the object fails |
+//! | [`retention`] | a store that nobody opens ends in its time and not before, for one row a day |
 //! | [`simulation`] | the same beside hooks, followers, every transport, crashes, alarms, resets and failing storage |
 //! | [`changed_rows`] | rows that somebody else changes are noticed, and who goes on, starts over or leaves for it |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
@@ -45,6 +47,7 @@ mod changed_rows;
 mod client;
 mod connections;
 mod d1;
+mod deletion;
 mod followers;
 mod host_sql;
 mod hostile;
@@ -53,6 +56,7 @@ mod log_model;
 mod msgpack;
 mod operator;
 mod restore;
+mod retention;
 mod simulation;
 mod sql_store;
 mod transcripts;

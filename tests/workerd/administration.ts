@@ -14,7 +14,7 @@ export interface State {
   readonly events: number
   readonly bytes: number
   readonly format: number
-  /** Whether it is served: `open`, `restoring` or `restore-failed`. */
+  /** Whether it is served: `open`, `restoring`, `restore-failed`, `deleting` or `delete-failed`. */
   readonly status: string
   readonly time: string
   readonly lastPush: { readonly seqNum: number; readonly at: string } | null
@@ -56,6 +56,16 @@ export interface State {
     readonly failed?: string
     readonly lastError?: { readonly at: string; readonly message: string }
   }
+  /** While the store is deleted. */
+  readonly deletion?: {
+    readonly begunAt: string
+    readonly events: number
+    readonly backup: { readonly lifetimes: number; readonly events: number } | null
+    readonly failures: number
+    readonly lastError?: { readonly at: string; readonly message: string }
+  }
+  /** Where stores end that nobody opens. */
+  readonly retention?: { readonly openedAt: string; readonly endsAt: string }
 }
 
 export interface PastError {

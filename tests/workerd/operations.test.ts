@@ -12,7 +12,7 @@ import { authToken, root, type Server, startServer } from '../harness/server.ts'
 import { batchOf } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { administer, adminSecret, type Exported, stateOf, type Stores } from './administration.ts'
+import { administer, adminSecret, type Exported, stateOf, storePath, type Stores } from './administration.ts'
 import { knock } from './knock.ts'
 import { Peer } from './peer.ts'
 import { Metrics, metricsOf } from './prometheus.ts'
@@ -157,7 +157,7 @@ describe('the commands of the manual', () => {
     readonly first?: () => Promise<unknown>
     readonly then: (stdout: string) => unknown
   }> = [
-    { having: 'encodeURIComponent', then: (stdout) => assert.equal(stdout, `${variables.STORE}\n`) },
+    { having: 'encodeURIComponent(process.env', then: (stdout) => assert.equal(stdout, `${variables.STORE}\n`) },
     { having: '/stores/$STORE"', then: (stdout) => assert.equal((JSON.parse(stdout) as { head: number }).head, 3) },
     {
       having: '/export"',
@@ -300,6 +300,30 @@ describe('the commands of the manual', () => {
       },
     },
     {
+      having: '?confirm=$STORE',
+      then: async (stdout) => {
+        const { events, backup } = JSON.parse(stdout) as { events: number; backup: { lifetimes: number } }
+        assert.deepEqual([events, backup.lifetimes > 0], [3, true])
+        assert.equal((await administer(server, storePath(storeId))).status, 404)
+      },
+    },
+    {
+      having: 'stores.json',
+      first: async () => {
+        await (await Peer.connect(server, 'v04', storeId)).pushed(batchOf(0, 4))
+        await eventually('it is copied', async () => (await stateOf(server, storeId)).backup?.head === 4)
+      },
+      then: (stdout) => {
+        const states = stdout.trimEnd().split('\n')
+        assert.deepEqual(
+          states
+            .map((state) => JSON.parse(state) as { storeId: string; head: number })
+            .map((one) => [one.storeId, one.head]),
+          [[storeId, 4]],
+        )
+      },
+    },
+    {
       having: 'npm run --silent names',
       first: async () => {
         for (const name of ['package.json', 'scripts', 'dist']) symlinkSync(join(root, name), join(folder, name))
@@ -323,7 +347,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 15)
+    assert.equal(curls.length, 17)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {

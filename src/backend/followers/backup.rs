@@ -37,6 +37,8 @@ pub(super) struct Progress {
     /// Batches that may yet begin for the alarm that goes off; none without one.
     batches_left: u32,
     next: Next,
+    /// Until when a batch may come to D1 that has not been answered.
+    pub(super) sent_until_ms: u64,
     /// Whether the batch under way holds all that there was when it began.
     takes_all: bool,
     /// What went wrong since the last batch that was taken.
@@ -151,6 +153,7 @@ impl Progress {
         *self = Self {
             delay_ms: self.delay_ms,
             told_ms: self.told_ms,
+            sent_until_ms: self.sent_until_ms,
             ..Self::default()
         };
     }
@@ -350,6 +353,7 @@ impl<S: Sql> SyncBackend<S> {
             }
         };
         follower.backup.batches_left -= 1;
+        follower.backup.sent_until_ms = turn.now_ms + MIRROR_DEADLINE_MS;
         let is_copy = matches!(follower.backup.next, Next::Copy);
         follower.backup.takes_all = is_copy && last == self.store.last_stored();
         self.followers.deliveries += 1;
@@ -379,6 +383,9 @@ impl<S: Sql> SyncBackend<S> {
         follower.state = State::Idle;
         let before = follower.after;
         let takes_all = std::mem::take(&mut follower.backup.takes_all);
+        if matches!(outcome, Outcome::Mirrored(_)) {
+            follower.backup.sent_until_ms = 0;
+        }
         let done = match outcome {
             Outcome::Mirrored(answer) => follower.mirrored(told, &answer, &self.store),
             Outcome::Taken => Err((BackupTrouble::Failed, "D1 said nothing".to_owned())),

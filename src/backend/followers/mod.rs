@@ -414,6 +414,37 @@ impl Followers {
         }
     }
 
+    /// A name for something that is asked of D1 beside what followers are told.
+    pub(super) fn next_delivery(&mut self) -> DeliveryId {
+        self.deliveries += 1;
+        DeliveryId(self.deliveries)
+    }
+
+    /// The copy that D1 has been sent and not answered.
+    pub(super) fn copy_under_way(&self) -> Option<DeliveryId> {
+        let backup = self.list.iter().find(|one| one.kind == Kind::Backup)?;
+        match backup.state {
+            State::Delivering { id, .. } => Some(id),
+            State::Idle | State::Held(_) | State::Settling { .. } => None,
+        }
+    }
+
+    /// Until when a copy may come to D1 that it has been sent.
+    pub(super) fn copied_until_ms(&self) -> u64 {
+        let backup = self.list.iter().find(|one| one.kind == Kind::Backup);
+        backup.map_or(0, |backup| backup.backup.sent_until_ms)
+    }
+
+    /// Nobody follows any more.
+    pub(super) fn leave(&mut self) {
+        self.list.clear();
+    }
+
+    /// Those of another store, in the place of all. Names of deliveries are not given out again.
+    pub(super) fn start_over<S: Sql>(&mut self, store: &EventStore<S>, rules: &Rules) {
+        self.list = Self::restore(store, rules).list;
+    }
+
     fn is_under_way(&self, id: DeliveryId) -> Option<usize> {
         self.list.iter().position(
             |follower| matches!(follower.state, State::Delivering { id: under_way, .. } if under_way == id),
@@ -528,6 +559,8 @@ impl<S: Sql> SyncBackend<S> {
         // Otherwise it was given up, or its follower is gone.
         if let Some(index) = self.followers.is_under_way(id) {
             self.on_outcome(index, outcome, turn);
+        } else {
+            self.on_forgotten(id, outcome, turn);
         }
         self.end_turn(turn);
     }
