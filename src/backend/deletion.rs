@@ -22,6 +22,7 @@ use crate::limits::{
     BACKUP_MESSAGE_CHARS_MAX, DELETE_BURST_MAX, DELETE_ROWS_MAX, DELETE_ROWS_MIN,
     MIRROR_DEADLINE_MS, MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX,
 };
+use crate::store::adoption::disown;
 use crate::store::deletion::{Held, forget, is_forgotten, look};
 use crate::store::mirror::{MirrorAnswer, SCHEMA_VERSION};
 use crate::store::sql::{Sql, StoreError};
@@ -44,6 +45,8 @@ struct Plan {
     settled_ms: u64,
     /// What D1 held of it, once it has said so.
     held: Option<Held>,
+    /// The binding of the database from which the log was adopted.
+    adopted: Option<String>,
 }
 
 /// What may come to D1 that is no copy of this life of the object: what repairs have sent, and earlier lives.
@@ -89,8 +92,10 @@ pub(super) struct Deletion {
     awaits: Option<(DeliveryId, u64)>,
     /// What D1 has been asked, and when.
     under_way: Option<(DeliveryId, u64)>,
-    /// Whether nothing is left in D1.
+    /// Whether nothing is left in the backup.
     is_forgotten: bool,
+    /// Whether nothing is left of the log from which it was adopted.
+    is_disowned: bool,
     /// What D1 is asked next.
     next: Next,
     /// Rows to ask for at once.
@@ -152,6 +157,10 @@ struct LastError<'a> {
     message: &'a str,
 }
 
+fn said_nothing() -> String {
+    "D1 said nothing that could be read".to_owned()
+}
+
 /// The words to keep with a store that nobody has opened, so that it is deleted.
 #[must_use]
 pub fn deletion_plan(now_ms: u64) -> String {
@@ -171,10 +180,11 @@ impl Plan {
 impl Deletion {
     fn new(plan: Plan) -> Self {
         Self {
-            plan,
             awaits: None,
             under_way: None,
             is_forgotten: false,
+            is_disowned: plan.adopted.is_none(),
+            plan,
             next: Next::Look,
             rows: DELETE_ROWS_MAX,
             batches_left: 0,
@@ -274,6 +284,7 @@ impl<S: Sql> SyncBackend<S> {
             untold: self.told_committed().map_or(0, |told| last.since(told)),
             settled_ms: self.followers.copied_until_ms().max(others_ms),
             held: None,
+            adopted: self.store.adopted_from()?,
         };
         self.keep_deletion(&plan)?;
         let events = plan.events;
@@ -349,7 +360,8 @@ impl<S: Sql> SyncBackend<S> {
         if deletion.under_way.is_some() {
             return;
         }
-        let asks_d1 = self.rules.has_database && !deletion.is_forgotten;
+        let asks_backup = self.rules.has_database && !deletion.is_forgotten;
+        let asks_d1 = asks_backup || !deletion.is_disowned;
         if deletion.due_ms() > turn.now_ms || asks_d1 && deletion.batches_left == 0 {
             // Unless that is until a copy is answered.
             deletion.rests = deletion.awaits.is_none();
@@ -363,12 +375,15 @@ impl<S: Sql> SyncBackend<S> {
         let id = self.followers.next_delivery();
         deletion.under_way = Some((id, turn.now_ms));
         let store_id = self.store.store_id();
-        let batch = match deletion.next {
-            Next::Look => look(store_id),
-            Next::Make => self.store.make_mirror(),
-            Next::Forget => forget(store_id, deletion.rows),
+        let message = match (&deletion.plan.adopted, deletion.next) {
+            (Some(database), _) if !asks_backup => Message::Disown {
+                database: database.clone(),
+                batch: disown(store_id, deletion.rows),
+            },
+            (_, Next::Look) => Message::Mirror(look(store_id)),
+            (_, Next::Make) => Message::Mirror(self.store.make_mirror()),
+            (_, Next::Forget) => Message::Mirror(forget(store_id, deletion.rows)),
         };
-        let message = Message::Mirror(batch);
         turn.out.push(Output::Deliver(Delivery { id, message }));
     }
 
@@ -395,7 +410,22 @@ impl<S: Sql> SyncBackend<S> {
             return;
         }
         deletion.under_way = None;
+        let was_backup = self.rules.has_database && !deletion.is_forgotten;
         let taken = match outcome {
+            Outcome::Mirrored(answer) if !was_backup => {
+                let found = answer.found.as_deref().and_then(is_forgotten);
+                deletion.is_disowned = found == Some(true);
+                found.map(drop).ok_or_else(said_nothing)
+            }
+            // Somebody else has removed it, or taken the database away.
+            Outcome::Failed(message) if !was_backup && message.contains("no such table") => {
+                deletion.is_disowned = true;
+                Ok(())
+            }
+            Outcome::Gone(_) if !was_backup => {
+                deletion.is_disowned = true;
+                Ok(())
+            }
             Outcome::Mirrored(answer) => self.take_forgotten(&answer),
             Outcome::Taken => Err("D1 said nothing".to_owned()),
             Outcome::Failed(message) | Outcome::Gone(message) if lacks_tables(&message) => {
@@ -424,7 +454,6 @@ impl<S: Sql> SyncBackend<S> {
         }
         check_version(answer)?;
         let found = answer.found.as_deref().unwrap_or_default();
-        let said_nothing = || "D1 said nothing that could be read".to_owned();
         match asked {
             Next::Look => {
                 let held = Held::read(found).ok_or_else(said_nothing)?;

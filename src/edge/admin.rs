@@ -66,12 +66,10 @@ async fn serve<H: Hooks>(
         return unborn(shared, request, store_id, &ask).await;
     }
     match verified(shared, store_id) {
-        Err(error) if error.is_not_here() => {
-            return unborn(shared, request, store_id, &ask).await;
-        }
-        verified => verified?,
+        Err(error) if error.is_not_here() => unborn(shared, request, store_id, &ask).await,
+        Err(error) => Err(error.into()),
+        Ok(()) => serve_here(shared, request, store_id, ask).await,
     }
-    serve_here(shared, request, store_id, ask).await
 }
 
 /// Answers about a store that is here.
@@ -240,7 +238,7 @@ impl<H: Hooks> Verifying<H> {
             })?;
             match step {
                 Step::Ask(batch) => {
-                    let outcome = backup::mirror(self.shared.env(), &batch).await;
+                    let outcome = backup::mirror(self.shared.env(), None, &batch).await;
                     self.shared.with(None, |awake| {
                         let backend = &mut awake.backend;
                         backend.verified(&mut verification.borrow_mut(), outcome);

@@ -27,10 +27,15 @@ pub(super) fn database_as(env: &Env, binding: &str) -> Option<D1Database> {
     js::database(env, binding).map(JsCast::unchecked_into)
 }
 
-/// Runs `batch`, all of it or nothing.
-pub(super) async fn mirror(env: &Env, batch: &MirrorBatch<JsText>) -> Outcome {
-    let Some(database) = database(env) else {
-        return Outcome::Failed(format!("no D1 database is bound as {BACKUP_BINDING}"));
+/// Runs `batch`, all of it or nothing, in the database of this binding; `None`: in that of backups.
+pub(super) async fn mirror(
+    env: &Env,
+    binding: Option<&str>,
+    batch: &MirrorBatch<JsText>,
+) -> Outcome {
+    let binding = binding.unwrap_or(BACKUP_BINDING);
+    let Some(database) = database_as(env, binding) else {
+        return Outcome::Gone(format!("no D1 database is bound as {binding}"));
     };
     match run(&database, &batch.steps, MIRROR_DEADLINE_MS).await {
         Ok(rows) => {

@@ -12,6 +12,7 @@ use super::sql::JsText;
 use super::{backup, hooks, js, msgpack};
 use crate::backend::{ClientObject, Delivery, DeliveryId, Fetch, Message, Outcome};
 use crate::hooks::{HookError, Hooks};
+use crate::store::mirror::MirrorBatch;
 use crate::store::sql::Text as _;
 use crate::wire::Generation;
 
@@ -21,14 +22,8 @@ impl<H: Hooks> Shared<H> {
         let Delivery { id, message } = delivery;
         match message {
             Message::Call { object, frame } => self.call(id, &object, &frame),
-            Message::Mirror(batch) => {
-                let shared = self.clone();
-                spawn(async move {
-                    let outcome = backup::mirror(shared.env(), &batch).await;
-                    shared.delivered(id, outcome);
-                });
-                None
-            }
+            Message::Mirror(batch) => self.mirror(id, None, batch),
+            Message::Disown { database, batch } => self.mirror(id, Some(database), batch),
             Message::Committed(page) => {
                 let shared = self.clone();
                 let mut work = Box::pin(hooks::tell(self.clone(), page));
@@ -41,6 +36,21 @@ impl<H: Hooks> Shared<H> {
                 }
             }
         }
+    }
+
+    /// Runs a batch in a database, that of backups if no other is named.
+    fn mirror(
+        self: &Rc<Self>,
+        id: DeliveryId,
+        database: Option<String>,
+        batch: MirrorBatch<JsText>,
+    ) -> Option<Outcome> {
+        let shared = self.clone();
+        spawn(async move {
+            let outcome = backup::mirror(shared.env(), database.as_deref(), &batch).await;
+            shared.delivered(id, outcome);
+        });
+        None
     }
 
     /// Calls a client object.

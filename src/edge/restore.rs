@@ -41,9 +41,7 @@ impl<H: Hooks> Shared<H> {
         loop {
             match self.with(store_id.or(own.as_ref()), |_| ()) {
                 // Whoever names no store asks for the one whose object this is.
-                Err(Unavailable::Closed(OpenError::Unborn))
-                    if store_id.is_none() && own.is_none() =>
-                {
+                Err(error) if error.is_not_here() && store_id.is_none() && own.is_none() => {
                     own = Some(StoreId::new(self.store_id().to_string()));
                     continue;
                 }

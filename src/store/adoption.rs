@@ -4,7 +4,7 @@
 //! The table has the name and the columns of the log in an object. Its name is not unique, so the store that takes it says so
 //! in a table of ours beside it, and another store of that name finds it taken.
 
-use super::mirror::{Bound, COLUMNS, MirrorStep, SIZE};
+use super::mirror::{Bound, COLUMNS, MirrorBatch, MirrorStep, SIZE};
 use super::recall::Row;
 use super::schema::log_table;
 use crate::event::{SeqNum, StoreId};
@@ -118,6 +118,36 @@ pub fn claim<T>(store_id: &StoreId, now: &str, by_force: bool) -> MirrorStep<T> 
             Bound::Text(log_table(store_id)),
             Bound::Text(store_id.as_str().to_owned()),
             Bound::Text(now.to_owned()),
+        ],
+    }
+}
+
+/// Leaves nothing of a log that this store has taken, at most `rows` rows at a time, and then not that it has: a row with the
+/// column `found`, which is 0 once nothing is left. What another store has taken stays.
+#[must_use]
+pub fn disown<T>(store_id: &StoreId, rows: u32) -> MirrorBatch<T> {
+    let table = log_table(store_id);
+    let is_own = "EXISTS (SELECT 1 FROM livestore_sync_adopted WHERE log = ?1 AND store_id = ?2)";
+    let step = |sql: String, rest: Option<Bound<T>>| {
+        let mut params = vec![
+            Bound::Text(table.clone()),
+            Bound::Text(store_id.as_str().to_owned()),
+        ];
+        params.extend(rest);
+        MirrorStep { sql, params }
+    };
+    let delete = format!(
+        "DELETE FROM \"{table}\" WHERE {is_own} AND seqNum IN (SELECT seqNum FROM \"{table}\" ORDER BY seqNum LIMIT ?3)"
+    );
+    let forget = format!(
+        "DELETE FROM livestore_sync_adopted WHERE log = ?1 AND store_id = ?2 AND NOT EXISTS (SELECT 1 FROM \"{table}\")"
+    );
+    let look = format!("SELECT iif({is_own}, '1', '0') AS found");
+    MirrorBatch {
+        steps: vec![
+            step(delete, Some(Bound::Int(rows.into()))),
+            step(forget, None),
+            step(look, None),
         ],
     }
 }

@@ -518,6 +518,15 @@ impl<S: Sql> EventStore<S> {
         schema::set_state(sql, schema::DELETION, plan)
     }
 
+    /// The binding of the D1 database from which this log was adopted, if it was.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn adopted_from(&self) -> Result<Option<String>, StoreError> {
+        let tables = schema::find_tables(&self.sql, &self.store_id)?;
+        Self::kept_in(&self.sql, tables, schema::ADOPTED)
+    }
+
     /// Whether an object is deleting its store.
     ///
     /// # Errors

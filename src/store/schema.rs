@@ -597,6 +597,9 @@ pub(crate) const IMPORT: &str = "import";
 /// Under this key stands that the store is being deleted, and how far that is.
 pub(crate) const DELETION: &str = "deletion";
 
+/// Under this key stands the binding of the D1 database from which the log was adopted.
+pub(crate) const ADOPTED: &str = "adopted";
+
 /// Under this key stands when the store was last opened, where that matters.
 pub(crate) const OPENED: &str = "opened";
 

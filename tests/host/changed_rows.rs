@@ -196,7 +196,7 @@ impl World {
                 Message::Committed(page) => {
                     format!("{} {}", page.backend_id.as_str(), page.items.as_str())
                 }
-                Message::Mirror(_) => panic!("there is no backup"),
+                Message::Mirror(_) | Message::Disown { .. } => panic!("there is no backup"),
             });
             self.turn(|backend, turn| backend.on_delivered(id, Outcome::Taken, turn));
         }

@@ -14,6 +14,7 @@ use livestore_sync_worker::limits::{
     DELETE_BURST_MAX, DELETE_BYTES_MAX, DELETE_ROWS_MAX, Limits, MIRROR_DEADLINE_MS,
 };
 use livestore_sync_worker::route::admin::Import;
+use livestore_sync_worker::store::adoption;
 use livestore_sync_worker::store::comparison::Repair;
 use livestore_sync_worker::store::mirror::MirrorBatch;
 use livestore_sync_worker::store::{EventStore, OpenError};
@@ -100,6 +101,44 @@ impl Room {
         }
         assert_eq!(room.held(STORE), format!("{} 2", events + 3));
         room
+    }
+
+    /// The same whose log was adopted from a table of sync-cf, which is still there, beside that of another store.
+    fn adopted(events: i64) -> Self {
+        let room = Self::filled(events);
+        let (create, rows) = (
+            adoption::CREATE_CLAIMS,
+            log_of(room.sql.raw(), "eventlog_7_kept").len(),
+        );
+        room.d1
+            .0
+            .execute_batch(&format!(
+                "{create}; CREATE TABLE eventlog_7_kept (seqNum integer primary key, name text); \
+                 CREATE TABLE eventlog_7_other (seqNum integer primary key, name text); \
+                 INSERT INTO eventlog_7_kept SELECT value, 'n' FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {rows}) SELECT value FROM n); \
+                 INSERT INTO eventlog_7_other VALUES (1, 'n'); \
+                 INSERT INTO livestore_sync_adopted VALUES ('eventlog_7_kept', 'kept', ''), ('eventlog_7_other', 'other', '')"
+            ))
+            .unwrap();
+        let store = room.backend.as_ref().unwrap().store();
+        store.set_state("adopted", "DB").unwrap();
+        room
+    }
+
+    /// What is left in D1 of logs that sync-cf wrote, and who has taken them.
+    fn left(&self) -> Vec<String> {
+        let mut left = self
+            .d1
+            .rows("SELECT 'kept ' || count(*) FROM eventlog_7_kept");
+        left.extend(
+            self.d1
+                .rows("SELECT 'other ' || count(*) FROM eventlog_7_other"),
+        );
+        left.extend(
+            self.d1
+                .rows("SELECT store_id FROM livestore_sync_adopted ORDER BY store_id"),
+        );
+        left
     }
 
     /// Rows of events and of lifetimes that D1 has of a store.
@@ -224,10 +263,12 @@ impl Room {
             return false;
         };
         let outcome = match message {
-            Message::Mirror(batch) => match self.d1.run(&batch, fate) {
-                Ok(answer) => Outcome::Mirrored(answer),
-                Err(message) => Outcome::Failed(message),
-            },
+            Message::Mirror(batch) | Message::Disown { batch, .. } => {
+                match self.d1.run(&batch, fate) {
+                    Ok(answer) => Outcome::Mirrored(answer),
+                    Err(message) => Outcome::Failed(message),
+                }
+            }
             _ => Outcome::Taken,
         };
         self.turn(|backend, turn| backend.on_delivered(id, outcome, turn));
@@ -440,9 +481,19 @@ fn nobody_is_served_meanwhile_and_sockets_are_closed() {
 /// Runs a deletion of a store with events for three batches, in which `goes_wrong` is called at each step with its number,
 /// until it says that it was that step.
 fn with_each_step_going_wrong(mut goes_wrong: impl FnMut(&mut Room, usize, usize) -> bool) {
+    for make in [Room::filled, Room::adopted] {
+        with_each_step_of(make, &mut goes_wrong);
+    }
+}
+
+fn with_each_step_of(
+    make: fn(i64) -> Room,
+    goes_wrong: &mut impl FnMut(&mut Room, usize, usize) -> bool,
+) {
     let mut went_wrong = 0;
     for at in 0.. {
-        let mut room = Room::filled(40);
+        let mut room = make(40);
+        let left = room.left();
         let others = room.others();
         room.delete();
         let mut step = 0;
@@ -458,6 +509,12 @@ fn with_each_step_going_wrong(mut goes_wrong: impl FnMut(&mut Room, usize, usize
         room.settle();
         room.sql.heal();
         room.settle();
+        let expected: &[&str] = if left.is_empty() {
+            &[]
+        } else {
+            &["kept 0", "other 1", "other"]
+        };
+        assert_eq!(room.left(), expected);
         room.check_gone(&others);
         if !is_hit {
             break;
@@ -481,7 +538,7 @@ fn an_object_that_dies_between_any_two_steps_goes_on_by_itself() {
         let is_hit = at == step;
         if is_hit {
             if let Some(Delivery {
-                message: Message::Mirror(batch),
+                message: Message::Mirror(batch) | Message::Disown { batch, .. },
                 ..
             }) = room.deliveries.front()
             {
@@ -537,8 +594,13 @@ fn what_cannot_be_kept_is_not_begun() {
 #[test]
 fn d1_that_fails_at_any_statement_or_is_not_heard_is_asked_again_for_as_long_as_it_takes() {
     let fates: Vec<Fate> = (0..5).map(Fate::FailsAt).chain([Fate::Unheard]).collect();
-    for fate in fates {
-        let mut room = Room::filled(40);
+    for (fate, make) in fates.iter().flat_map(|fate| {
+        [
+            (*fate, Room::filled as fn(i64) -> Room),
+            (*fate, Room::adopted),
+        ]
+    }) {
+        let mut room = make(40);
         let others = room.others();
         room.delete();
         let start_ms = room.now_ms;
@@ -1084,4 +1146,44 @@ fn what_comes_back_from_the_life_before_meets_nobody() {
     assert_eq!(room.now_ms.max(now_ms), room.now_ms);
     room.settle();
     assert_eq!(room.held(STORE), "2 1");
+}
+
+#[test]
+fn a_log_of_sync_cf_that_another_store_has_taken_since_stays() {
+    let mut room = Room::adopted(40);
+    let claim = "UPDATE livestore_sync_adopted SET store_id = 'k.ept' WHERE store_id = 'kept'";
+    room.d1.0.execute_batch(claim).unwrap();
+    let others = room.others();
+    room.delete();
+    room.settle();
+    assert_eq!(room.left(), ["kept 40", "other 1", "k.ept", "other"]);
+    room.check_gone(&others);
+}
+
+#[test]
+fn a_log_of_sync_cf_goes_some_rows_at_a_time_and_may_be_gone_already() {
+    let mut room = Room::adopted(40);
+    room.d1
+        .0
+        .execute_batch(&format!(
+            "INSERT INTO eventlog_7_kept SELECT value, 'n' FROM (WITH RECURSIVE n(value) AS (SELECT 41 UNION ALL SELECT value + 1 FROM n WHERE value < {}) SELECT value FROM n)",
+            3 * DELETE_ROWS_MAX
+        ))
+        .unwrap();
+    let others = room.others();
+    room.delete();
+    room.settle();
+    assert_eq!(room.left(), ["kept 0", "other 1", "other"]);
+    room.check_gone(&others);
+    for gone in [
+        "DROP TABLE eventlog_7_kept",
+        "DROP TABLE livestore_sync_adopted",
+    ] {
+        let mut room = Room::adopted(4);
+        room.d1.0.execute_batch(gone).unwrap();
+        let others = room.others();
+        room.delete();
+        room.settle();
+        room.check_gone(&others);
+    }
 }

@@ -345,7 +345,9 @@ fn each_object_is_called_and_its_latest_pull_counts() {
             Message::Call { object, .. } => {
                 format!("{} {}", object.object_id, object.request.json())
             }
-            Message::Committed(_) | Message::Mirror(_) => panic!("{delivery:?}"),
+            Message::Committed(_) | Message::Mirror(_) | Message::Disown { .. } => {
+                panic!("{delivery:?}")
+            }
         })
         .collect();
     called.sort();

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -42,6 +42,7 @@ const forSyncCf = (reference: ReferenceBackend) => ({ ...bindings[reference], na
 /** A storage folder of an existing deployment, on which one server after the other runs. */
 class Deployment {
   readonly path = mkdtempSync(join(tmpdir(), 'adoption-'))
+  readonly #copies: Deployment[] = []
   readonly #reference: ReferenceBackend
   readonly #binding: (typeof bindings)[ReferenceBackend] & { useSQLite: boolean }
 
@@ -75,7 +76,16 @@ class Deployment {
     }
   }
 
+  /** The same on a copy of the storage, which is removed with it. */
+  copied(): Deployment {
+    const copy = new Deployment(this.#reference)
+    cpSync(this.path, copy.path, { recursive: true })
+    this.#copies.push(copy)
+    return copy
+  }
+
   remove(): void {
+    for (const copy of this.#copies) copy.remove()
     rmSync(this.path, { recursive: true, force: true })
   }
 }
@@ -166,6 +176,21 @@ for (const [reference, generation] of [
         const state = await stateOf(server, storeId)
         assert.deepEqual([state.status, state.head, state.backendId], ['open', 270, backendId])
         assertEvents(await logOf(server, storeId), [...events, ...batchOf(250, 20, 'more')])
+      }))
+
+    it('is deleted with what lies in D1, and the next store of that name is a new one', () =>
+      deployment.copied().with({}, async (server) => {
+        assert.equal((await visit(server, storeId)).status, 101)
+        const path = `${storePath(storeId)}?confirm=${encodeURIComponent(storeId)}`
+        const answer = await administer(server, path, { method: 'DELETE' })
+        assert.ok([200, 202].includes(answer.status), answer.body)
+        await eventually('it is a new store', async () => {
+          if ((await visit(server, storeId)).status !== 101) return false
+          const state = await stateOf(server, storeId)
+          return state.head === 0 && state.backendId !== backendId
+        })
+        assert.deepEqual(await query(server, 'SELECT * FROM "eventlog_7_team_notes___1"'), [])
+        assert.deepEqual(await query(server, 'SELECT * FROM livestore_sync_adopted'), [])
       }))
 
     it('goes back to sync-cf 0.4 with its log in the object, and grows there', () =>

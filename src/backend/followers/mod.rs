@@ -53,6 +53,13 @@ pub enum Message<T> {
     Committed(CommittedPage<T>),
     /// A batch for the mirror in D1.
     Mirror(MirrorBatch<T>),
+    /// A batch for the database from which the log was adopted.
+    Disown {
+        /// Its binding.
+        database: String,
+        /// The batch.
+        batch: MirrorBatch<T>,
+    },
 }
 
 /// The next message to a follower, and how far it tells; `None` when there is nothing to tell.

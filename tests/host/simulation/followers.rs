@@ -336,7 +336,7 @@ impl World {
                 let heard = self.hear_call(client, frame);
                 self.check_call(client, &heard)
             }
-            Message::Mirror(_) => unreachable!("D1 was asked"),
+            Message::Mirror(_) | Message::Disown { .. } => unreachable!("D1 was asked"),
         };
         let mut under_way = self.followers.under_way.iter();
         let is_early = under_way
@@ -348,7 +348,9 @@ impl World {
             who,
             lifetime: match &delivery.message {
                 Message::Committed(page) => page.backend_id.as_str().to_owned(),
-                Message::Call { .. } | Message::Mirror(_) => self.log.backend_id.clone(),
+                Message::Call { .. } | Message::Mirror(_) | Message::Disown { .. } => {
+                    self.log.backend_id.clone()
+                }
             },
             last,
             until_ms: self.now_ms
@@ -374,7 +376,7 @@ impl World {
                 self.hang(delivery.id, true);
                 None
             }
-            (Message::Mirror(_), _) => unreachable!("D1 was asked"),
+            (Message::Mirror(_) | Message::Disown { .. }, _) => unreachable!("D1 was asked"),
             (Message::Call { frame, .. }, is_well) => {
                 let Who::Object(client) = who else {
                     unreachable!("an object is called")
