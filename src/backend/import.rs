@@ -831,7 +831,9 @@ impl<S: Sql> SyncBackend<S> {
     pub fn take_upload(&mut self) -> Option<u64> {
         let import = self.import.as_mut().filter(|one| !one.has_failed())?;
         import.plan.file.as_ref()?;
-        import.upload += 1;
+        // Not given out again by another import: whoever sends for one that was ended is nobody's.
+        self.uploads += 1;
+        import.upload = self.uploads;
         Some(import.upload)
     }
 

@@ -220,6 +220,8 @@ pub struct SyncBackend<S: Sql> {
     plain_at_ms: Option<u64>,
     /// The log that is being brought in, during which nobody is served.
     import: Option<Import>,
+    /// How many have sent a file.
+    uploads: u64,
     /// How far the store is deleted, during which nobody is served.
     deletion: Option<Deletion>,
     /// How the last one ended.
@@ -275,6 +277,7 @@ impl<S: Sql> SyncBackend<S> {
             followers: Followers::restore(&store, &rules),
             last_page_tail: store.text(&tail),
             import: Import::resume(&store),
+            uploads: 0,
             deletion: None,
             ended: None,
             repairs: Repairs::default(),

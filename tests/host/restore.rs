@@ -826,6 +826,23 @@ fn who_sends_the_rest_of_a_file_takes_over_from_whoever_sent_before() {
     room.check_restored(&log, NEW);
 }
 
+#[test]
+fn who_sent_for_an_import_that_was_ended_is_nobody_to_the_next() {
+    let (file, log) = file_of(&rows(40, 90_000));
+    let mut room = Room::new(D1::new());
+    assert!(!send(&mut room, &file, 3));
+    let before = room.backend.as_mut().unwrap().take_upload().unwrap();
+    room.turn(|backend, turn| backend.fail_upload(before, "no file", turn));
+    assert!(!send(&mut room, &file, 3));
+    for late in 0..=before {
+        let ended = room.turn(|backend, turn| backend.end_upload(late, 40, SeqNum::from(40), turn));
+        assert_eq!(ended.unwrap_err().status, 409);
+        assert_eq!(room.state()["status"], "restoring", "{late}");
+    }
+    assert!(send(&mut room, &file, file.len() + 1));
+    room.check_restored(&log, NEW);
+}
+
 proptest! {
     #![proptest_config(cases(100))]
 
