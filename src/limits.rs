@@ -205,6 +205,41 @@ pub const MIRROR_RETRY_MS_MAX: u64 = 600_000;
 /// Enforced by `backend`, and by `edge`, which says so.
 pub const MIRROR_DEADLINE_MS: u64 = 60_000;
 
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Days after which events of the backup are folded, without `COMPACT_AFTER_DAYS`. *Source*: for so long D1 itself can be
+/// taken back to an earlier moment, and with it the rows as they were.
+pub const COMPACT_AFTER_DAYS: u64 = 30;
+
+/// Days that `COMPACT_AFTER_DAYS` may say.
+pub const COMPACT_AFTER_DAYS_MAX: u64 = 3_650;
+
+/// Events in one segment of the backup. *Source*: ours; as many as are copied and brought back at once, and of as many bytes.
+/// Enforced by `backend`.
+pub const SEGMENT_EVENTS_MAX: u32 = 2_000;
+
+/// Events that a segment has at least, so that a store with few has not many small ones, unless it comes to
+/// [`SEGMENT_BYTES_MIN`]. Enforced by `store`.
+pub const SEGMENT_EVENTS_MIN: i64 = 500;
+
+/// Bytes of a segment that has fewer. *Source*: ours; half of what fits. Enforced by `store`.
+pub const SEGMENT_BYTES_MIN: i64 = MIRROR_BYTES_MAX / 2;
+
+/// Events of a segment which can become no more: another one follows, or an event that is too large. Enforced by `store`.
+pub const SEGMENT_REST_EVENTS_MIN: i64 = 16;
+
+/// Queries of the backup for one alarm by which events are folded, after which the next goes on. *Source*: on the Free plan
+/// D1 answers 50 to one event of the platform, of which a copy may need 30. Enforced by `backend`.
+pub const FOLD_QUERIES_MAX: usize = 16;
+
+/// Milliseconds before it is looked again whether something may be folded. Enforced by `backend`.
+pub const FOLD_LOOK_MS: u64 = DAY_MS;
+
+/// Milliseconds for which nothing is folded after a step of a verification, or while a log is brought in. Enforced by
+/// `backend`.
+pub const FOLD_PUT_OFF_MS: u64 = 60_000;
+
 /// Events that are brought back from the backup at once. *Source*: ours; as many as are copied. Enforced by `backend`.
 pub const FETCH_EVENTS_MAX: u32 = 2_000;
 
@@ -220,6 +255,10 @@ pub const FETCH_RETRY_MS_MAX: u64 = 60_000;
 
 /// Lifetimes of a store that are listed, the latest. *Source*: ours. Enforced by `store`.
 pub const FETCH_LIFETIMES_MAX: u32 = 100;
+
+/// Times that a backup is looked at before a restore: once more for the segment in which the log is to end, and for what is
+/// folded meanwhile. Enforced by `edge`.
+pub const SURVEYS_MAX: u32 = 4;
 
 /// Milliseconds for which a store that waits for its operator's decision is not asked about again. *Source*: ours. Enforced by
 /// `edge`.
@@ -246,10 +285,6 @@ pub const DELETE_BURST_MAX: u32 = 8;
 
 /// Days that `TTL_DAYS` may say. *Source*: ours; a century.
 pub const TTL_DAYS_MAX: u64 = 36_500;
-
-/// Milliseconds of a day: how exactly it is kept when a store was opened. *Source*: ours, so that it costs a row a day.
-/// Enforced by `backend`.
-pub const DAY_MS: u64 = 86_400_000;
 
 /// Queries of D1 that one answer of a verification uses, without `queries`. *Source*: on the Free plan D1 answers 50 to one
 /// event of the platform. Enforced by `backend`.

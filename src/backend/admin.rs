@@ -59,6 +59,23 @@ struct Backup<'a> {
     lag_seconds: u64,
     failures: u32,
     last_error: Option<PastError<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compaction: Option<CompactionState<'a>>,
+}
+
+/// How its compaction stands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CompactionState<'a> {
+    folded_to: u64,
+    is_under_way: bool,
+    last_error: Option<FoldError<'a>>,
+}
+
+#[derive(Serialize)]
+struct FoldError<'a> {
+    at: String,
+    message: &'a str,
 }
 
 #[derive(Serialize)]
@@ -165,6 +182,17 @@ impl<S: Sql> SyncBackend<S> {
                     at: iso_8601(error.at_ms),
                     reason: error.trouble.name(),
                     message: &error.message,
+                }),
+                compaction: backup.compaction.is_on().then(|| CompactionState {
+                    folded_to: backup.compaction.folded_to(),
+                    is_under_way: backup.compaction.is_under_way(),
+                    last_error: backup
+                        .compaction
+                        .last_error()
+                        .map(|(at_ms, message)| FoldError {
+                            at: iso_8601(*at_ms),
+                            message,
+                        }),
                 }),
             }),
             restore: self.import.as_ref().map(Import::state),
@@ -303,6 +331,35 @@ impl<S: Sql> SyncBackend<S> {
         for trouble in BackupTrouble::ALL {
             let label = format!("reason=\"{}\"", trouble.name());
             text.sample(name, &label, self.stats.backup_failures(trouble));
+        }
+        let folded = self.stats.folded;
+        let is_on = backup.compaction.is_on();
+        for (name, help, value) in [
+            (
+                "backup_folded_events_total",
+                "Events of the backup that were folded.",
+                folded.events,
+            ),
+            (
+                "backup_folded_bytes_total",
+                "Their bytes before.",
+                folded.bytes,
+            ),
+            (
+                "backup_segment_bytes_total",
+                "Bytes of the segments that they were folded into.",
+                folded.stored,
+            ),
+            (
+                "backup_compaction_failures_total",
+                "Times that folding failed.",
+                self.stats.compactions_failed,
+            ),
+        ] {
+            if is_on {
+                text.metric(name, "counter", help);
+                text.sample(name, "", value);
+            }
         }
         Ok(())
     }

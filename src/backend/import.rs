@@ -758,6 +758,9 @@ impl<S: Sql> SyncBackend<S> {
                 import.limit /= 8;
                 return;
             }
+            Err(message) if message.starts_with(recall::DAMAGED) => {
+                return self.abandon_import(message, turn);
+            }
             Err(message) => return import.fail_for_now(&message, turn),
         };
         let Some(rows) = rows else {
@@ -773,7 +776,11 @@ impl<S: Sql> SyncBackend<S> {
             import.limit = 0;
             return;
         };
-        if let Err(error) = self.store.stage(&rows) {
+        // A table of sync-cf may have grown since.
+        let is_bounded = import.plan.adopted.is_none();
+        let head = i64::try_from(import.plan.head).unwrap_or(i64::MAX);
+        let head = SeqNum::clamped(if is_bounded { head } else { i64::MAX });
+        if let Err(error) = self.store.stage_up_to(&rows, head) {
             return import.fail_for_now(&error.to_string(), turn);
         }
         import.after = import.after.max(last);

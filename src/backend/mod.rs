@@ -38,6 +38,7 @@ mod subscription;
 mod verify;
 mod waiting;
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -232,6 +233,8 @@ pub struct SyncBackend<S: Sql> {
     retention: Retention,
     /// Whether the alarm that has gone off stands for what D1 has yet to answer.
     holds_alarm: bool,
+    /// When the backup was last compared with the log.
+    verified_ms: Cell<u64>,
     /// Why the store could not be opened again, if that is so.
     closed: Option<OpenError>,
 }
@@ -252,6 +255,8 @@ pub struct Rules {
     pub uses: Uses,
     /// Milliseconds for which events are collected before they are copied to D1; `None`: there is no backup.
     pub backup_delay_ms: Option<u64>,
+    /// After how long events of the backup are folded, in milliseconds; `None`: they are not.
+    pub compact_after_ms: Option<u64>,
     /// Whether D1 is asked for a backup of the store before one is made that is not here.
     pub asks_at_birth: bool,
     /// Whether there is a database that may hold something of the store.
@@ -297,6 +302,7 @@ impl<S: Sql> SyncBackend<S> {
             is_probe_due: false,
             plain_at_ms: None,
             holds_alarm: false,
+            verified_ms: Cell::new(0),
             closed: None,
         };
         backend.resume_or_keep_deletion();
@@ -411,6 +417,7 @@ impl<S: Sql> SyncBackend<S> {
         self.look_after_retention(turn);
         self.hold_off(turn);
         self.deliver_due(turn);
+        self.look_at_compaction(turn);
         self.end_turn(turn);
     }
 

@@ -9,6 +9,7 @@ use super::refusal::{Reason, Refusal};
 use crate::event::{BackendId, SeqNum};
 use crate::store::OpenError;
 use crate::store::deletion::Held;
+use crate::store::segments::Segment;
 use crate::wire::{Generation, Requester, Transport};
 
 /// Which request a report is about.
@@ -91,6 +92,13 @@ pub enum Report {
         /// What D1 said, or is wrong with it.
         message: String,
     },
+    /// Folding events of the backup failed; it is tried again.
+    CompactionFailed {
+        /// What D1 said, or is wrong with it.
+        message: String,
+    },
+    /// Old events of the backup have been folded.
+    Compacted(Folded),
     /// A client acknowledged pages of a pull that is none of its socket's, and was told to connect again.
     UnknownPull,
     /// A connection's token has expired, and it was closed.
@@ -182,6 +190,30 @@ pub enum Report {
     },
 }
 
+/// What has been folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// How many events.
+    pub events: u64,
+    /// In how many segments.
+    pub segments: u64,
+    /// The bytes of the events.
+    pub bytes: u64,
+    /// The bytes of the segments.
+    pub stored: u64,
+}
+
+impl Folded {
+    /// Adds a segment, which has so many bytes.
+    pub(super) fn add(&mut self, segment: &Segment, stored: i64) {
+        let unsigned = |number| u64::try_from(number).unwrap_or(0);
+        self.segments += 1;
+        self.events += unsigned(segment.events);
+        self.bytes += unsigned(segment.bytes);
+        self.stored += unsigned(stored);
+    }
+}
+
 /// What is found of a log whose rows somebody else has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
@@ -270,6 +302,8 @@ impl Report {
             | Self::StoreFailed { .. }
             | Self::HookFailed { .. }
             | Self::BackupFailed { .. }
+            | Self::CompactionFailed { .. }
+            | Self::Compacted(_)
             | Self::UnknownPull
             | Self::Expired
             | Self::TakesNothing { .. }
@@ -325,6 +359,7 @@ impl fmt::Display for Report {
             }
             Self::HookFailed { message }
             | Self::BackupFailed { message, .. }
+            | Self::CompactionFailed { message }
             | Self::RestoreDelayed { message }
             | Self::DeletionFailed { message } => f.write_str(message),
             Self::DeletionBegun { events } => {
@@ -340,6 +375,7 @@ impl fmt::Display for Report {
                 )
             }
             Self::Deleted(deleted) => deleted.fmt(f),
+            Self::Compacted(folded) => folded.fmt(f),
             Self::RestoreBegun { head: 0, .. } => {
                 f.write_str("a log is being brought in from a file; nobody is served meanwhile")
             }
@@ -397,6 +433,21 @@ impl fmt::Display for Report {
                 )
             }
         }
+    }
+}
+
+impl fmt::Display for Folded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            events,
+            segments,
+            bytes,
+            stored,
+        } = self;
+        write!(
+            f,
+            "folded {events} events of {bytes} bytes into {segments} segments of {stored} bytes"
+        )
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::refusal::{Reason, Refusal};
-use super::report::{BackupTrouble, Report};
+use super::report::{BackupTrouble, Folded, Report};
 use crate::limits::{ERRORS_KEPT, STUCK_CLIENTS_KEPT, STUCK_REFUSALS};
 
 /// Upper bounds of a histogram's buckets, in milliseconds; one without bound follows.
@@ -98,6 +98,10 @@ pub struct Stats {
     pub connections: u64,
     /// Events that were copied to the backup.
     pub copied: u64,
+    /// Events of the backup that were folded.
+    pub folded: Folded,
+    /// Times that this failed.
+    pub compactions_failed: u64,
     backup_failures: [u64; BackupTrouble::ALL.len()],
     refusals: [u64; Reason::ALL.len()],
     durations: [Histogram; Duration::ALL.len()],

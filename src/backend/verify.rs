@@ -8,12 +8,14 @@ use super::difference::{Difference, Lines, Summary};
 use super::followers::{check_version, lacks_tables};
 use super::{Outcome, SyncBackend, iso_8601};
 use crate::event::{BackendId, SeqNum};
-use crate::limits::{VERIFY_EXTRA_MAX, VERIFY_SETTLED_MAX};
+use crate::limits::{SEGMENT_EVENTS_MAX, VERIFY_EXTRA_MAX, VERIFY_SETTLED_MAX};
 use crate::store::comparison::{Found, Lifetime, Range, Repair, Tally};
-use crate::store::mirror::{MirrorAnswer, MirrorBatch};
+use crate::store::mirror::{FORMER_VERSION, MirrorAnswer, MirrorBatch, MirrorStep};
+use crate::store::recall::{self, Fetched};
 use crate::store::sql::{Sql, StoreError};
+use crate::store::staging::Rows;
 
-/// Queries that a range takes at most: it is compared, and written.
+/// Queries that a range takes at most: it is compared, and written; or a segment is read, and unfolded.
 const RANGE_QUERIES: usize = 4;
 
 /// Queries that the end takes: it is looked at, and settled.
@@ -32,6 +34,8 @@ pub struct Verification<T> {
     end: SeqNum,
     /// What D1 had confirmed when it was last asked where its mirror ends: it may have more, but not less.
     copied: SeqNum,
+    /// The first and the last event of the first segment that has yet to be compared, as far as is known.
+    segment: Option<(i64, i64)>,
     tally: Tally,
     /// Events of the log that were compared.
     events: u64,
@@ -51,6 +55,10 @@ enum State<T> {
     Walk,
     Compare(Range<T>),
     Rewrite(Range<T>, Vec<Found>),
+    /// The segment that comes next is read.
+    Read,
+    /// A segment is replaced by rows.
+    Unfold(Unfolding<T>),
     Tail,
     Count(Seen),
     Settle(Settling),
@@ -73,6 +81,17 @@ impl Seen {
     }
 }
 
+/// A segment that is replaced by rows.
+struct Unfolding<T> {
+    /// Its last event.
+    last: i64,
+    /// When it was made, if the rows are its own events; else those of the log.
+    made_at: Option<String>,
+    text: T,
+    /// What differs no more then.
+    found: Vec<Found>,
+}
+
 struct Settling {
     seen: Seen,
     truth: Option<Lifetime>,
@@ -92,6 +111,8 @@ enum Ending {
 pub enum Step<T> {
     /// Run this on D1, and tell [`SyncBackend::verified`].
     Ask(MirrorBatch<T>),
+    /// Run this query for events on D1, and tell [`SyncBackend::verified_segment`].
+    Read(MirrorStep<T>),
     /// Let others have their turn.
     Pause,
     /// Hand on these lines of JSON.
@@ -125,6 +146,7 @@ impl<T> Verification<T> {
             after: Some(after.to_i64()).filter(|after| *after > 0),
             end: SeqNum::ROOT,
             copied: SeqNum::ROOT,
+            segment: None,
             tally: Tally::default(),
             events: 0,
             differences: 0,
@@ -144,6 +166,12 @@ impl<T> Verification<T> {
     fn ask(&mut self, batch: MirrorBatch<T>) -> Step<T> {
         self.queries_left = self.queries_left.saturating_sub(batch.steps.len());
         Step::Ask(batch)
+    }
+
+    /// Whether what comes next is a segment.
+    fn is_at_segment(&self) -> bool {
+        let next = self.after.unwrap_or(0).saturating_add(1);
+        self.segment.is_some_and(|(first, _)| first <= next)
     }
 
     /// Whether something was made right, where that was asked for.
@@ -229,6 +257,7 @@ impl<S: Sql> SyncBackend<S> {
 
     /// What is to be done next for a verification.
     pub fn verify(&self, on: &mut Verification<S::Text>, now_ms: u64) -> Step<S::Text> {
+        self.verified_ms.set(now_ms);
         loop {
             if let State::Ending(ending) = on.state {
                 return Step::End(on.last_lines(ending, self.store.last_stored()));
@@ -273,17 +302,39 @@ impl<S: Sql> SyncBackend<S> {
             State::MakeTables => self.store.make_mirror(),
             State::Walk => {
                 let is_compared = on.after.is_some_and(|after| after >= on.end.to_i64());
-                on.state = if is_compared {
+                on.state = if is_compared && on.segment.is_none() {
                     State::Tail
                 } else if on.queries_left < RANGE_QUERIES + END_QUERIES {
                     State::Ending(Ending::Unfinished(Some(on.next())))
+                } else if on.is_at_segment() {
+                    State::Read
                 } else {
-                    State::Compare(self.store.range(on.after, on.end)?)
+                    let until = on.segment.map(|(first, _)| SeqNum::clamped(first - 1));
+                    let until = match until {
+                        // Rows above the end are in the mirror alone, as the segment behind them is.
+                        Some(until) if is_compared => until,
+                        until => until.unwrap_or(on.end).min(on.end),
+                    };
+                    State::Compare(self.store.range(on.after, until)?)
                 };
                 return Ok(None);
             }
             State::Compare(range) => self.store.compare(range),
             State::Rewrite(range, _) => self.store.rewrite(range, on.repair),
+            State::Read => {
+                let (first, last) = on.segment.unwrap_or_default();
+                let [from, to] = [first.saturating_sub(1), last].map(SeqNum::clamped);
+                let store = &self.store;
+                let step = recall::fetch(store.store_id(), store.backend_id(), from, to, 1);
+                on.queries_left = on.queries_left.saturating_sub(1);
+                return Ok(Some(Step::Read(step)));
+            }
+            State::Unfold(Unfolding {
+                last,
+                made_at,
+                text,
+                ..
+            }) => self.store.unfold(*last, made_at.as_deref(), text),
             State::Tail if on.queries_left < END_QUERIES => {
                 on.state = State::Ending(Ending::Unfinished(Some(on.next())));
                 return Ok(None);
@@ -361,6 +412,11 @@ impl<S: Sql> SyncBackend<S> {
         answer: &MirrorAnswer,
     ) -> Result<(), Trouble> {
         match std::mem::replace(&mut on.state, State::Walk) {
+            State::Look if answer.version == Some(FORMER_VERSION) && !on.has_made_tables => {
+                // Nothing is folded in them.
+                on.has_made_tables = true;
+                on.state = State::MakeTables;
+            }
             State::Look => {
                 check_version(answer)?;
                 on.end = self.end_of_mirror(on, answer.head);
@@ -376,9 +432,18 @@ impl<S: Sql> SyncBackend<S> {
                 is_written?;
                 on.after = Some(range.to());
             }
+            State::Unfold(Unfolding { found, .. }) => {
+                let is_written = check_version(answer);
+                on.note_found(&found, |_| is_written.is_ok());
+                is_written?;
+                on.segment = None;
+            }
             State::Tail => {
                 check_version(answer)?;
-                self.looked(on, answer)?;
+                on.segment = answer.segment;
+                if on.segment.is_none() {
+                    self.looked(on, answer)?;
+                }
             }
             State::Settle(Settling { seen, truth, to }) => {
                 if answer.moved.is_some() {
@@ -399,7 +464,9 @@ impl<S: Sql> SyncBackend<S> {
                 }
                 on.state = State::Tail;
             }
-            other @ (State::Walk | State::Count(_) | State::Ending(_)) => on.state = other,
+            other @ (State::Walk | State::Read | State::Count(_) | State::Ending(_)) => {
+                on.state = other;
+            }
         }
         Ok(())
     }
@@ -419,7 +486,9 @@ impl<S: Sql> SyncBackend<S> {
                     return Ok(());
                 }
             }
-            State::Rewrite(_, found) => on.note_found(&found, |_| false),
+            State::Rewrite(_, found) | State::Unfold(Unfolding { found, .. }) => {
+                on.note_found(&found, |_| false);
+            }
             State::Settle(Settling { seen, truth, .. }) => {
                 on.note_end(&seen, truth.as_ref(), None);
             }
@@ -442,6 +511,15 @@ impl<S: Sql> SyncBackend<S> {
         answer: &MirrorAnswer,
     ) -> Result<(), Trouble> {
         let mut found = read_found(answer.found.as_deref())?;
+        on.segment = answer.segment;
+        if let Some((first, _)) = on.segment.filter(|(first, _)| *first <= range.to()) {
+            range.end_at(first - 1);
+            if first <= on.after.unwrap_or(0) + 1 {
+                // Nothing comes before it.
+                return Ok(());
+            }
+            found.retain(|found| found.0 <= range.to());
+        }
         let mut extra = found.iter().filter(|found| found.1 == Found::EXTRA);
         if let Some(beyond) = extra.nth(VERIFY_EXTRA_MAX as usize) {
             // There may be more of them.
@@ -465,6 +543,95 @@ impl<S: Sql> SyncBackend<S> {
             on.after = Some(range.to());
         }
         Ok(())
+    }
+
+    /// Takes note of what became of [`Step::Read`].
+    pub fn verified_segment(
+        &mut self,
+        on: &mut Verification<S::Text>,
+        fetched: Result<Fetched<S::Text>, String>,
+    ) {
+        if on.backend_id != *self.store.backend_id() {
+            // It ends at its next step.
+            return;
+        }
+        on.state = State::Walk;
+        if let Err(Trouble(message)) = self.compared_segment(on, fetched) {
+            on.fail(&message, Some(on.next()));
+        }
+    }
+
+    /// A segment has been read.
+    fn compared_segment(
+        &self,
+        on: &mut Verification<S::Text>,
+        fetched: Result<Fetched<S::Text>, String>,
+    ) -> Result<(), Trouble> {
+        let Some((first, last)) = on.segment.take() else {
+            return Ok(());
+        };
+        let range = self.store.segment_range(on.after, last);
+        let (text, made_at, next) = match fetched {
+            Ok(Fetched {
+                rows: Some(Rows::Many(text)),
+                last: read,
+                made_at,
+                next_segment,
+                ..
+            }) if read.to_i64() == last => (Some(text), made_at, next_segment),
+            // It is there no more.
+            Ok(_) => return Ok(()),
+            Err(message) if message.starts_with(recall::DAMAGED) => (None, None, None),
+            Err(message) => return Err(Trouble(format!("D1: {message}"))),
+        };
+        let compared = text.as_ref();
+        let compared = compared.and_then(|text| self.store.compare_segment(&range, text).ok());
+        let is_damaged = compared.is_none();
+        let found = match compared {
+            Some(found) => found,
+            // As if nothing was in it.
+            None => self.store.compare_segment(&range, &self.store.text("[]"))?,
+        };
+        if on.repair != Repair::No && is_damaged {
+            // What the log has not is not to be lost.
+            if let Some(text) = self.text_instead(first, last)? {
+                on.state = State::Unfold(Unfolding {
+                    last,
+                    made_at: None,
+                    text,
+                    found,
+                });
+                return Ok(());
+            }
+        } else if let Some(text) = text.filter(|_| on.repair != Repair::No && !found.is_empty()) {
+            // The same events with rows of their own are compared again, and made right.
+            on.state = State::Unfold(Unfolding {
+                last,
+                made_at,
+                text,
+                found: Vec::new(),
+            });
+            return Ok(());
+        }
+        let chain = self.store.chain(&range)?;
+        on.events += chain.events;
+        for seq_num in chain.broken {
+            on.note(Difference::Chain, seq_num, false);
+        }
+        on.note_found(&found, |_| false);
+        (on.after, on.segment) = (Some(last), next);
+        Ok(())
+    }
+
+    /// The text of a segment as the log has it, if that has all of its events.
+    fn text_instead(&self, first: i64, last: i64) -> Result<Option<S::Text>, StoreError> {
+        let events = u64::try_from(last - first + 1).unwrap_or(0);
+        let range = self.store.segment_range(Some(first - 1), last);
+        if events > u64::from(SEGMENT_EVENTS_MAX) || self.store.chain(&range)?.events != events {
+            return Ok(None);
+        }
+        let [first, last] = [first, last].map(SeqNum::clamped);
+        Ok(self.store.segment_text(first, last).ok())
     }
 
     /// D1 has said how its mirror ends.

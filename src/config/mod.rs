@@ -9,8 +9,9 @@ mod variable;
 use crate::auth::{AdminSecret, Policy, Tokens};
 use crate::event::EventNames;
 use crate::limits::{
-    BACKUP_DELAY_S, BACKUP_DELAY_S_MAX, CONNECTIONS_CEILING, DAY_MS, EVENT_BYTES_CEILING,
-    FRAME_BYTES_CEILING, Limits, STORE_BYTES_CEILING, TTL_DAYS_MAX,
+    BACKUP_DELAY_S, BACKUP_DELAY_S_MAX, COMPACT_AFTER_DAYS, COMPACT_AFTER_DAYS_MAX,
+    CONNECTIONS_CEILING, DAY_MS, EVENT_BYTES_CEILING, FRAME_BYTES_CEILING, Limits,
+    STORE_BYTES_CEILING, TTL_DAYS_MAX,
 };
 
 pub use variable::ConfigError;
@@ -38,6 +39,8 @@ pub struct Config {
     pub backup: Option<bool>,
     /// `BACKUP_DELAY_SECONDS`: for how long they are collected before that. *Units*: milliseconds.
     pub backup_delay_ms: u64,
+    /// `COMPACT_AFTER_DAYS`: how old events of the backup are folded; `None`: none are. *Units*: milliseconds.
+    pub compact_after_ms: Option<u64>,
     /// `RESTORE_EMPTY`: what becomes of a store that has a backup and no log.
     pub restore_empty: RestoreEmpty,
     /// `ADOPT_D1`: the D1 binding under which logs are looked for that sync-cf kept in D1; `None`: none are.
@@ -146,6 +149,7 @@ impl Config {
             backup: backup(variables)?,
             backup_delay_ms: 1_000
                 * variables.number("BACKUP_DELAY_SECONDS", BACKUP_DELAY_S_MAX, BACKUP_DELAY_S)?,
+            compact_after_ms: compact_after_ms(variables)?,
             restore_empty: restore_empty(variables)?,
             adopt_binding: match variables.trimmed("ADOPT_D1") {
                 None => Some(ADOPT_BINDING.to_owned()),
@@ -238,6 +242,19 @@ fn backup(variables: Variables<'_>) -> Result<Option<bool>, ConfigError> {
         "off" => Some(false),
         _ => None,
     })
+}
+
+fn compact_after_ms(variables: Variables<'_>) -> Result<Option<u64>, ConfigError> {
+    let expected = "'off' or an integer from 1 to 3650: days";
+    let days = variables.parsed("COMPACT_AFTER_DAYS", expected, |text| match text {
+        "off" | "0" => Some(0),
+        days => days
+            .parse()
+            .ok()
+            .filter(|days| (1..=COMPACT_AFTER_DAYS_MAX).contains(days)),
+    })?;
+    let days = days.unwrap_or(COMPACT_AFTER_DAYS);
+    Ok((days > 0).then_some(days * DAY_MS))
 }
 
 fn restore_empty(variables: Variables<'_>) -> Result<RestoreEmpty, ConfigError> {
@@ -345,6 +362,9 @@ mod tests {
             ("BACKUP", "D1"),
             ("BACKUP_DELAY_SECONDS", "0"),
             ("BACKUP_DELAY_SECONDS", "3601"),
+            ("COMPACT_AFTER_DAYS", "-1"),
+            ("COMPACT_AFTER_DAYS", "3651"),
+            ("COMPACT_AFTER_DAYS", "1.5"),
             ("RESTORE_EMPTY", "yes"),
             ("TTL_DAYS", "-1"),
             ("TTL_DAYS", "0.5"),
@@ -401,6 +421,15 @@ mod tests {
         let expected =
             "TTL_DAYS is 'a month', but it must be an integer from 0 to 36500: days, 0 for no end";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn events_are_folded_after_a_month_unless_it_is_said_otherwise() {
+        let after = |variables| parse(variables).unwrap().compact_after_ms;
+        assert_eq!(after(&[]), Some(30 * 86_400_000));
+        assert_eq!(after(&[("COMPACT_AFTER_DAYS", "1")]), Some(86_400_000));
+        assert_eq!(after(&[("COMPACT_AFTER_DAYS", "off")]), None);
+        assert_eq!(after(&[("COMPACT_AFTER_DAYS", "0")]), None);
     }
 
     #[test]

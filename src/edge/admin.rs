@@ -244,6 +244,13 @@ impl<H: Hooks> Verifying<H> {
                         backend.verified(&mut verification.borrow_mut(), outcome);
                     })?;
                 }
+                Step::Read(query) => {
+                    let fetched = backup::fetch(self.shared.env(), None, query).await;
+                    self.shared.with(None, |awake| {
+                        let backend = &mut awake.backend;
+                        backend.verified_segment(&mut verification.borrow_mut(), fetched);
+                    })?;
+                }
                 Step::Pause => {
                     JsFuture::from(js::pause()).await?;
                 }

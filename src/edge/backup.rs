@@ -11,10 +11,10 @@ use super::sql::JsText;
 use crate::backend::{Candidate, Outcome};
 use crate::config::BACKUP_BINDING;
 use crate::event::{SeqNum, StoreId};
-use crate::limits::MIRROR_DEADLINE_MS;
+use crate::limits::{MIRROR_DEADLINE_MS, SURVEYS_MAX};
 use crate::store::adoption::{self, Look};
-use crate::store::mirror::{self, Bound, MirrorAnswer, MirrorBatch, MirrorStep};
-use crate::store::recall::{self, Fetched, Holdings, Lifetime, Row, Survey, UpTo};
+use crate::store::mirror::{self, Bound, MirrorAnswer, MirrorBatch, MirrorStep, SEGMENTS_TABLE};
+use crate::store::recall::{self, Cut, DAMAGED, Fetched, Holdings, Lifetime, Row, Survey, UpTo};
 use crate::store::staging::Rows;
 
 /// The database of backups, if one is bound.
@@ -42,6 +42,13 @@ pub(super) async fn mirror(
             let mut answer = MirrorAnswer::default();
             for row in rows {
                 read(&row, &mut answer);
+                if let Some(expected) = &batch.expected
+                    && let packed = js::column(&row, "packed")
+                    && packed.is_string()
+                {
+                    let text = unpack(&packed).await;
+                    answer.same = Some(text.is_ok_and(|text| text == *expected.as_js()));
+                }
             }
             Outcome::Mirrored(answer)
         }
@@ -73,17 +80,20 @@ pub(super) async fn fetch(
     let binding = binding.unwrap_or(BACKUP_BINDING);
     let database =
         database_as(env, binding).ok_or_else(|| format!("no D1 database is bound as {binding}"))?;
-    let rows = run(&database, &[step], MIRROR_DEADLINE_MS).await;
-    let rows = rows.map_err(|error| js::message_of(&error))?;
+    let rows = ask(&database, step).await?;
     let Some(row) = rows.into_iter().next() else {
         return Ok(Fetched::default());
     };
-    let events = read_events(&row);
+    let mut fetched = read_events(&row);
+    let packed = js::column(&row, "packed");
+    if packed.is_string() {
+        fetched.rows = Some(Rows::Many(JsText::of(unpack(&packed).await?)));
+    }
     let row = JsRow(row);
     Ok(Fetched {
         holdings: Holdings::of(&row),
         owner: row.text("owner"),
-        ..events
+        ..fetched
     })
 }
 
@@ -161,6 +171,34 @@ fn is_no_table(error: &JsValue) -> bool {
     js::message_of(error).contains("no such table")
 }
 
+/// Runs a query for events. Where the tables are of an earlier release, which folded nothing, they are brought to this one
+/// first.
+async fn ask(database: &D1Database, step: MirrorStep<JsText>) -> Result<Vec<JsValue>, String> {
+    let steps = [step];
+    let rows = run(database, &steps, MIRROR_DEADLINE_MS).await;
+    let message = match rows {
+        Ok(rows) => return Ok(rows),
+        Err(error) => js::message_of(&error),
+    };
+    if !message.contains(&format!("no such table: {SEGMENTS_TABLE}")) {
+        return Err(message);
+    }
+    let made = run(database, &mirror::make().steps, MIRROR_DEADLINE_MS).await;
+    made.map_err(|error| js::message_of(&error))?;
+    let rows = run(database, &steps, MIRROR_DEADLINE_MS).await;
+    rows.map_err(|error| js::message_of(&error))
+}
+
+/// The text of a segment.
+async fn unpack(packed: &JsValue) -> Result<JsValue, String> {
+    let text = JsFuture::from(js::unpack(packed)).await;
+    let text = text.map_err(|error| js::message_of(&error))?;
+    if text.is_string() {
+        return Ok(text);
+    }
+    Err(format!("{DAMAGED}: its data is not what was written"))
+}
+
 /// The lifetimes that the backup holds of a store, the latest first; none where there are no tables yet.
 pub(super) async fn lifetimes(
     database: &D1Database,
@@ -184,11 +222,19 @@ pub(super) async fn survey(
     lifetime: &Lifetime,
     up_to: Option<&UpTo>,
 ) -> Result<Survey, String> {
-    let step = recall::survey(store_id, lifetime, up_to);
-    let rows = run(database, &[step], MIRROR_DEADLINE_MS).await;
-    let rows = rows.map_err(|error| js::message_of(&error))?;
-    let row = rows.into_iter().next().ok_or("D1 said nothing")?;
-    Ok(Survey::of(&JsRow(row)))
+    let mut cut = None;
+    // Whatever is folded meanwhile.
+    for _ in 0..SURVEYS_MAX {
+        let step = recall::survey(store_id, lifetime, up_to, cut);
+        let rows = ask(database, step).await?;
+        let row = JsRow(rows.into_iter().next().ok_or("D1 said nothing")?);
+        let Some(last) = row.integer("cut_last") else {
+            return Ok(Survey::of(&row));
+        };
+        let text = JsText::of(unpack(&js::column(&row.0, "packed")).await?);
+        cut = Some(Cut { last, text });
+    }
+    Err("the backup is being changed: try again".to_owned())
 }
 
 /// A row as D1 returns it: an object with a member for each column.
@@ -237,6 +283,8 @@ fn read_events(row: &JsValue) -> Fetched<JsText> {
             .then(|| Rows::Many(JsText::of(items.clone()))),
         count: integer("count").unwrap_or_default() as u32,
         last: SeqNum::clamped(integer("last").unwrap_or_default()),
+        made_at: column("made_at").as_string(),
+        next_segment: integer("segment_first").zip(integer("segment_last")),
         ..Fetched::default()
     }
 }
@@ -253,11 +301,14 @@ async fn run(
         if step.params.is_empty() {
             statements.push(&statement);
         } else {
-            statements.push(
-                &statement
-                    .bind(step.params.iter().map(bind).collect())?
-                    .into(),
-            );
+            let params = Array::new();
+            for param in &step.params {
+                params.push(&match param {
+                    Bound::Packed(text) => JsFuture::from(js::pack(text.as_js())).await?,
+                    param => bind(param),
+                });
+            }
+            statements.push(&statement.bind(params)?.into());
         }
     }
     let deadline_ms = u32::try_from(deadline_ms).unwrap_or(u32::MAX);
@@ -281,6 +332,10 @@ fn read(row: &JsValue, answer: &mut MirrorAnswer) {
     answer.version = integer("version").or(answer.version);
     answer.head = integer("head").or(answer.head);
     answer.moved = integer("moved").or(answer.moved);
+    let segment = integer("segment_first").zip(integer("segment_last"));
+    answer.segment = segment.or(answer.segment);
+    answer.plain = integer("plain").or(answer.plain);
+    answer.stored = integer("stored").or(answer.stored);
     if let Some(last_at) = js::column(row, "last_at").as_string() {
         answer.last_at = Some(last_at);
     }
@@ -295,6 +350,6 @@ fn bind(value: &Bound<JsText>) -> JsValue {
         Bound::Null => JsValue::NULL,
         Bound::Int(integer) => JsValue::from_f64(*integer as f64),
         Bound::Text(text) => JsValue::from_str(text),
-        Bound::Kept(text) => text.as_js().into(),
+        Bound::Kept(text) | Bound::Packed(text) => text.as_js().into(),
     }
 }

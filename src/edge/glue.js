@@ -271,6 +271,42 @@ export const readPiece = async (body, ms) => {
   return read.value
 }
 
+/** @param {Uint8Array} bytes @param {CompressionStream | DecompressionStream} through */
+const passed = (bytes, through) => {
+  const body = /** @type {ReadableStream} */ (new Response(/** @type {any} */ (bytes)).body)
+  return new Response(body.pipeThrough(through))
+}
+
+// D1 makes a number of each byte of a BLOB, in JSON: digits are shorter.
+const digits = encoder.encode('0123456789ABCDEF')
+
+/** @param {Text} text */
+export const pack = async (text) => {
+  const bytes = utf8Of(text)
+  const packed = new Uint8Array(await passed(bytes, new CompressionStream('gzip')).arrayBuffer())
+  const hex = new Uint8Array(2 * packed.length)
+  packed.forEach((byte, at) => {
+    hex[2 * at] = digits[byte >> 4] ?? 0
+    hex[2 * at + 1] = digits[byte & 15] ?? 0
+  })
+  const packedText = new TextDecoder().decode(hex)
+  for (const done of [bytes, packed, hex]) release(done)
+  return packedText
+}
+
+/** @param {string} packed */
+export const unpack = async (packed) => {
+  const bytes = new Uint8Array(packed.length / 2)
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = parseInt(packed.slice(2 * at, 2 * at + 2), 16)
+  try {
+    return await passed(bytes, new DecompressionStream('gzip')).text()
+  } catch {
+    return undefined // it is damaged
+  } finally {
+    release(bytes)
+  }
+}
+
 /** @param {any} row @param {string} column */
 export const column = (row, column) => row[column]
 

@@ -142,9 +142,16 @@ extern "C" {
     /// A promise of what `promise` becomes, or of null if that takes longer than `ms`.
     pub(super) fn within(promise: &Promise, ms: u32) -> Promise;
 
-    /// A column of a row of D1.
+    /// A promise of the gzip of a text, in hexadecimal digits.
+    pub(super) fn pack(text: &JsValue) -> Promise;
+
+    /// A promise of the text that was packed so; of undefined where it was not.
+    pub(super) fn unpack(packed: &JsValue) -> Promise;
+
+    /// A promise that is kept when others have had their turn.
     pub(super) fn pause() -> Promise;
 
+    /// A column of a row of D1.
     pub(super) fn column(row: &JsValue, column: &str) -> JsValue;
 
     /// A D1 database that is bound.

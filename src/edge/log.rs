@@ -127,6 +127,8 @@ fn level_and_event(report: &Report) -> (LogLevel, &'static str) {
         Report::StuckClient { .. } | Report::StuckPull { .. } => (LogLevel::Warn, "stuck"),
         Report::StoreFailed { .. } => (LogLevel::Error, "storage-failed"),
         Report::BackupFailed { .. } => (LogLevel::Warn, "backup-failed"),
+        Report::CompactionFailed { .. } => (LogLevel::Warn, "compaction-failed"),
+        Report::Compacted(_) => (LogLevel::Info, "compacted"),
         Report::HookFailed { .. } => (LogLevel::Warn, "hook-error"),
         Report::UnknownPull => (LogLevel::Info, "unknown-pull"),
         Report::Expired => (LogLevel::Info, "expired"),

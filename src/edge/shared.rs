@@ -364,6 +364,7 @@ impl<H: Hooks> Shared<H> {
             object_id: self.id.clone(),
             uses: self.hooks.uses(),
             backup_delay_ms,
+            compact_after_ms: config.compact_after_ms,
             asks_at_birth,
             has_database,
             ttl_ms: config.ttl_ms,

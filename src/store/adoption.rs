@@ -143,11 +143,9 @@ pub fn disown<T>(store_id: &StoreId, rows: u32) -> MirrorBatch<T> {
         "DELETE FROM livestore_sync_adopted WHERE log = ?1 AND store_id = ?2 AND NOT EXISTS (SELECT 1 FROM \"{table}\")"
     );
     let look = format!("SELECT iif({is_own}, '1', '0') AS found");
-    MirrorBatch {
-        steps: vec![
-            step(delete, Some(Bound::Int(rows.into()))),
-            step(forget, None),
-            step(look, None),
-        ],
-    }
+    MirrorBatch::new(vec![
+        step(delete, Some(Bound::Int(rows.into()))),
+        step(forget, None),
+        step(look, None),
+    ])
 }

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::EventStore;
 use super::mirror::{
-    Bound, ENDS_THERE, Events, INSERT, LOOK, LOOK_AT_VERSION, MirrorBatch, MirrorStep, SIZE,
-    without_params,
+    Bound, COLUMNS, ENDS_THERE, Events, INSERT, KNOWS_TABLES, LOOK, LOOK_AT_VERSION, MirrorBatch,
+    MirrorStep, OWN_ITEM, OWN_SIZE, SIZE, without_params,
 };
 use super::schema::log_table;
+use super::segments::next_segment;
 use super::sql::{Param, Sql, StoreError, Text as _, Value};
 use crate::event::SeqNum;
 use crate::limits::{VERIFY_EXTRA_MAX, VERIFY_TALLIED_MAX};
@@ -138,8 +139,6 @@ pub struct Chain {
 const LIFETIME: &str = "SELECT json_array(head, events, bytes, first_at, last_at) FROM livestore_sync_lifetimes \
      WHERE store_id = ?1 AND backend_id = ?2";
 
-const KNOWS_TABLES: &str = "(SELECT max(version) FROM livestore_sync_schema) = 1";
-
 /// The numbers of the log in a range, of those that the mirror has.
 fn in_log<T>(events: &Events<T>) -> &'static str {
     match events {
@@ -156,13 +155,6 @@ fn extra<T>(events: &Events<T>) -> String {
          AND NOT ({in_log})"
     )
 }
-
-/// A row of the mirror as the text that the log has for it.
-const OWN_ITEM: &str = "json_array(own.seq_num, own.parent_seq_num, own.name, own.args, own.created_at, own.client_id, \
-                        own.session_id)";
-
-const OWN_SIZE: &str = "octet_length(own.name) + ifnull(octet_length(own.args), 0) + octet_length(own.client_id) + \
-                        octet_length(own.session_id)";
 
 /// For each column a bit, if `differs` says that it does.
 fn bits(differs: impl Fn(usize, &str) -> String) -> String {
@@ -203,13 +195,27 @@ fn differing<T>(events: &Events<T>) -> String {
     }
 }
 
+/// Selects the first segment after `after`.
+fn segment_columns(after: &str) -> String {
+    let of = |column| next_segment(column, after);
+    format!(
+        "({}) AS segment_first, ({}) AS segment_last",
+        of("first_seq_num"),
+        of("last_seq_num")
+    )
+}
+
+/// Whether event `seq_num` is in no segment.
+fn is_unfolded(seq_num: &str) -> String {
+    let next = next_segment("first_seq_num", &format!("{seq_num} - 1"));
+    format!("ifnull(({next}) > {seq_num}, 1)")
+}
+
 impl<S: Sql> EventStore<S> {
     /// The batch that asks for the version of the tables, and where the mirror ends.
     #[must_use]
     pub fn look(&self) -> MirrorBatch<S::Text> {
-        MirrorBatch {
-            steps: vec![self.own_step(LOOK.to_owned(), Vec::new())],
-        }
+        MirrorBatch::new(vec![self.own_step(LOOK.to_owned(), Vec::new())])
     }
 
     /// The next part of the log after `from`, up to `to`.
@@ -259,19 +265,97 @@ impl<S: Sql> EventStore<S> {
         Ok(found)
     }
 
-    /// The batch that names what differs in a range, as [`Found`].
+    /// The batch that names what differs in a range, as [`Found`], and the first segment after its beginning: from there
+    /// on, what it names means nothing.
     #[must_use]
     pub fn compare(&self, range: &Range<S::Text>) -> MirrorBatch<S::Text> {
         let (differing, extra) = (differing(&range.events), extra(&range.events));
         let (kind, limit) = (Found::EXTRA, VERIFY_EXTRA_MAX + 1);
+        let segment = segment_columns("ifnull(?3, 0)");
         let sql = format!(
-            "SELECT json_group_array(json_array(seq_num, kind)) AS found FROM (SELECT * FROM ({differing}) WHERE kind <> 0 \
+            "SELECT {segment}, json_group_array(json_array(seq_num, kind)) AS found FROM (SELECT * FROM ({differing}) WHERE kind <> 0 \
              UNION ALL SELECT * FROM (SELECT seq_num, {kind} FROM livestore_sync_events WHERE {extra} ORDER BY seq_num \
              LIMIT {limit}) ORDER BY 1)"
         );
-        MirrorBatch {
-            steps: vec![self.own_step(sql, range_params(range))],
+        MirrorBatch::new(vec![self.own_step(sql, range_params(range))])
+    }
+
+    /// The range of a segment whose last event is `to`, of which the events before `from` were compared.
+    #[must_use]
+    pub fn segment_range(&self, from: Option<i64>, to: i64) -> Range<S::Text> {
+        Range {
+            from,
+            to,
+            events: Events::Many(self.text("[]")),
         }
+    }
+
+    /// What differs between a range of the log and `text`, that of a segment.
+    ///
+    /// # Errors
+    /// When SQLite fails, or it is no such text.
+    pub fn compare_segment(
+        &self,
+        range: &Range<S::Text>,
+        text: &S::Text,
+    ) -> Result<Vec<Found>, StoreError> {
+        let table = log_table(&self.store_id);
+        let bits = bits(|index, _| {
+            let at = index + 1;
+            format!("own.item -> {at} IS NOT log.item -> {at}")
+        });
+        let (missing, extra) = (Found::MISSING, Found::EXTRA);
+        let compared = self.sql.prepare(&format!(
+            "WITH log AS MATERIALIZED (SELECT seqNum AS seq_num, json_array({COLUMNS}) AS item FROM \"{table}\" \
+             WHERE seqNum > ?1 AND seqNum <= ?2), own AS MATERIALIZED (SELECT value ->> 0 AS seq_num, value AS item \
+             FROM json_each(?3) WHERE ifnull(value ->> 0, 0) > ?1) \
+             SELECT json_group_array(json_array(seq_num, kind)) FROM (\
+             SELECT seq_num, CASE WHEN own.item IS NULL THEN {missing} ELSE max({bits}, 1) END AS kind FROM log \
+             LEFT JOIN own USING (seq_num) WHERE own.item IS NOT log.item \
+             UNION ALL SELECT seq_num, {extra} FROM own WHERE seq_num NOT IN (SELECT seq_num FROM log) ORDER BY 1)"
+        ));
+        let params = [
+            Param::Int(SeqNum::clamped(range.from.unwrap_or(0)).to_i64()),
+            Param::Int(SeqNum::clamped(range.to).to_i64()),
+            Param::Kept(text),
+        ];
+        let mut found = None;
+        self.sql.query(&compared, &params, &mut |row| {
+            if let [Value::Text(text)] = row {
+                found = Found::read(&text.read());
+            }
+        })?;
+        found.ok_or_else(|| StoreError {
+            message: "a segment cannot be compared".to_owned(),
+        })
+    }
+
+    /// The batch that gives the events of `text` rows of their own, in place of the segment that ends at `last`. If that is
+    /// where the text is from, `made_at` says which one it has to be: another may have taken its place.
+    #[must_use]
+    pub fn unfold(&self, last: i64, made_at: Option<&str>, text: &S::Text) -> MirrorBatch<S::Text> {
+        let is_it = "store_id = ?1 AND backend_id = ?2 AND last_seq_num = ?3 AND made_at = ifnull(?4, made_at) \
+                     AND is_folded = 1";
+        let is_there = format!(
+            "{KNOWS_TABLES} AND EXISTS (SELECT 1 FROM livestore_sync_segments WHERE {is_it})"
+        );
+        let insert = format!(
+            "{INSERT} SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+             value ->> 6 FROM json_each(?5) WHERE {is_there}"
+        );
+        let delete =
+            format!("DELETE FROM livestore_sync_segments WHERE {is_it} AND {KNOWS_TABLES}");
+        let which = || {
+            let made_at = made_at.map_or(Bound::Null, |at| Bound::Text(at.to_owned()));
+            vec![Bound::Int(last), made_at]
+        };
+        let mut params = which();
+        params.push(Bound::Kept(text.clone()));
+        MirrorBatch::new(vec![
+            without_params(LOOK_AT_VERSION),
+            self.own_step(insert, params),
+            self.own_step(delete, which()),
+        ])
     }
 
     /// The batch that writes what differs in a range, and says the version of the tables; what is not that of this code is
@@ -282,12 +366,14 @@ impl<S: Sql> EventStore<S> {
         let insert = match range.events {
             Events::Many(_) => format!(
                 "{INSERT} SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                 value ->> 6 FROM json_each(?5) WHERE value ->> 0 <= ?4 AND {KNOWS_TABLES} AND NOT EXISTS (SELECT 1 \
+                 value ->> 6 FROM json_each(?5) WHERE value ->> 0 <= ?4 AND {KNOWS_TABLES} AND {} AND NOT EXISTS (SELECT 1 \
                  FROM livestore_sync_events AS own WHERE own.store_id = ?1 AND own.backend_id = ?2 \
-                 AND own.seq_num = value ->> 0 AND CASE WHEN {OWN_SIZE} > {LARGE} THEN 0 ELSE {OWN_ITEM} = value END)"
+                 AND own.seq_num = value ->> 0 AND CASE WHEN {OWN_SIZE} > {LARGE} THEN 0 ELSE {OWN_ITEM} = value END)",
+                is_unfolded("(value ->> 0)")
             ),
             Events::One(_) => format!(
-                "{INSERT} SELECT ?1, ?2, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?5 <= ?4 AND {KNOWS_TABLES}"
+                "{INSERT} SELECT ?1, ?2, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE ?5 <= ?4 AND {KNOWS_TABLES} AND {}",
+                is_unfolded("?5")
             ),
         };
         let mut steps = vec![
@@ -303,25 +389,24 @@ impl<S: Sql> EventStore<S> {
             params.truncate(3);
             steps.push(self.own_step(delete, params));
         }
-        MirrorBatch { steps }
+        MirrorBatch::new(steps)
     }
 
     /// The batch that asks for the version of the tables, for what the mirror says of this lifetime, and for its rows after
-    /// `from` that are above its head, or after `last`, where the log ends.
+    /// `from` that are above its head, or after `last`, where the log ends; and for the first segment after `from`.
     #[must_use]
     pub fn tail(&self, from: SeqNum, last: SeqNum) -> MirrorBatch<S::Text> {
+        let segment = segment_columns("?3");
         let (kind, limit) = (Found::EXTRA, VERIFY_EXTRA_MAX + 1);
         let sql = format!(
-            "SELECT (SELECT max(version) FROM livestore_sync_schema) AS version, ({LIFETIME}) AS lifetime, \
+            "SELECT {segment}, (SELECT max(version) FROM livestore_sync_schema) AS version, ({LIFETIME}) AS lifetime, \
              (SELECT json_group_array(json_array(seq_num, {kind})) FROM (SELECT seq_num FROM livestore_sync_events \
              WHERE store_id = ?1 AND backend_id = ?2 AND seq_num > ?3 AND (seq_num > ?4 OR seq_num > ifnull((SELECT head \
              FROM livestore_sync_lifetimes WHERE store_id = ?1 AND backend_id = ?2), 0)) ORDER BY seq_num LIMIT {limit})) \
              AS found"
         );
         let params = vec![Bound::Int(from.to_i64()), Bound::Int(last.to_i64())];
-        MirrorBatch {
-            steps: vec![self.own_step(sql, params)],
-        }
+        MirrorBatch::new(vec![self.own_step(sql, params)])
     }
 
     /// The batch that has the mirror say `truth` of this lifetime, `None`: nothing, and removes its rows after `end` up to
@@ -378,7 +463,7 @@ impl<S: Sql> EventStore<S> {
             self.own_step(delete, with(rows)),
             lifetime,
         ];
-        MirrorBatch { steps }
+        MirrorBatch::new(steps)
     }
 
     /// Counts on, up to `end`; what the mirror should say, once that is done. `Some(None)`: nothing.
@@ -459,16 +544,4 @@ fn range_params<T: Clone>(range: &Range<T>) -> Vec<Bound<T>> {
         Events::One(columns) => params.extend(columns.iter().cloned()),
     }
     params
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::mirror::{SCHEMA_TABLE, SCHEMA_VERSION};
-
-    #[test]
-    fn statements_ask_for_the_version_that_the_copy_has() {
-        let asked = format!("(SELECT max(version) FROM {SCHEMA_TABLE}) = {SCHEMA_VERSION}");
-        assert_eq!(KNOWS_TABLES, asked);
-    }
 }

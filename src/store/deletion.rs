@@ -35,11 +35,18 @@ pub fn is_forgotten(json: &str) -> Option<bool> {
 }
 
 /// Tables whose rows are of a store and a lifetime of it, with the column that numbers them and what a row counts as.
-const ROWS: [(&str, &str, &str); 1] = [(
-    "livestore_sync_events",
-    "seq_num",
-    "100 + octet_length(name) + ifnull(octet_length(args), 0)",
-)];
+const ROWS: [(&str, &str, &str); 2] = [
+    (
+        "livestore_sync_events",
+        "seq_num",
+        "100 + octet_length(name) + ifnull(octet_length(args), 0)",
+    ),
+    (
+        "livestore_sync_segments",
+        "last_seq_num",
+        "100 + octet_length(data)",
+    ),
+];
 
 const LIFETIMES: &str = "livestore_sync_lifetimes";
 
@@ -50,9 +57,7 @@ pub fn look<T>(store_id: &StoreId) -> MirrorBatch<T> {
         "SELECT json_object('lifetimes', count(*), 'events', ifnull(sum(events), 0)) AS found FROM {LIFETIMES} \
          WHERE store_id = ?1"
     );
-    MirrorBatch {
-        steps: vec![version(), step(store_id, held)],
-    }
+    MirrorBatch::new(vec![version(), step(store_id, held)])
 }
 
 /// The batch that forgets at most `rows` rows of a lifetime, and the list of lifetimes once there are no others: a row
@@ -91,7 +96,7 @@ pub fn forget<T>(store_id: &StoreId, rows: u32) -> MirrorBatch<T> {
             "SELECT iif(EXISTS (SELECT 1 FROM {LIFETIMES} WHERE store_id = ?1) OR {rest}, '1', '0') AS found"
         ),
     ));
-    MirrorBatch { steps }
+    MirrorBatch::new(steps)
 }
 
 fn version<T>() -> MirrorStep<T> {

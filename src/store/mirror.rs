@@ -10,11 +10,20 @@ use super::sql::{Param, Sql, StoreError, Text as _, Value};
 use crate::event::{SeqNum, StoreId};
 use crate::limits::{MIRROR_BYTES_MAX, MIRROR_EVENTS_MAX};
 
-/// What the tables are made by, where they are missing.
-const MIGRATION: &str = include_str!("../../migrations/0001_backup.sql");
+/// What the tables are made by, where they are missing or older.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/0001_backup.sql"),
+    include_str!("../../migrations/0002_segments.sql"),
+];
 
 /// The version that the tables of this code have. The statements below name it too.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
+
+/// The version before, which is brought to this one on first use.
+pub const FORMER_VERSION: i64 = 1;
+
+/// The table that [`FORMER_VERSION`] lacks.
+pub const SEGMENTS_TABLE: &str = "livestore_sync_segments";
 
 /// The table without which there is no mirror at all. Every batch asks for it first.
 pub const SCHEMA_TABLE: &str = "livestore_sync_schema";
@@ -30,6 +39,8 @@ pub enum Bound<T> {
     Text(String),
     /// A text that lives with the host already.
     Kept(T),
+    /// The same, to be bound as its gzip in hexadecimal digits.
+    Packed(T),
 }
 
 /// One statement of a batch.
@@ -46,6 +57,19 @@ pub struct MirrorStep<T> {
 pub struct MirrorBatch<T> {
     /// The statements.
     pub steps: Vec<MirrorStep<T>>,
+    /// What a column `packed` is to hold, as [`Bound::Packed`] binds it: the answer says whether it does.
+    pub expected: Option<T>,
+}
+
+impl<T> MirrorBatch<T> {
+    /// A batch that expects nothing.
+    #[must_use]
+    pub fn new(steps: Vec<MirrorStep<T>>) -> Self {
+        Self {
+            steps,
+            expected: None,
+        }
+    }
 }
 
 /// A batch that copies events.
@@ -72,6 +96,14 @@ pub struct MirrorAnswer {
     pub lifetime: Option<String>,
     /// `found`: what a comparison found, as JSON: see [`super::comparison`].
     pub found: Option<String>,
+    /// `segment_first`, `segment_last`: the first and the last event of the first segment after those that were asked about.
+    pub segment: Option<(i64, i64)>,
+    /// `plain`: the first event that has a row of its own and may be folded.
+    pub plain: Option<i64>,
+    /// `stored`: bytes of the segment that was written.
+    pub stored: Option<i64>,
+    /// Whether `packed` holds what was expected; `None` if there was no such row.
+    pub same: Option<bool>,
 }
 
 /// Events for the mirror, with what is told of them.
@@ -105,12 +137,26 @@ pub(super) const LOOK: &str = "SELECT (SELECT max(version) FROM livestore_sync_s
 pub(super) const LOOK_AT_VERSION: &str =
     "SELECT max(version) AS version FROM livestore_sync_schema";
 
+pub(super) const KNOWS_TABLES: &str = "(SELECT max(version) FROM livestore_sync_schema) = 2";
+
+/// A row of the mirror as the text that the log has for it.
+pub(super) const OWN_ITEM: &str = "json_array(own.seq_num, own.parent_seq_num, own.name, own.args, own.created_at, \
+                                   own.client_id, own.session_id)";
+
+/// What it counts as.
+pub(super) const OWN_SIZE: &str = "octet_length(own.name) + ifnull(octet_length(own.args), 0) + \
+                                   octet_length(own.client_id) + octet_length(own.session_id)";
+
 pub(super) const INSERT: &str = "INSERT OR REPLACE INTO livestore_sync_events (store_id, backend_id, seq_num, \
      parent_seq_num, name, args, created_at, client_id, session_id)";
 
-/// Whether the tables are those of this code, and that mirror ends at `?3`.
+/// Whether the tables are those of this code, and that mirror says that it ends at `?3`.
 pub(super) const ENDS_THERE: &str = "ifnull((SELECT head FROM livestore_sync_lifetimes WHERE store_id = ?1 AND backend_id = ?2), 0) = ?3 \
-     AND (SELECT max(version) FROM livestore_sync_schema) = 1";
+     AND (SELECT max(version) FROM livestore_sync_schema) = 2";
+
+/// Whether nothing is folded after `?3`.
+const NONE_FOLDED: &str = "NOT EXISTS (SELECT 1 FROM livestore_sync_segments WHERE store_id = ?1 AND backend_id = ?2 \
+     AND last_seq_num > ?3 AND is_folded = 1)";
 
 impl<S: Sql> EventStore<S> {
     /// What copies the next events after `after`; `None` when there are none.
@@ -129,11 +175,12 @@ impl<S: Sql> EventStore<S> {
             MirrorStep { sql, params }
         };
         let from = Bound::Int(after.to_i64());
+        let may_follow = format!("{ENDS_THERE} AND {NONE_FOLDED}");
         let insert = match rows.events {
             Events::Many(array) => step(
                 format!(
                     "{INSERT} SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                     value ->> 6 FROM json_each(?4) WHERE {ENDS_THERE}"
+                     value ->> 6 FROM json_each(?4) WHERE {may_follow}"
                 ),
                 vec![from.clone(), Bound::Kept(array)],
             ),
@@ -142,7 +189,7 @@ impl<S: Sql> EventStore<S> {
                 rest.extend(columns);
                 step(
                     format!(
-                        "{INSERT} SELECT ?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE {ENDS_THERE}"
+                        "{INSERT} SELECT ?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE {may_follow}"
                     ),
                     rest,
                 )
@@ -151,7 +198,7 @@ impl<S: Sql> EventStore<S> {
         let advance = step(
             format!(
                 "INSERT INTO livestore_sync_lifetimes (store_id, backend_id, head, events, bytes, first_at, last_at, \
-                 began_at, copied_at) SELECT ?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?9 WHERE {ENDS_THERE} \
+                 began_at, copied_at) SELECT ?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?9 WHERE {may_follow} \
                  ON CONFLICT (store_id, backend_id) DO UPDATE SET head = excluded.head, \
                  events = events + excluded.events, bytes = bytes + excluded.bytes, last_at = excluded.last_at, \
                  copied_at = excluded.copied_at RETURNING head AS moved"
@@ -168,7 +215,7 @@ impl<S: Sql> EventStore<S> {
         );
         let look = step(LOOK.to_owned(), Vec::new());
         let steps = vec![look, insert, advance];
-        let batch = MirrorBatch { steps };
+        let batch = MirrorBatch::new(steps);
         Ok(Some(Copying {
             batch,
             last: rows.last,
@@ -178,19 +225,13 @@ impl<S: Sql> EventStore<S> {
     /// The batch that makes the tables where they are missing.
     #[must_use]
     pub fn make_mirror(&self) -> MirrorBatch<S::Text> {
-        let statements = MIGRATION.split(";\n").map(str::trim);
-        let made = statements.filter(|sql| !sql.is_empty());
-        MirrorBatch {
-            steps: made.chain([LOOK_AT_VERSION]).map(without_params).collect(),
-        }
+        make()
     }
 
     /// The batch that asks for the version of the tables, whatever they are.
     #[must_use]
     pub fn look_at_mirror(&self) -> MirrorBatch<S::Text> {
-        MirrorBatch {
-            steps: vec![without_params(LOOK_AT_VERSION)],
-        }
+        MirrorBatch::new(vec![without_params(LOOK_AT_VERSION)])
     }
 
     pub(super) fn mirror_keys(&self) -> Vec<Bound<S::Text>> {
@@ -366,6 +407,14 @@ impl<S: Sql> EventStore<S> {
     }
 }
 
+/// The batch that makes the tables where they are missing, and brings those of [`FORMER_VERSION`] to this one.
+#[must_use]
+pub fn make<T>() -> MirrorBatch<T> {
+    let statements = MIGRATIONS.into_iter().flat_map(|text| text.split(";\n"));
+    let made = statements.map(str::trim).filter(|sql| !sql.is_empty());
+    MirrorBatch::new(made.chain([LOOK_AT_VERSION]).map(without_params).collect())
+}
+
 /// A statement that takes nothing.
 #[must_use]
 pub fn without_params<T>(sql: &str) -> MirrorStep<T> {
@@ -402,8 +451,15 @@ mod tests {
 
     #[test]
     fn statements_ask_for_the_version_that_migrations_make() {
-        let made = format!("INSERT INTO {SCHEMA_TABLE} SELECT {SCHEMA_VERSION} WHERE");
-        assert!(MIGRATION.contains(&made));
+        let made = format!(
+            "UPDATE {SCHEMA_TABLE} SET version = {SCHEMA_VERSION} WHERE version = {FORMER_VERSION};"
+        );
+        assert!(MIGRATIONS[1].ends_with(&(made + "\n")));
+        assert!(MIGRATIONS[1].contains(&format!("EXISTS {SEGMENTS_TABLE} (")));
+        assert_eq!(
+            KNOWS_TABLES,
+            format!("(SELECT max(version) FROM {SCHEMA_TABLE}) = {SCHEMA_VERSION}")
+        );
         assert!(ENDS_THERE.ends_with(&format!(" = {SCHEMA_VERSION}")));
         assert!(LOOK.starts_with(&format!("SELECT (SELECT max(version) FROM {SCHEMA_TABLE})")));
     }

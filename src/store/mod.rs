@@ -12,6 +12,7 @@ pub mod mirror;
 mod pack;
 pub mod recall;
 pub mod schema;
+pub mod segments;
 pub mod sql;
 pub mod staging;
 

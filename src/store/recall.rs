@@ -1,5 +1,8 @@
 //! What D1 is asked when a log is brought back from its backup: which lifetimes it holds, whether one of them is whole,
-//! and its events.
+//! and its events, which have rows of their own or are folded into segments.
+//!
+//! D1 cannot look into a segment. What has to be known of one that is brought back as a whole stands beside its data; where
+//! a log is to end within one, its text is handed back to D1 with the question.
 
 use std::fmt;
 
@@ -7,6 +10,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::mirror::{Bound, MirrorStep};
+use super::segments::next_segment;
 use super::staging::{Broken, Rows};
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::limits::{FETCH_LIFETIMES_MAX, MIRROR_BYTES_MAX};
@@ -175,12 +179,16 @@ pub struct Fetched<T> {
     pub rows: Option<Rows<T>>,
     /// How many they are.
     pub count: u32,
-    /// The last of them.
+    /// The last of them that was asked for: a segment may have more.
     pub last: SeqNum,
     /// What [`super::adoption::survey`] says, if that is what was asked.
     pub holdings: Option<Holdings>,
     /// What [`super::adoption::claim`] says: the store that has the log.
     pub owner: Option<String>,
+    /// When they were folded, if they were.
+    pub made_at: Option<String>,
+    /// The first and the last event of the segment that follows a segment, if there is one.
+    pub next_segment: Option<(i64, i64)>,
 }
 
 impl<T> Default for Fetched<T> {
@@ -191,8 +199,22 @@ impl<T> Default for Fetched<T> {
             last: SeqNum::ROOT,
             holdings: None,
             owner: None,
+            made_at: None,
+            next_segment: None,
         }
     }
+}
+
+/// How a failure begins when a segment holds what is none.
+pub const DAMAGED: &str = "a segment of the backup is damaged";
+
+/// The segment in which a log is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut<T> {
+    /// Its last event.
+    pub last: i64,
+    /// Its text.
+    pub text: T,
 }
 
 /// What one event counts as. The same as in a copy.
@@ -212,48 +234,88 @@ pub fn lifetimes<T>(store_id: &StoreId) -> MirrorStep<T> {
     }
 }
 
-/// Looks at the events of a lifetime up to `up_to`: a row, which is a [`Survey`].
+/// The size of an event in the text of a segment.
+const ITEM_SIZE: &str = "octet_length(value ->> 2) + ifnull(octet_length(value ->> 3), 0) + octet_length(value ->> 5) + \
+                         octet_length(value ->> 6)";
+
+/// Looks at the events of a lifetime up to `up_to`: a row, which is a [`Survey`]. If that lies within a segment, the row has
+/// the columns `cut_last` and `packed`, too, and means nothing: it is asked again with what that is.
 #[must_use]
-pub fn survey<T>(store_id: &StoreId, lifetime: &Lifetime, up_to: Option<&UpTo>) -> MirrorStep<T> {
+pub fn survey<T>(
+    store_id: &StoreId,
+    lifetime: &Lifetime,
+    up_to: Option<&UpTo>,
+    cut: Option<Cut<T>>,
+) -> MirrorStep<T> {
     let whose = "store_id = ?1 AND backend_id = ?2";
-    let head = Bound::Int(i64::try_from(lifetime.head).unwrap_or(i64::MAX));
+    let number = |number: u64| Bound::Int(i64::try_from(number).unwrap_or(i64::MAX));
     let mut is_time = "1";
-    let (last, bound) = match up_to {
-        None => ("?3".to_owned(), head),
-        Some(UpTo::Event(last)) => {
-            let last = i64::try_from(*last.min(&lifetime.head)).unwrap_or(i64::MAX);
-            ("?3".to_owned(), Bound::Int(last))
-        }
+    let (ends, bound) = match up_to {
+        None => (
+            "SELECT ?3 AS last, ?3 AS within".to_owned(),
+            number(lifetime.head),
+        ),
+        Some(UpTo::Event(last)) => (
+            "SELECT ?3 AS last, ?3 AS within".to_owned(),
+            number(*last.min(&lifetime.head)),
+        ),
         Some(UpTo::Time(time)) => {
             is_time = "julianday(?3) IS NOT NULL";
-            let last = format!(
-                "ifnull((SELECT min(seq_num) - 1 FROM livestore_sync_events WHERE {whose} \
-                 AND created_at > strftime('%Y-%m-%dT%H:%M:%fZ', ?3)), {})",
-                lifetime.head
+            let at = "strftime('%Y-%m-%dT%H:%M:%fZ', ?3)";
+            let ends = format!(
+                "SELECT ifnull(later - 1, {head}) AS last, ifnull(later, {head}) AS within FROM (SELECT min(later) AS later \
+                 FROM (SELECT min(seq_num) AS later FROM livestore_sync_events WHERE {whose} AND created_at > {at} \
+                 UNION ALL SELECT min(seq_num) FROM item WHERE created_at > {at} \
+                 UNION ALL SELECT min(first_seq_num) FROM other WHERE latest_at > {at}))",
+                head = lifetime.head
             );
-            (last, Bound::Text(time.clone()))
+            (ends, Bound::Text(time.clone()))
         }
     };
+    // `item` are the events of the segment that is handed back, as long as it is one, and `other` the other segments.
     let sql = format!(
-        "WITH chosen AS (SELECT seq_num, parent_seq_num, created_at, {SIZE} AS size, \
-         lag(seq_num, 1, 0) OVER (ORDER BY seq_num) AS before FROM livestore_sync_events \
-         WHERE {whose} AND seq_num <= {last}) \
-         SELECT * FROM (SELECT {is_time} AS is_time, count(*) AS events, ifnull(sum(size), 0) AS bytes, ifnull(max(seq_num), 0) AS head FROM chosen) \
+        "WITH item AS MATERIALIZED (SELECT value ->> 0 AS seq_num, value ->> 1 AS parent_seq_num, value ->> 4 AS created_at, \
+         {ITEM_SIZE} AS size FROM json_each(?5) WHERE EXISTS (SELECT 1 FROM livestore_sync_segments WHERE {whose} \
+         AND last_seq_num = ?4 AND is_folded = 1)), \
+         other AS (SELECT last_seq_num, first_seq_num, parent_seq_num, events, bytes, last_at, latest_at \
+         FROM livestore_sync_segments WHERE {whose} AND is_folded = 1 AND last_seq_num <> ?4), \
+         ends AS MATERIALIZED ({ends}), \
+         found AS (SELECT seq_num, seq_num AS first_seq_num, parent_seq_num, created_at, 1 AS events, {SIZE} AS size \
+         FROM livestore_sync_events WHERE {whose} AND seq_num <= (SELECT last FROM ends) \
+         UNION ALL SELECT seq_num, seq_num, parent_seq_num, created_at, 1, size FROM item \
+         WHERE seq_num <= (SELECT last FROM ends) \
+         UNION ALL SELECT last_seq_num, first_seq_num, parent_seq_num, last_at, events, bytes FROM other \
+         WHERE last_seq_num <= (SELECT last FROM ends)), \
+         chosen AS (SELECT *, lag(seq_num, 1, 0) OVER (ORDER BY seq_num) AS before FROM found), \
+         cut AS (SELECT last_seq_num, data FROM livestore_sync_segments WHERE {whose} AND is_folded = 1 \
+         AND last_seq_num <> ?4 AND last_seq_num > (SELECT last FROM ends) \
+         AND first_seq_num <= (SELECT within FROM ends) ORDER BY last_seq_num LIMIT 1) \
+         SELECT * FROM (SELECT {is_time} AS is_time, ifnull(sum(events), 0) AS events, ifnull(sum(size), 0) AS bytes, \
+         ifnull(max(seq_num), 0) AS head FROM chosen) \
          LEFT JOIN (SELECT created_at AS last_at FROM chosen ORDER BY seq_num DESC LIMIT 1) \
-         LEFT JOIN (SELECT seq_num, parent_seq_num, before FROM chosen WHERE parent_seq_num <> before ORDER BY seq_num LIMIT 1)"
+         LEFT JOIN (SELECT first_seq_num AS seq_num, parent_seq_num, before FROM chosen \
+         WHERE parent_seq_num <> before OR first_seq_num <= before ORDER BY seq_num LIMIT 1) \
+         LEFT JOIN (SELECT last_seq_num AS cut_last, hex(data) AS packed FROM cut)"
     );
+    let (last, text) = match cut {
+        Some(Cut { last, text }) => (last, Bound::Kept(text)),
+        None => (0, Bound::Text("[]".to_owned())),
+    };
     MirrorStep {
         sql,
         params: vec![
             Bound::Text(store_id.as_str().to_owned()),
             Bound::Text(lifetime.backend_id.clone()),
             bound,
+            Bound::Int(last),
+            text,
         ],
     }
 }
 
 /// The events of a lifetime after `after` up to `up_to`, at most `limit` and as many as fit into one text: a row with
-/// the columns `items`, a JSON array of arrays, `count` and `last`.
+/// the columns `items`, a JSON array of arrays, `count` and `last`. Where a segment comes next, it is `packed` that holds
+/// the array, of all its events, `made_at` says when that was made, and `segment_first` and `segment_last` are those of the segment that follows it.
 #[must_use]
 pub fn fetch<T>(
     store_id: &StoreId,
@@ -262,12 +324,21 @@ pub fn fetch<T>(
     up_to: SeqNum,
     limit: u32,
 ) -> MirrorStep<T> {
+    let next = next_segment("first_seq_num, last_seq_num, events, made_at, data", "?3");
+    let follows = |column| next_segment(column, "(SELECT last_seq_num FROM next)");
     let sql = format!(
-        "SELECT '[' || group_concat(item, ',') || ']' AS items, count(*) AS count, max(seq_num) AS last FROM \
+        "WITH next AS MATERIALIZED ({next}), near AS (SELECT * FROM livestore_sync_events \
+         WHERE store_id = ?1 AND backend_id = ?2 AND seq_num > ?3 \
+         AND seq_num <= min(?4, ifnull((SELECT first_seq_num - 1 FROM next), ?4)) ORDER BY seq_num LIMIT ?5), \
+         own AS (SELECT '[' || group_concat(item, ',') || ']' AS items, count(*) AS count, max(seq_num) AS last FROM \
          (SELECT seq_num, json_array(seq_num, parent_seq_num, name, args, created_at, client_id, session_id) AS item \
-         FROM (SELECT *, sum({SIZE} + 100) OVER (ORDER BY seq_num) AS total FROM (SELECT * FROM livestore_sync_events \
-         WHERE store_id = ?1 AND backend_id = ?2 AND seq_num > ?3 AND seq_num <= ?4 ORDER BY seq_num LIMIT ?5)) \
-         WHERE total <= ?6 ORDER BY seq_num)"
+         FROM (SELECT *, sum({SIZE} + 100) OVER (ORDER BY seq_num) AS total FROM near) WHERE total <= ?6 ORDER BY seq_num)), \
+         whole AS (SELECT hex(data) AS packed, made_at, events, CAST(min(last_seq_num, ?4) AS INTEGER) AS last, ({}) AS segment_first, \
+         ({}) AS segment_last FROM next WHERE first_seq_num <= ?4 AND NOT EXISTS (SELECT 1 FROM near)) \
+         SELECT items, packed, made_at, segment_first, segment_last, ifnull(whole.events, own.count) AS count, \
+         ifnull(whole.last, own.last) AS last FROM own LEFT JOIN whole",
+        follows("first_seq_num"),
+        follows("last_seq_num")
     );
     let mut params = range(store_id, backend_id, after, up_to);
     params.push(Bound::Int(limit.into()));
@@ -275,7 +346,8 @@ pub fn fetch<T>(
     MirrorStep { sql, params }
 }
 
-/// The first event of a lifetime after `after` up to `up_to`: a row with its columns, by their names in the log.
+/// The first event of a lifetime after `after` up to `up_to`, unless a segment comes first: a row with its columns, by their
+/// names in the log.
 #[must_use]
 pub fn fetch_one<T>(
     store_id: &StoreId,
@@ -283,11 +355,14 @@ pub fn fetch_one<T>(
     after: SeqNum,
     up_to: SeqNum,
 ) -> MirrorStep<T> {
+    let next = next_segment("first_seq_num", "?3");
     MirrorStep {
-        sql: "SELECT seq_num AS seqNum, parent_seq_num AS parentSeqNum, name, args, created_at AS createdAt, \
-              client_id AS clientId, session_id AS sessionId FROM livestore_sync_events \
-              WHERE store_id = ?1 AND backend_id = ?2 AND seq_num > ?3 AND seq_num <= ?4 ORDER BY seq_num LIMIT 1"
-            .to_owned(),
+        sql: format!(
+            "SELECT seq_num AS seqNum, parent_seq_num AS parentSeqNum, name, args, created_at AS createdAt, \
+             client_id AS clientId, session_id AS sessionId FROM livestore_sync_events \
+             WHERE store_id = ?1 AND backend_id = ?2 AND seq_num > ?3 AND seq_num <= ?4 \
+             AND seq_num < ifnull(({next}), seq_num + 1) ORDER BY seq_num LIMIT 1"
+        ),
         params: range(store_id, backend_id, after, up_to),
     }
 }

@@ -62,15 +62,23 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails, or a value is of another kind than its column; then nothing is staged.
     pub fn stage(&self, rows: &Rows<S::Text>) -> Result<(), StoreError> {
+        self.stage_up_to(rows, SeqNum::clamped(i64::MAX))
+    }
+
+    /// Stages those of several events that are not beyond `up_to`.
+    ///
+    /// # Errors
+    /// As [`EventStore::stage`].
+    pub fn stage_up_to(&self, rows: &Rows<S::Text>, up_to: SeqNum) -> Result<(), StoreError> {
         let create = self.sql.prepare(&schema::create_staging());
         let insert = format!("INSERT OR REPLACE INTO {} ({COLUMNS})", schema::STAGING);
         let (insert, params) = match rows {
             Rows::Many(array) => (
                 format!(
                     "{insert} SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                     value ->> 6 FROM json_each(?1)"
+                     value ->> 6 FROM json_each(?1) WHERE value ->> 0 <= ?2"
                 ),
-                vec![Param::Kept(array)],
+                vec![Param::Kept(array), Param::Int(up_to.to_i64())],
             ),
             Rows::One(columns) => (
                 format!("{insert} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
@@ -224,6 +232,6 @@ fn param<T>(bound: &Bound<T>) -> Param<'_, T> {
         Bound::Null => Param::Null,
         Bound::Int(integer) => Param::Int(*integer),
         Bound::Text(text) => Param::Text(text),
-        Bound::Kept(text) => Param::Kept(text),
+        Bound::Kept(text) | Bound::Packed(text) => Param::Kept(text),
     }
 }

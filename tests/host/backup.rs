@@ -25,7 +25,7 @@ use crate::host_sql::{Binding, HostSql, HostText};
 
 pub(crate) const STORE: &str = "kept";
 pub(crate) const OLD: &str = "backend-of-the-store-";
-const NEW: &str = "another-lifetime-----";
+pub(crate) const NEW: &str = "another-lifetime-----";
 const DELAY_MS: u64 = 5_000;
 
 /// When an error is said to have happened.
@@ -40,21 +40,29 @@ pub(crate) struct Room {
     pub(crate) d1: D1,
     pub(crate) backend: SyncBackend<HostSql>,
     pub(crate) now_ms: u64,
-    deliveries: Vec<Delivery<HostText>>,
-    alarm_at_ms: Option<u64>,
+    pub(crate) deliveries: Vec<Delivery<HostText>>,
+    pub(crate) alarm_at_ms: Option<u64>,
     alarms_set: Cell<u32>,
-    failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     /// What D1 has been asked.
-    asked: Vec<MirrorBatch<HostText>>,
+    pub(crate) asked: Vec<MirrorBatch<HostText>>,
     /// The log that a reset removed.
-    removed: Vec<String>,
+    pub(crate) removed: Vec<String>,
+    /// How old events are folded.
+    pub(crate) compact_after_ms: Option<u64>,
+    /// What else is told.
+    pub(crate) reports: Vec<Report>,
 }
 
-fn open(sql: &HostSql) -> SyncBackend<HostSql> {
-    open_with(sql, Some(DELAY_MS))
+fn open(sql: &HostSql, compact_after_ms: Option<u64>) -> SyncBackend<HostSql> {
+    open_with(sql, Some(DELAY_MS), compact_after_ms)
 }
 
-pub(crate) fn open_with(sql: &HostSql, backup_delay_ms: Option<u64>) -> SyncBackend<HostSql> {
+pub(crate) fn open_with(
+    sql: &HostSql,
+    backup_delay_ms: Option<u64>,
+    compact_after_ms: Option<u64>,
+) -> SyncBackend<HostSql> {
     let fresh = BackendId::stored(OLD.to_owned());
     let (store, _) = EventStore::open(sql.clone(), StoreId::new(STORE), fresh).unwrap();
     let limits = Limits {
@@ -63,6 +71,7 @@ pub(crate) fn open_with(sql: &HostSql, backup_delay_ms: Option<u64>) -> SyncBack
     };
     let rules = Rules {
         backup_delay_ms,
+        compact_after_ms,
         ..Rules::default()
     };
     SyncBackend::new(store, limits, rules, fresh_ids(&[NEW]))
@@ -72,7 +81,7 @@ impl Room {
     pub(crate) fn new() -> Self {
         let sql = HostSql::in_memory(Binding::Doubles);
         Self {
-            backend: open(&sql),
+            backend: open(&sql, None),
             sql,
             d1: D1::new(),
             now_ms: 1_795_342_751_954,
@@ -82,6 +91,8 @@ impl Room {
             failures: Vec::new(),
             asked: Vec::new(),
             removed: Vec::new(),
+            compact_after_ms: None,
+            reports: Vec::new(),
         }
     }
 
@@ -99,6 +110,7 @@ impl Room {
                     self.alarms_set.set(self.alarms_set.get() + 1);
                 }
                 Output::Report(Report::BackupFailed { message, .. }) => self.failures.push(message),
+                Output::Report(report) => self.reports.push(report),
                 _ => {}
             }
         }
@@ -148,6 +160,35 @@ impl Room {
         }
     }
 
+    /// D1 does one thing that is asked of it.
+    pub(crate) fn run_one(&mut self, fate: Fate) {
+        let Some(Delivery { id, message }) = self.deliveries.pop() else {
+            return;
+        };
+        let Message::Mirror(batch) = message else {
+            panic!("{message:?}")
+        };
+        self.asked.push(batch.clone());
+        let outcome = self.d1.run(&batch, fate);
+        let outcome = outcome.map_or_else(Outcome::Failed, Outcome::Mirrored);
+        self.turn(|backend, turn| backend.on_delivered(id, outcome, turn));
+    }
+
+    /// Everything is copied, and D1 is asked what may be folded.
+    pub(crate) fn settle_until_folding(&mut self) {
+        for _ in 0..100 {
+            if self.log() == self.mirror(OLD) && !self.deliveries.is_empty() {
+                return;
+            }
+            if self.deliveries.is_empty() {
+                assert!(self.alarm());
+            } else {
+                self.run_one(Fate::Done);
+            }
+        }
+        panic!("nothing is folded");
+    }
+
     /// The alarm goes off, if there is one.
     pub(crate) fn alarm(&mut self) -> bool {
         let Some(at_ms) = self.alarm_at_ms.take() else {
@@ -160,7 +201,7 @@ impl Room {
 
     /// Time passes and nothing fails any more.
     pub(crate) fn settle(&mut self) {
-        for _ in 0..200 {
+        for _ in 0..400 {
             self.run(|| Fate::Done);
             if !self.alarm() {
                 assert!(!self.backend.holds_alarm());
@@ -178,14 +219,14 @@ impl Room {
             let again_ms = self.now_ms + 2_000;
             self.alarm_at_ms = Some(self.alarm_at_ms.map_or(again_ms, |at| at.min(again_ms)));
         }
-        self.backend = open(&self.sql);
+        self.backend = open(&self.sql, self.compact_after_ms);
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
         log_of(self.sql.raw(), "eventlog_7_kept")
     }
 
-    fn mirror(&self, backend_id: &str) -> Vec<String> {
+    pub(crate) fn mirror(&self, backend_id: &str) -> Vec<String> {
         self.d1.events(STORE, backend_id)
     }
 
@@ -234,13 +275,13 @@ impl Room {
         });
     }
 
-    fn check_whole(&self) {
+    pub(crate) fn check_whole(&self) {
         self.check_prefix();
         assert_eq!(self.mirror(self.lifetime()), self.log());
         assert_eq!(self.position(), self.log().len());
     }
 
-    fn lifetime(&self) -> &str {
+    pub(crate) fn lifetime(&self) -> &str {
         self.backend.store().backend_id().as_str()
     }
 }
@@ -636,16 +677,16 @@ fn tables_that_were_migrated_are_used_as_they_are() {
     room.check_whole();
     let own = D1::new();
     let made = room.backend.store().make_mirror();
-    assert_eq!(own.run(&made, Fate::Done).unwrap().version, Some(1));
+    assert_eq!(own.run(&made, Fate::Done).unwrap().version, Some(2));
     // To make them again changes nothing.
-    assert_eq!(own.run(&made, Fate::Done).unwrap().version, Some(1));
+    assert_eq!(own.run(&made, Fate::Done).unwrap().version, Some(2));
     let tables =
         "SELECT sql FROM sqlite_master UNION ALL SELECT version FROM livestore_sync_schema";
     let text = |database: &D1| {
         let sql = format!("SELECT CAST(sql AS TEXT) FROM ({tables})");
         database.rows(&sql)
     };
-    assert_eq!(text(&own).len(), 4);
+    assert_eq!(text(&own).len(), 5);
     assert_eq!(text(&own), text(&D1::migrated()));
 }
 
@@ -677,7 +718,7 @@ fn without_a_backup_nothing_is_copied_and_later_all_of_it_is() {
     let mut room = Room::new();
     room.push_next(2);
     room.settle();
-    room.backend = open_with(&room.sql, None);
+    room.backend = open_with(&room.sql, None, None);
     room.push_next(2);
     room.turn(SyncBackend::on_wake);
     assert_eq!((room.alarm_at_ms, room.deliveries.len()), (None, 0));
@@ -692,17 +733,17 @@ fn without_a_backup_nothing_is_copied_and_later_all_of_it_is() {
 #[test]
 fn tables_of_another_version_are_named_and_left_alone() {
     let older = "UPDATE livestore_sync_schema SET version = 0";
-    let newer = "UPDATE livestore_sync_schema SET version = 2";
-    let renamed = "UPDATE livestore_sync_schema SET version = 3; \
+    let newer = "UPDATE livestore_sync_schema SET version = 3";
+    let renamed = "UPDATE livestore_sync_schema SET version = 4; \
                    ALTER TABLE livestore_sync_lifetimes RENAME COLUMN head TO last_seq_num";
     let without =
-        "UPDATE livestore_sync_schema SET version = 4; DROP TABLE livestore_sync_lifetimes";
+        "UPDATE livestore_sync_schema SET version = 5; DROP TABLE livestore_sync_lifetimes";
     let emptied = "DELETE FROM livestore_sync_schema";
     for (change, version) in [
         (older, "0"),
-        (newer, "2"),
-        (renamed, "3"),
-        (without, "4"),
+        (newer, "3"),
+        (renamed, "4"),
+        (without, "5"),
         (emptied, "none"),
     ] {
         let mut room = Room::new();
@@ -716,7 +757,7 @@ fn tables_of_another_version_are_named_and_left_alone() {
         room.alarm();
         room.run(|| Fate::Done);
         let told =
-            format!("the tables in D1 have version {version}, and this release writes version 1");
+            format!("the tables in D1 have version {version}, and this release writes version 2");
         assert_eq!(room.failures, [told]);
         assert_eq!(room.mirror(OLD).len(), 1);
         assert_eq!(
@@ -733,12 +774,12 @@ fn tables_that_come_back_are_written_again() {
     room.push_next(1);
     room.settle();
     let set = |version| format!("UPDATE livestore_sync_schema SET version = {version}");
-    room.d1.0.execute_batch(&set(2)).unwrap();
+    room.d1.0.execute_batch(&set(3)).unwrap();
     room.push_next(3);
     room.alarm();
     room.run(|| Fate::Done);
     assert_eq!(room.failures.len(), 1);
-    room.d1.0.execute_batch(&set(1)).unwrap();
+    room.d1.0.execute_batch(&set(2)).unwrap();
     room.settle();
     // A table of this version that somebody has dropped is not made anew.
     room.d1

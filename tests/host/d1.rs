@@ -1,11 +1,15 @@
 //! D1, as far as the backup is concerned: another SQLite that runs its very statements, in batches that are run whole
 //! or not at all, with numbers that travel as doubles.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use livestore_sync_worker::event::SeqNum;
+use livestore_sync_worker::event::{SeqNum, StoreId};
 use livestore_sync_worker::store::mirror::{Bound, MirrorAnswer, MirrorBatch, MirrorStep};
-use livestore_sync_worker::store::recall::{Fetched, Holdings, Row};
+use livestore_sync_worker::store::recall::{
+    self, Cut, DAMAGED, Fetched, Holdings, Lifetime, Row, Survey, UpTo,
+};
 use livestore_sync_worker::store::sql::Text as _;
 use livestore_sync_worker::store::staging::Rows;
 use rusqlite::limits::Limit;
@@ -13,6 +17,11 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Statement};
 
 use crate::host_sql::HostText;
+
+pub(crate) const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/0001_backup.sql"),
+    include_str!("../../migrations/0002_segments.sql"),
+];
 
 /// What D1 does with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +68,9 @@ impl D1 {
     /// One to which `migrations/` have been applied.
     pub(crate) fn migrated() -> Self {
         let database = Self::new();
-        let migration = include_str!("../../migrations/0001_backup.sql");
-        database.0.execute_batch(migration).unwrap();
+        for migration in MIGRATIONS {
+            database.0.execute_batch(migration).unwrap();
+        }
         database
     }
 
@@ -82,6 +92,7 @@ impl D1 {
 
     fn run_steps(&self, batch: &MirrorBatch<HostText>, fate: Fate) -> Result<MirrorAnswer, String> {
         let mut answer = MirrorAnswer::default();
+        let mut segment = (0, 0);
         for (index, step) in batch.steps.iter().enumerate() {
             if fate == Fate::FailsAt(index) {
                 return Err("D1_ERROR: injected".to_owned());
@@ -113,6 +124,17 @@ impl D1 {
                         ("found", value) => {
                             answer.found = Some(value.as_str().unwrap().to_owned());
                         }
+                        ("segment_first", ValueRef::Integer(value)) => segment.0 = value,
+                        ("segment_last", ValueRef::Integer(value)) => {
+                            answer.segment = Some((segment.0, value));
+                        }
+                        ("plain", ValueRef::Integer(value)) => answer.plain = Some(value),
+                        ("stored", ValueRef::Integer(value)) => answer.stored = Some(value),
+                        ("packed", value) => {
+                            let text = unpack(value.as_str().unwrap());
+                            let expected = batch.expected.as_ref().unwrap();
+                            answer.same = Some(text.as_deref() == Some(expected.as_str()));
+                        }
                         other => panic!("{other:?}"),
                     }
                 }
@@ -126,7 +148,7 @@ impl D1 {
         let failed = |error: rusqlite::Error| format!("D1_ERROR: {error}");
         let mut statement = self.0.prepare(&step.sql).map_err(failed)?;
         bind(&mut statement, step);
-        let is_one = statement.column_count() == 7;
+        let is_one = statement.column_name(0) == Ok("seqNum");
         let names = statement.column_names();
         if names.contains(&"pushes_after") || names.contains(&"owner") {
             drop(names);
@@ -156,16 +178,47 @@ impl D1 {
                 ..Fetched::default()
             });
         }
-        let items = text(0);
+        // A log of sync-cf has no segments, and no columns for them.
+        let at = |column| row.as_ref().column_index(column).ok();
+        let integer = |column| at(column).and_then(|at| row.get::<_, Option<i64>>(at).unwrap());
+        let words = |column| at(column).and_then(|at| row.get::<_, Option<String>>(at).unwrap());
+        let packed = words("packed");
+        let items = match packed {
+            Some(packed) => Some(unpack(&packed).ok_or(DAMAGED)?),
+            None => text(0),
+        };
         if items.as_ref().is_some_and(|items| items.len() > 2_000_000) {
             return Err("D1_ERROR: string or blob too big: SQLITE_TOOBIG".to_owned());
         }
         Ok(Fetched {
             rows: items.map(|items| Rows::Many(HostText::new(&items))),
-            count: u32::try_from(integer(1)).unwrap(),
-            last: SeqNum::clamped(integer(2)),
+            count: u32::try_from(integer("count").unwrap()).unwrap(),
+            last: SeqNum::clamped(integer("last").unwrap_or_default()),
+            made_at: words("made_at"),
+            next_segment: integer("segment_first").zip(integer("segment_last")),
             ..Fetched::default()
         })
+    }
+
+    /// What it holds of a lifetime up to `up_to`.
+    pub(crate) fn survey(
+        &self,
+        store_id: &StoreId,
+        lifetime: &Lifetime,
+        up_to: Option<&UpTo>,
+    ) -> Survey {
+        let mut cut = None;
+        for _ in 0..3 {
+            let step = recall::survey(store_id, lifetime, up_to, cut);
+            let row = self.query(&step).remove(0);
+            let Some(last) = row.integer("cut_last") else {
+                return Survey::of(&row);
+            };
+            let text = unpack(&row.text("packed").unwrap()).unwrap();
+            let text = HostText::new(&text);
+            cut = Some(Cut { last, text });
+        }
+        panic!("it is cut again and again");
     }
 
     /// What a query returns.
@@ -184,12 +237,29 @@ impl D1 {
         found
     }
 
-    /// Everything that it holds of a lifetime, in order.
+    /// Everything that it holds of a lifetime, in order, whether it is folded or not; what is there twice is twice here.
     pub(crate) fn events(&self, store_id: &str, backend_id: &str) -> Vec<String> {
-        self.rows(&format!(
+        let of = format!("store_id = '{store_id}' AND backend_id = '{backend_id}'");
+        let mut events = self.rows(&format!(
             "SELECT json_array(seq_num, parent_seq_num, name, args, created_at, client_id, session_id) \
-             FROM livestore_sync_events WHERE store_id = '{store_id}' AND backend_id = '{backend_id}' ORDER BY seq_num"
-        ))
+             FROM livestore_sync_events WHERE {of} ORDER BY seq_num"
+        ));
+        let folded = self.rows(&format!(
+            "SELECT hex(data) FROM livestore_sync_segments WHERE {of} AND is_folded = 1"
+        ));
+        if folded.is_empty() {
+            return events;
+        }
+        for packed in folded {
+            let text = unpack(&packed).unwrap();
+            let items: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&text).unwrap();
+            events.extend(items.iter().map(|item| item.get().to_owned()));
+        }
+        events.sort_by_key(|event| {
+            let number = event[1..].split(',').next().unwrap();
+            number.parse::<i64>().unwrap()
+        });
+        events
     }
 
     /// Head, events, bytes, first and last time of a lifetime.
@@ -227,6 +297,7 @@ pub(crate) fn bound(param: &Bound<HostText>) -> Value {
         Bound::Int(integer) => return Value::Real(*integer as f64),
         Bound::Text(text) => text.clone(),
         Bound::Kept(text) => text.as_str().to_owned(),
+        Bound::Packed(text) => pack(text.as_str()),
     };
     assert!(text.len() <= 2_000_000, "D1 binds at most 2 MB");
     Value::Text(text)
@@ -241,4 +312,22 @@ pub(crate) fn log_of(connection: &Connection, table: &str) -> Vec<String> {
         .unwrap();
     let rows = rows.query_map([], |row| row.get(0)).unwrap();
     rows.map(Result::unwrap).collect()
+}
+
+/// Stands for compression: a text is known by its hash, in hexadecimal digits.
+pub(crate) fn pack(text: &str) -> String {
+    let mut hash = DefaultHasher::new();
+    text.hash(&mut hash);
+    let packed = format!("{:016X}", hash.finish());
+    PACKED.with_borrow_mut(|known| known.insert(packed.clone(), text.to_owned()));
+    packed
+}
+
+/// The text that was packed so.
+pub(crate) fn unpack(packed: &str) -> Option<String> {
+    PACKED.with_borrow(|known| known.get(packed).cloned())
+}
+
+thread_local! {
+    static PACKED: RefCell<HashMap<String, String>> = RefCell::default();
 }

@@ -87,10 +87,13 @@ impl Room {
             .unwrap();
         room.push(events);
         room.settle();
+        let segment = "INSERT INTO livestore_sync_segments VALUES ('kept', 'a-lifetime', 2, 1, 0, 2, 10, '', '', '', '', 1, x'00')";
+        room.d1.0.execute_batch(segment).unwrap();
         for other in ["kep", "kept ", "keptt", "other"] {
             for (from, to) in [
                 ("livestore_sync_events", ""),
                 ("livestore_sync_lifetimes", ""),
+                ("livestore_sync_segments", ""),
             ] {
                 let copy = format!(
                     "CREATE TEMP TABLE t AS SELECT * FROM {from} {to}; UPDATE t SET store_id = '{other}'; \
@@ -157,6 +160,9 @@ impl Room {
         );
         rows.extend(self.d1.rows(
             "SELECT json_array(store_id, backend_id, head) FROM livestore_sync_lifetimes WHERE store_id <> 'kept'",
+        ));
+        rows.extend(self.d1.rows(
+            "SELECT json_array(store_id, last_seq_num) FROM livestore_sync_segments WHERE store_id <> 'kept'",
         ));
         rows
     }
@@ -348,6 +354,8 @@ impl Room {
     /// Nothing is left, and whoever comes begins a new store, of which nothing is known.
     pub(crate) fn check_gone(&mut self, others: &[String]) {
         assert_eq!(self.held(STORE), "0 0");
+        let segments = "SELECT data FROM livestore_sync_segments WHERE store_id = 'kept'";
+        assert_eq!(self.d1.rows(segments).len(), 0);
         assert_eq!(self.others(), others);
         assert_eq!(self.tables(), [""; 0]);
         assert_eq!((self.alarm_at_ms, self.deliveries.len()), (None, 0));
@@ -796,7 +804,7 @@ fn a_repair_that_is_on_its_way_leaves_nothing_behind_and_ends() {
         room.turn(|backend, _| match backend.verify(verification, now_ms) {
             Step::Ask(batch) => Some(batch),
             Step::Tell(_) | Step::Pause => None,
-            Step::End(lines) => panic!("{lines}"),
+            other => panic!("{other:?}"),
         })
     };
     // It is looked, compared, and then written.
@@ -838,6 +846,7 @@ fn a_repair_that_has_been_answered_is_not_waited_for() {
                 });
             }
             Step::Tell(_) | Step::Pause => {}
+            Step::Read(query) => panic!("{query:?}"),
             Step::End(_) => break,
         }
     }

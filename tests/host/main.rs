@@ -19,6 +19,7 @@
 //! | [`connections`] | what is on its way, who is asked whether he still listens, what waits for a hook |
 //! | [`operator`] | the state and the metrics of a store say what there is, and who is stuck is named once |
 //! | [`backup`] | the mirror in D1 is a prefix of the log whatever fails, and becomes the whole of it |
+//! | [`compaction`] | each event is in the mirror once, wherever folding fails, and who reads it finds no difference |
 //! | [`verify`] | whatever is wrong with a mirror is told, and made right |
 //! | [`msgpack`] | msgpackr's bytes are read and written as it does, and no bytes panic or swell |
 //!
@@ -45,6 +46,7 @@ mod adoption;
 mod backup;
 mod changed_rows;
 mod client;
+mod compaction;
 mod connections;
 mod d1;
 mod deletion;

@@ -101,8 +101,7 @@ impl Room {
         let lifetimes = self.d1.query(&recall::lifetimes(from));
         let lifetimes: Vec<Lifetime> = lifetimes.iter().map(Lifetime::of).collect();
         let lifetime = ask.choose(&lifetimes).map_err(told)?;
-        let survey = recall::survey(from, lifetime, ask.up_to.as_ref());
-        let survey = Survey::of(&self.d1.query(&survey)[0]);
+        let survey = self.d1.survey(from, lifetime, ask.up_to.as_ref());
         let glance = EventStore::glance(&self.sql, &own).unwrap();
         let plan = Plan::make(
             &ask,

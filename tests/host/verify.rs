@@ -51,10 +51,20 @@ fn drive_with(
         match room.backend.verify(&mut on, room.now_ms) {
             Step::Ask(batch) => {
                 let fate = before(room);
+                room.asked.push(batch.clone());
                 let outcome = room.d1.run(&batch, fate);
                 after(room);
                 let outcome = outcome.map_or_else(Outcome::Failed, Outcome::Mirrored);
                 room.backend.verified(&mut on, outcome);
+            }
+            Step::Read(query) => {
+                let fetched = match before(room) {
+                    Fate::Done => room.d1.fetch(&query),
+                    Fate::FailsAt(_) => Err("D1_ERROR: injected".to_owned()),
+                    Fate::Unheard => Err("Network connection lost.".to_owned()),
+                };
+                after(room);
+                room.backend.verified_segment(&mut on, fetched);
             }
             Step::Pause => {}
             Step::Tell(lines) => text += &lines,
@@ -71,7 +81,7 @@ fn drive_with(
     panic!("no end")
 }
 
-fn verify(room: &mut Room, repair: Repair) -> Vec<Value> {
+pub(crate) fn verify(room: &mut Room, repair: Repair) -> Vec<Value> {
     let on = begin(room, 0, QUERIES, repair);
     drive(room, on, |_| Fate::Done)
 }
@@ -573,6 +583,11 @@ fn a_batch_counts_as_the_statements_that_it_has() {
                     let answer = room.d1.run(&batch, Fate::Done).unwrap();
                     room.backend.verified(&mut on, Outcome::Mirrored(answer));
                 }
+                Step::Read(query) => {
+                    used += 1;
+                    let fetched = room.d1.fetch(&query);
+                    room.backend.verified_segment(&mut on, fetched);
+                }
                 Step::End(_) => break,
                 Step::Pause | Step::Tell(_) => {}
             }
@@ -753,7 +768,7 @@ fn tables_of_another_version_are_not_written() {
         let on = begin(&room, 0, QUERIES, Repair::Discard);
         let lines = drive(&mut room, on, |room| {
             if asked == at {
-                damage(room, "UPDATE livestore_sync_schema SET version = 2");
+                damage(room, "UPDATE livestore_sync_schema SET version = 3");
             }
             asked += 1;
             Fate::Done
@@ -763,7 +778,7 @@ fn tables_of_another_version_are_not_written() {
             continue;
         }
         assert_eq!(lines.last().unwrap()["result"], "unfinished", "{at}");
-        let error = "the tables in D1 have version 2, and this release writes version 1";
+        let error = "the tables in D1 have version 3, and this release writes version 2";
         assert_eq!(lines[lines.len() - 2], json!({"error": error}));
         let bytes = room
             .d1
@@ -906,7 +921,7 @@ fn a_mirror_that_grows_whenever_its_end_is_written_is_left_to_the_next() {
 #[test]
 fn a_store_without_a_backup_cannot_be_verified() {
     let room = Room::new();
-    let off = crate::backup::open_with(&room.sql, None);
+    let off = crate::backup::open_with(&room.sql, None, None);
     assert!(
         off.verification(SeqNum::ROOT, QUERIES, Repair::No)
             .is_none()

@@ -46,6 +46,12 @@ export interface State {
     readonly lagSeconds: number
     readonly failures: number
     readonly lastError: PastError | null
+    /** Where old events are folded. */
+    readonly compaction?: {
+      readonly foldedTo: number
+      readonly isUnderWay: boolean
+      readonly lastError: { readonly at: string; readonly message: string } | null
+    }
   }
   /** While a log is brought back. */
   readonly restore?: {

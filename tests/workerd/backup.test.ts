@@ -46,7 +46,8 @@ describe('with a backup', () => {
     assert.equal(rows[2]!['args'], JSON.stringify(wide.args))
     await assertWhole(server(), storeId)
     const { backup } = await stateOf(server(), storeId)
-    assert.deepEqual(backup, { head: 3, lagEvents: 0, lagSeconds: 0, failures: 0, lastError: null })
+    const compaction = { foldedTo: 0, isUnderWay: false, lastError: null }
+    assert.deepEqual(backup, { head: 3, lagEvents: 0, lagSeconds: 0, failures: 0, lastError: null, compaction })
     const metrics = await metricsOf(server(), storeId)
     for (const [name, value] of Object.entries({
       backup_head: 3,
@@ -104,14 +105,14 @@ describe('with a backup', () => {
     const peer = await Peer.connect(server(), 'v04', storeId)
     await peer.pushed(batchOf(0))
     await assertWhole(server(), storeId)
-    await query(server(), 'UPDATE livestore_sync_schema SET version = 2')
+    await query(server(), 'UPDATE livestore_sync_schema SET version = 3')
     try {
       await peer.pushed(batchOf(1, 2))
       const state = await eventually('it fails', async () => {
         const state = await stateOf(server(), storeId)
         return state.backup!.failures > 0 && state
       })
-      const message = 'the tables in D1 have version 2, and this release writes version 1'
+      const message = 'the tables in D1 have version 3, and this release writes version 2'
       const { at, ...error } = state.backup!.lastError!
       assert.deepEqual(error, { reason: 'schema', message })
       assert.ok(Math.abs(Date.parse(at) - Date.now()) < 60_000)
@@ -125,7 +126,7 @@ describe('with a backup', () => {
       // Pushes are as they were.
       await peer.pushed(batchOf(3))
     } finally {
-      await query(server(), 'UPDATE livestore_sync_schema SET version = 1')
+      await query(server(), 'UPDATE livestore_sync_schema SET version = 2')
     }
     await assertWhole(server(), storeId)
     assert.deepEqual((await stateOf(server(), storeId)).backup?.failures, 0)
@@ -192,7 +193,7 @@ it('where tables are missing, they are those that `wrangler d1 migrations apply`
     const lines = await linesOf(server, storeId)
     assert.ok(!lines.some(({ event }) => event === 'backup-failed'))
     const own = await query(server, schemaSql)
-    assert.equal(own.length, 4)
+    assert.equal(own.length, 5)
 
     const folder = mkdtempSync(join(tmpdir(), 'migrated-'))
     try {

@@ -30,7 +30,13 @@ import { assertWhole, mirrorOf, query } from './mirror.ts'
 import { post } from './over-http.ts'
 import { assertEvents, Peer, pullFrame, pushedFrame } from './peer.ts'
 
-const vars = { ADMIN_SECRET: adminSecret, BACKUP: 'd1', BACKUP_DELAY_SECONDS: '1', LOG_LEVEL: 'debug' }
+const vars = {
+  ADMIN_SECRET: adminSecret,
+  BACKUP: 'd1',
+  BACKUP_DELAY_SECONDS: '1',
+  COMPACT_AFTER_DAYS: 'off',
+  LOG_LEVEL: 'debug',
+}
 
 /** A store with `events` events, all of them in the backup; resolves with its lifetime. */
 const filled = async (server: Server, storeId: string, events: number): Promise<string> => {

@@ -163,13 +163,13 @@ describe('a backup that is verified', () => {
   })
 
   it('says what D1 says where that fails, and is asked for by the right method', async () => {
-    await byHand(server(), 'UPDATE livestore_sync_schema SET version = 2')
+    await byHand(server(), 'UPDATE livestore_sync_schema SET version = 3')
     try {
       const { lines, last } = await verify(server(), storeId)
-      assert.deepEqual(lines, [{ error: 'the tables in D1 have version 2, and this release writes version 1' }])
+      assert.deepEqual(lines, [{ error: 'the tables in D1 have version 3, and this release writes version 2' }])
       assert.equal(last['result'], 'unfinished')
     } finally {
-      await byHand(server(), 'UPDATE livestore_sync_schema SET version = 1')
+      await byHand(server(), 'UPDATE livestore_sync_schema SET version = 2')
     }
     errorOf(await administer(server(), storePath(storeId, '/verify?repair=true')), 405)
     errorOf(await administer(server(), storePath(storeId, '/verify'), { method: 'POST' }), 405)

@@ -3,6 +3,7 @@
 //! What is pushed is copied together some seconds after the first of it, by the alarm alone: a burst costs one alarm
 //! and one batch, and no push waits for D1. Where the mirror ends D1 says with every batch, and that is what counts.
 
+use super::compaction::{Compaction, Kept};
 use super::{Follower, Kind, Message, Outcome, Patience, State, Told};
 use crate::backend::followers::{Delivery, DeliveryId};
 use crate::backend::report::{BackupTrouble, Report};
@@ -13,7 +14,9 @@ use crate::limits::{
     MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX, STORE_RETRY_MS,
 };
 use crate::store::EventStore;
-use crate::store::mirror::{Copying, MirrorAnswer, SCHEMA_TABLE, SCHEMA_VERSION};
+use crate::store::mirror::{
+    Copying, FORMER_VERSION, MirrorAnswer, MirrorBatch, SCHEMA_TABLE, SCHEMA_VERSION,
+};
 use crate::store::sql::{Sql, StoreError};
 
 /// Where the store's state keeps how far it has come.
@@ -45,6 +48,8 @@ pub(super) struct Progress {
     last_error: Option<LastError>,
     /// When each trouble was last told of.
     told_ms: [Option<u64>; BackupTrouble::ALL.len()],
+    /// What becomes of events that are copied.
+    pub(super) compaction: Compaction,
 }
 
 /// What D1 is asked next.
@@ -71,7 +76,7 @@ pub(in crate::backend) struct LastError {
 }
 
 /// How the backup stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::backend) struct BackupState<'a> {
     /// The last event that is copied.
     pub head: SeqNum,
@@ -83,9 +88,19 @@ pub(in crate::backend) struct BackupState<'a> {
     pub failures: u32,
     /// The last of them, unless it is forgotten.
     pub last_error: Option<&'a LastError>,
+    /// How its compaction stands.
+    pub compaction: &'a Compaction,
 }
 
 impl Follower {
+    /// When there is something to do for the backup, if it is idle.
+    pub(super) fn backup_due_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
+        let copy_ms = self.is_owed(store).then(|| self.copy_due_ms(now_ms));
+        let fold_ms = self.backup.compaction.due_ms(now_ms);
+        let fold_ms = fold_ms.map(|at_ms| at_ms.max(self.not_before_ms));
+        [copy_ms, fold_ms].into_iter().flatten().min()
+    }
+
     /// When events that are yet to be copied are due, if the backup is idle.
     pub(super) fn copy_due_ms(&self, now_ms: u64) -> u64 {
         let due_ms = self.backup.due_ms.unwrap_or(now_ms + self.backup.delay_ms);
@@ -110,6 +125,11 @@ impl Follower {
         answer: &MirrorAnswer,
         store: &EventStore<S>,
     ) -> Result<(), (BackupTrouble, String)> {
+        let is_former = answer.version == Some(FORMER_VERSION);
+        if is_former && !matches!(self.backup.next, Next::Make) {
+            self.backup.next = Next::Make;
+            return Ok(());
+        }
         if let Err(message) = check_version(answer) {
             self.backup.next = Next::Copy;
             return Err((BackupTrouble::Schema, message));
@@ -154,8 +174,17 @@ impl Progress {
             delay_ms: self.delay_ms,
             told_ms: self.told_ms,
             sent_until_ms: self.sent_until_ms,
+            compaction: self.compaction.begin_again(),
             ..Self::default()
         };
+    }
+
+    /// What is kept of an earlier life of the object.
+    pub(super) fn of(kept: Kept) -> Self {
+        Self {
+            compaction: Compaction::of(kept),
+            ..Self::default()
+        }
     }
 
     /// Takes note of a failure; what to tell of it, unless that was told less than a minute ago.
@@ -243,6 +272,7 @@ impl<S: Sql> SyncBackend<S> {
     pub(in crate::backend) fn begin_copying(&mut self) {
         if let Some(backup) = self.backup_mut() {
             backup.backup.batches_left = MIRROR_BURST_MAX;
+            backup.backup.compaction.begin_burst();
         }
     }
 
@@ -252,10 +282,11 @@ impl<S: Sql> SyncBackend<S> {
             && backup.state == State::Idle
         {
             backup.backup.batches_left = 0;
+            backup.backup.compaction.end_burst();
         }
     }
 
-    fn backup_mut(&mut self) -> Option<&mut Follower> {
+    pub(super) fn backup_mut(&mut self) -> Option<&mut Follower> {
         let mut followers = self.followers.list.iter_mut();
         followers.find(|follower| follower.kind == Kind::Backup)
     }
@@ -288,6 +319,7 @@ impl<S: Sql> SyncBackend<S> {
             lag_seconds,
             failures: backup.failures,
             last_error: backup.backup.last_error.as_ref(),
+            compaction: &backup.backup.compaction,
         }))
     }
 
@@ -326,15 +358,21 @@ impl<S: Sql> SyncBackend<S> {
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };
-        if follower.state != State::Idle || !follower.is_owed(&self.store) {
+        if follower.state != State::Idle {
             return;
+        }
+        if !follower.is_owed(&self.store) {
+            return self.fold(index, turn);
         }
         // A clock that went back must not put it off.
         let latest_ms = turn.now_ms + follower.backup.delay_ms;
         let due_ms = follower.backup.due_ms.unwrap_or(latest_ms).min(latest_ms);
         follower.backup.due_ms = Some(due_ms);
         let is_due = follower.copy_due_ms(turn.now_ms) <= turn.now_ms;
-        if !is_due || follower.backup.batches_left == 0 {
+        if !is_due {
+            return self.fold(index, turn);
+        }
+        if follower.backup.batches_left == 0 {
             return;
         }
         let after = follower.after;
@@ -356,6 +394,20 @@ impl<S: Sql> SyncBackend<S> {
         follower.backup.sent_until_ms = turn.now_ms + MIRROR_DEADLINE_MS;
         let is_copy = matches!(follower.backup.next, Next::Copy);
         follower.backup.takes_all = is_copy && last == self.store.last_stored();
+        self.ask_d1(index, last, batch, turn);
+    }
+
+    /// Has D1 run a batch, after which its mirror may end at `last`.
+    pub(super) fn ask_d1(
+        &mut self,
+        index: usize,
+        last: SeqNum,
+        batch: MirrorBatch<S::Text>,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let Some(follower) = self.followers.list.get_mut(index) else {
+            return;
+        };
         self.followers.deliveries += 1;
         let id = DeliveryId(self.followers.deliveries);
         follower.state = State::Delivering {
@@ -381,6 +433,10 @@ impl<S: Sql> SyncBackend<S> {
             return;
         };
         follower.state = State::Idle;
+        if follower.backup.compaction.take_asked() {
+            self.on_folded(index, outcome, turn);
+            return self.go_on_copying(index, turn);
+        }
         let before = follower.after;
         let takes_all = std::mem::take(&mut follower.backup.takes_all);
         if matches!(outcome, Outcome::Mirrored(_)) {
@@ -408,9 +464,14 @@ impl<S: Sql> SyncBackend<S> {
                 }
             }
         }
+        self.go_on_copying(index, turn);
+    }
+
+    fn go_on_copying(&mut self, index: usize, turn: &mut Turn<S::Text>) {
         self.copy(index, turn);
         let follower = self.followers.list.get(index);
         if follower.is_some_and(|follower| follower.state == State::Idle) {
+            self.consider_compaction(index, turn);
             // Once for all that was copied: should that be lost, D1 says where its mirror ends.
             self.rest_copying();
             self.keep_follower(index, turn);

@@ -9,6 +9,7 @@
 mod backup;
 mod client_objects;
 mod committed;
+mod compaction;
 
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,9 @@ struct Position {
     /// Whether the answer to its pull may still be being read.
     #[serde(default, skip_serializing_if = "is_false")]
     held: bool,
+    /// Of the backup: how far it is folded.
+    #[serde(default, skip_serializing_if = "compaction::Kept::is_nothing")]
+    compaction: compaction::Kept,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
@@ -228,6 +232,7 @@ impl Follower {
         let backend_id = BackendId::stored(position.backend_id);
         let is_current = backend_id == *store_backend_id;
         let mut follower = Self {
+            backup: backup::Progress::of(position.compaction),
             failures: position.failures,
             not_before_ms: position.not_before_ms,
             has_ended: position.has_ended,
@@ -297,6 +302,7 @@ impl Follower {
             request: self.kind.request().map(|id| id.json().to_owned()),
             has_ended: self.has_ended,
             held: self.was_held || matches!(self.state, State::Held(_)),
+            compaction: self.backup.compaction.kept(),
         }
     }
 
@@ -311,8 +317,8 @@ impl Follower {
     fn next_ms<S: Sql>(&self, store: &EventStore<S>, now_ms: u64) -> Option<u64> {
         match self.state {
             State::Delivering { since_ms, .. } => Some(since_ms + self.kind.patience().deadline_ms),
+            State::Idle if self.kind == Kind::Backup => self.backup_due_ms(store, now_ms),
             _ if !self.is_owed(store) => None,
-            State::Idle if self.kind == Kind::Backup => Some(self.copy_due_ms(now_ms)),
             State::Idle => Some(self.not_before_ms.max(now_ms)),
             State::Settling { until_ms } => Some(until_ms),
             State::Held(_) => Some(now_ms + HELD_CHECK_MS),
@@ -394,6 +400,7 @@ impl Followers {
                 None => Follower::new(Kind::Backup, store.backend_id().clone(), SeqNum::ROOT),
             };
             backup.resume_copying(store, delay_ms);
+            backup.backup.compaction.resume(rules.compact_after_ms);
             list.push(backup);
         } else {
             list.retain(|follower| follower.kind != Kind::Backup);
@@ -527,10 +534,8 @@ impl<S: Sql> SyncBackend<S> {
         let Some(follower) = self.followers.list.get_mut(index) else {
             return;
         };
-        if follower.state != State::Idle
-            || !follower.is_owed(&self.store)
-            || follower.not_before_ms > turn.now_ms
-        {
+        let is_owed = follower.is_owed(&self.store) || follower.backup.compaction.is_under_way();
+        if follower.state != State::Idle || !is_owed || follower.not_before_ms > turn.now_ms {
             return;
         }
         let next = match &follower.kind {
