@@ -4,7 +4,7 @@
 //! A store's log is adopted by itself only if its object says that it is its own, by a head that it stored. Everything
 //! that could lose or mix events is an operator's decision.
 
-use super::import::{Adopted, Plan, Source};
+use super::plan::{Adopted, Plan, Source};
 use crate::event::{BackendId, StoreId};
 use crate::route::admin::{Adopt, AdoptHead};
 use crate::store::Glance;

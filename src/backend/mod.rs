@@ -23,6 +23,7 @@ mod followers;
 mod import;
 mod in_flight;
 mod plain;
+mod plan;
 mod probe;
 mod publish;
 mod pull;
@@ -69,7 +70,8 @@ pub use deletion::{Deleting, deletion_plan};
 pub use followers::{
     ClientObject, CommittedPage, Delivery, DeliveryId, Message, Outcome, read_events,
 };
-pub use import::{Fetch, FetchId, Plan};
+pub use import::{Fetch, FetchId};
+pub use plan::Plan;
 pub use refusal::{Reason, Refusal};
 pub use report::{About, BackupTrouble, Deleted, Report, Rows};
 pub use stats::{Duration, Stats};
