@@ -142,7 +142,7 @@ describe("the object, behind the Worker's door", () => {
     assert.equal(answer.body.trim().split('\n').length, 1)
     const [, events] = await asked(storeId, 2)
     const { visit } = JSON.parse(events!.visit!) as { readonly visit: object }
-    assert.deepEqual(visit, { storeId, errand: { administer: { events: { after: 0, limit: 1 } } } })
+    assert.deepEqual(visit, { storeId, errand: { administer: 'GET events?after=0&limit=1' } })
   })
 
   it('is missed with 503 where it cannot be reached, for a page that may read it', async () => {
