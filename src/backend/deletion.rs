@@ -17,7 +17,7 @@ use super::followers::{Delivery, DeliveryId, Message, Outcome, check_version, la
 use super::import::Import;
 use super::report::{Deleted, Report};
 use super::retention::Retention;
-use super::{Output, Stats, SyncBackend, Turn, iso_8601};
+use super::{Output, Rules, Stats, SyncBackend, Turn, iso_8601};
 use crate::limits::{
     BACKUP_MESSAGE_CHARS_MAX, DELETE_BURST_MAX, DELETE_ROWS_MAX, DELETE_ROWS_MIN,
     MIRROR_DEADLINE_MS, MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX,
@@ -157,6 +157,15 @@ struct LastError<'a> {
     message: &'a str,
 }
 
+/// Whether there is no log, or no database, to be disowned.
+fn has_no_log(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(message) => message.contains("no such table"),
+        Outcome::Gone(_) => true,
+        Outcome::Taken | Outcome::Mirrored(_) => false,
+    }
+}
+
 fn said_nothing() -> String {
     "D1 said nothing that could be read".to_owned()
 }
@@ -206,6 +215,11 @@ impl Deletion {
     /// Whether D1 has been asked something and has not answered.
     pub(super) fn is_asking(&self) -> bool {
         self.under_way.is_some()
+    }
+
+    /// Whether the backup is what D1 is asked about.
+    fn asks_backup(&self, rules: &Rules) -> bool {
+        rules.has_database && !self.is_forgotten
     }
 
     /// When it has to be looked at again.
@@ -360,7 +374,7 @@ impl<S: Sql> SyncBackend<S> {
         if deletion.under_way.is_some() {
             return;
         }
-        let asks_backup = self.rules.has_database && !deletion.is_forgotten;
+        let asks_backup = deletion.asks_backup(&self.rules);
         let asks_d1 = asks_backup || !deletion.is_disowned;
         if deletion.due_ms() > turn.now_ms || asks_d1 && deletion.batches_left == 0 {
             // Unless that is until a copy is answered.
@@ -410,7 +424,8 @@ impl<S: Sql> SyncBackend<S> {
             return;
         }
         deletion.under_way = None;
-        let was_backup = self.rules.has_database && !deletion.is_forgotten;
+        let was_backup = deletion.asks_backup(&self.rules);
+        let is_log_gone = !was_backup && has_no_log(&outcome);
         let taken = match outcome {
             Outcome::Mirrored(answer) if !was_backup => {
                 let found = answer.found.as_deref().and_then(is_forgotten);
@@ -418,11 +433,7 @@ impl<S: Sql> SyncBackend<S> {
                 found.map(drop).ok_or_else(said_nothing)
             }
             // Somebody else has removed it, or taken the database away.
-            Outcome::Failed(message) if !was_backup && message.contains("no such table") => {
-                deletion.is_disowned = true;
-                Ok(())
-            }
-            Outcome::Gone(_) if !was_backup => {
+            Outcome::Failed(_) | Outcome::Gone(_) if is_log_gone => {
                 deletion.is_disowned = true;
                 Ok(())
             }

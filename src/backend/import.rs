@@ -590,14 +590,11 @@ impl<S: Sql> SyncBackend<S> {
         let at_least = adopted.map_or(0, |adopted| adopted.head_at_least);
         let is_adopted = adopted.is_some();
         // Whoever deletes the store has to know. Before it is here that does no harm.
-        let kept = adopted.map(|adopted| self.store.set_state(schema::ADOPTED, &adopted.database));
-        if let Some(Err(error)) = kept {
-            if let Some(import) = &mut self.import {
-                import.fail_for_now(&error.to_string(), turn);
-            }
-            return;
-        }
-        if let Err(error) = self.store.install(begins, untold, at_least) {
+        let kept = adopted.map_or(Ok(()), |adopted| {
+            self.store.set_state(schema::ADOPTED, &adopted.database)
+        });
+        let installed = kept.and_then(|()| self.store.install(begins, untold, at_least));
+        if let Err(error) = installed {
             if let Some(import) = &mut self.import {
                 import.fail_for_now(&error.to_string(), turn);
             }

@@ -159,25 +159,25 @@ impl Room {
     }
 
     fn failed(&mut self) {
-        let delivery = self.only();
+        let delivery = self.sole();
         self.outcome(delivery.id, Outcome::Failed("no".to_owned()));
     }
 
     /// Takes the one call of `on_committed` under way: the lifetime it names, and the numbers of its events.
     fn committed(&mut self) -> (String, Vec<i64>) {
-        let delivery = self.only();
+        let delivery = self.sole();
         let page = committed_page(&delivery);
         self.outcome(delivery.id, Outcome::Taken);
         page
     }
 
-    fn only(&mut self) -> Delivery<HostText> {
+    fn sole(&mut self) -> Delivery<HostText> {
         assert_eq!(self.deliveries.len(), 1, "one delivery is under way");
         self.deliveries.remove(0)
     }
 
     fn only_call(&mut self) -> (DeliveryId, ClientObject, HostText) {
-        let delivery = self.only();
+        let delivery = self.sole();
         let Message::Call { object, frame } = delivery.message else {
             panic!("{delivery:?}")
         };
@@ -443,7 +443,7 @@ fn a_call_that_is_never_answered_is_repeated_and_its_late_outcome_is_nobodys() {
     room.settle();
     room.alarm_at_ms = None;
     room.push(1, 1);
-    let hanging = room.only();
+    let hanging = room.sole();
     assert_eq!(room.alarm_at_ms, Some(room.now_ms + CALL_DEADLINE_MS));
     room.alarm();
     assert_eq!(room.alarm_at_ms, Some(room.now_ms + CALL_RETRY_MS));
@@ -583,7 +583,7 @@ fn on_committed_that_is_lost_or_never_returns_is_called_again_by_the_alarm_alone
     assert_eq!(room.deliveries.len(), 1);
     room.lose();
     room.alarm();
-    let hanging = room.only();
+    let hanging = room.sole();
     room.alarm_at_ms = None;
     room.push(2, 1);
     assert_eq!(room.alarm_at_ms, Some(room.now_ms + HOOK_DEADLINE_MS));
@@ -614,7 +614,7 @@ fn on_committed_is_told_of_what_a_reset_removed_before_anything_later() {
     room.push(1, 5);
     room.committed();
     room.push(6, 120);
-    let waiting = room.only();
+    let waiting = room.sole();
     room.reset();
     // It was of the old lifetime, and says nothing of the new one.
     room.outcome(waiting.id, Outcome::Taken);
@@ -642,7 +642,7 @@ fn an_object_comes_to_rest_whichever_statement_fails_once_what_a_reset_removed_i
             room.reset();
             room.deliveries.clear();
             room.alarm();
-            let told = room.only();
+            let told = room.sole();
             room.sql.fail_after(skip, when);
             room.outcome(told.id, Outcome::Taken);
             room.sql.heal();
