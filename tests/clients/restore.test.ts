@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { it } from 'node:test'
 import { type Server, startServer } from '../harness/server.ts'
-import { administer, adminSecret, type State, stateOf, storePath } from '../workerd/administration.ts'
+import { administer, adminSecret, opened, type State, stateOf, storePath } from '../workerd/administration.ts'
 import { empty } from '../workerd/emptied.ts'
 import { metricsOf } from '../workerd/prometheus.ts'
 import { payload } from './backends.ts'
@@ -79,10 +79,7 @@ const restore = async (server: Server, storeId: string, how: object): Promise<St
   const body = JSON.stringify({ storeId, ...how })
   const answer = await administer(server, storePath(storeId, '/restore'), { method: 'POST', body })
   assert.equal(answer.status, 202, answer.body)
-  return eventually('it is restored', async () => {
-    const state = await stateOf(server, storeId)
-    return state.status === 'open' && state
-  })
+  return opened(server, storeId)
 }
 
 it(

@@ -1,5 +1,6 @@
 /** What an operator asks of a store, and the answers in types. */
 import assert from 'node:assert/strict'
+import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
 
@@ -137,6 +138,17 @@ export const errorOf = (answer: Answer, status: number): string => {
 
 export const stateOf = async (server: Pick<Server, 'url'>, storeId: string): Promise<State> =>
   valueOf<State>(await administer(server, storePath(storeId)))
+
+/** Resolves with the state of a store once its log is here, and it is served. */
+export const opened = (server: Pick<Server, 'url'>, storeId: string, deadlineMs?: number): Promise<State> =>
+  eventually(
+    'its log is here',
+    async () => {
+      const state = await stateOf(server, storeId)
+      return state.status === 'open' && state
+    },
+    deadlineMs,
+  )
 
 /** Empties a store; resolves with its new backend id. */
 export const reset = async (server: Pick<Server, 'url'>, storeId: string): Promise<string> => {

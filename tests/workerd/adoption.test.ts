@@ -19,6 +19,7 @@ import {
   adminSecret,
   errorOf,
   exportOf,
+  opened,
   reset,
   type State,
   stateOf,
@@ -90,12 +91,6 @@ class Deployment {
   }
 }
 
-const open = (server: Server, storeId: string): Promise<State> =>
-  eventually('it is adopted', async () => {
-    const state = await stateOf(server, storeId)
-    return state.status === 'open' && state
-  })
-
 /** Comes to a store as a client does; the status that it is answered with. */
 const visit = async (server: Server, storeId: string): Promise<{ status: number; body: string }> =>
   knock(server, { target: targetOf({ storeId, transport: 'ws' }), upgrade: 'websocket' })
@@ -148,7 +143,7 @@ for (const [reference, generation] of [
       await deployment.with({}, async (server) => {
         const { status } = await visit(server, storeId)
         assert.ok(status === 101 || status === 503, String(status))
-        const state = await open(server, storeId)
+        const state = await opened(server, storeId)
         assert.equal(state.head, 250)
         if (backendId !== undefined) assert.equal(state.backendId, backendId)
         backendId = state.backendId
@@ -217,7 +212,7 @@ it('a log is looked for in the database that ADOPT_D1 names, beside that of back
     const vars = { ADOPT_D1: 'LOGS', BACKUP: 'd1', BACKUP_DELAY_SECONDS: '1' }
     await deployment.with({ database: { DB: 'backups', LOGS: 'DB' }, vars }, async (server) => {
       await visit(server, 'store')
-      assert.equal((await open(server, 'store')).head, 40)
+      assert.equal((await opened(server, 'store')).head, 40)
       assertEvents(await logOf(server, 'store'), events)
       await assertWhole(server, 'store')
     })
@@ -280,7 +275,7 @@ describe('a store of sync-cf 0.3.1 whose log lacks events that were acknowledged
       assert.deepEqual([dry['dryRun'], dry['events'], dry['goesOnFrom']], [true, 25, goesOnFrom])
       assert.equal((await visit(server, storeId)).status, 503)
       valueOf<State>(await adopt(server, storeId, { head }), 202)
-      const { head: after } = await open(server, storeId)
+      const { head: after } = await opened(server, storeId)
       assert.equal(after, goesOnFrom)
       assertEvents(await logOf(server, storeId), events.slice(0, 25))
       const peer = await Peer.connect(server, 'v03', storeId)
@@ -316,7 +311,7 @@ describe('two stores of sync-cf 0.3.1 whose names share one table in D1', () => 
     assert.equal(before.status, 503)
     assert.match(before.body, /goes on behind its head, which is 2, with events of 3 pushes: another store/)
     await visit(server, 'a-b')
-    assert.equal((await open(server, 'a-b')).head, 12)
+    assert.equal((await opened(server, 'a-b')).head, 12)
     assertEvents(await logOf(server, 'a-b', 'v03'), events)
     const state = await elsewhere(server, 'a_b')
     assert.match(state.message, /in a table that another store of a similar name has adopted/)
@@ -366,7 +361,7 @@ describe('a log in D1 of sync-cf 0.3.1 on a class of key-value storage, moved to
         assert.equal((await elsewhere(server, storeId)).status, 'log-elsewhere')
       }
       valueOf<State>(await adopt(server, 'held'), 202)
-      assert.equal((await open(server, 'held')).head, 12)
+      assert.equal((await opened(server, 'held')).head, 12)
       assertEvents(await logOf(server, 'held', 'v03'), events)
       const backendId = await reset(server, 'reset')
       const { backendId: begun, head } = await stateOf(server, 'reset')
@@ -377,7 +372,7 @@ describe('a log in D1 of sync-cf 0.3.1 on a class of key-value storage, moved to
   it('is adopted by itself where RESTORE_EMPTY is auto', () =>
     withServer('auto', async (server) => {
       await visit(server, 'auto')
-      assert.equal((await open(server, 'auto')).head, 12)
+      assert.equal((await opened(server, 'auto')).head, 12)
       assertEvents(await logOf(server, 'auto', 'v04'), events)
     }))
 

@@ -12,7 +12,7 @@ import { authToken, root, type Server, startServer } from '../harness/server.ts'
 import { batchOf } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { administer, adminSecret, type Exported, stateOf, storePath, type Stores } from './administration.ts'
+import { administer, adminSecret, type Exported, opened, stateOf, storePath, type Stores } from './administration.ts'
 import { knock } from './knock.ts'
 import { Peer } from './peer.ts'
 import { Metrics, metricsOf } from './prometheus.ts'
@@ -284,10 +284,7 @@ describe('the commands of the manual', () => {
       then: async (stdout) => {
         const { status, backendId } = JSON.parse(stdout) as { status: string; backendId: string }
         assert.equal(status, 'restoring')
-        const state = await eventually('it is restored', async () => {
-          const state = await stateOf(server, storeId)
-          return state.status === 'open' && state
-        })
+        const state = await opened(server, storeId)
         assert.deepEqual([state.head, state.backendId === backendId], [2, false])
       },
     },

@@ -17,6 +17,7 @@ import {
   adminSecret,
   errorOf,
   exportOf,
+  opened,
   reset,
   type State,
   stateOf,
@@ -49,12 +50,6 @@ const filled = async (server: Server, storeId: string, events: number): Promise<
 
 const restore = async (server: Server, storeId: string, how: object = {}) =>
   administer(server, storePath(storeId, '/restore'), { method: 'POST', body: JSON.stringify({ storeId, ...how }) })
-
-const open = (server: Server, storeId: string): Promise<State> =>
-  eventually('it is restored', async () => {
-    const state = await stateOf(server, storeId)
-    return state.status === 'open' && state
-  })
 
 /** The status that a new socket of a client is answered with. */
 const statusOf = async (server: Server, storeId: string): Promise<number> => {
@@ -90,7 +85,7 @@ describe('a store whose object was emptied', () => {
 
     const begun = valueOf<State>(await restore(server(), storeId), 202)
     assert.deepEqual([begun.status, begun.restore!.events], ['restoring', 250])
-    const { backendId, head } = await open(server(), storeId)
+    const { backendId, head } = await opened(server(), storeId)
     assert.deepEqual([head, backendId === before], [250, false])
     assert.deepEqual(await exportOf(server(), storeId), events)
     const peer = await Peer.connect(server(), 'v04', storeId)
@@ -107,7 +102,7 @@ describe('a store whose object was emptied', () => {
     errorOf(await restore(server(), storeId, { keepBackendId: true }), 400)
     errorOf(await restore(server(), storeId, { keepBackendId: true, lastKnownHead: 21 }), 409)
     valueOf<State>(await restore(server(), storeId, { keepBackendId: true, lastKnownHead: 20 }), 202)
-    assert.equal((await open(server(), storeId)).backendId, before)
+    assert.equal((await opened(server(), storeId)).backendId, before)
     const peer = await Peer.connect(server(), 'v04', storeId)
     await peer.pushed(batchOf(20, 5), before)
     await assertWhole(server(), storeId)
@@ -142,7 +137,7 @@ describe('a store whose object was emptied', () => {
     const found = valueOf<{ readonly status: string }>(await administer(server(), storePath(storeId)))
     assert.equal(found.status, 'backup-found')
     valueOf<State>(await restore(server(), storeId, { keepBackendId: true, lastKnownHead: 3 }), 202)
-    assert.equal((await open(server(), storeId)).backendId, before)
+    assert.equal((await opened(server(), storeId)).backendId, before)
     assert.deepEqual(await exportOf(server(), storeId), events)
   })
 
@@ -157,7 +152,7 @@ describe('a store whose object was emptied', () => {
     const events = await exportOf(server(), storeId)
     await empty(server(), storeId)
     valueOf<State>(await restore(server(), storeId), 202)
-    await open(server(), storeId)
+    await opened(server(), storeId)
     assert.deepEqual(await exportOf(server(), storeId), events)
   })
 
@@ -208,7 +203,7 @@ describe('a restore', () => {
     await follower.settled()
     valueOf<State>(await restore(server(), storeId, { ...how, replace: true }), 202)
     assert.equal((await follower.client.closed).code, 1013)
-    await open(server(), storeId)
+    await opened(server(), storeId)
     assert.deepEqual(await exportOf(server(), storeId), (await exportOf(server(), from)).slice(0, 4))
   })
 
@@ -246,14 +241,7 @@ describe('a restore', () => {
     const before = await server().sql(storeId, sum)
     await empty(server(), storeId)
     valueOf<State>(await restore(server(), storeId), 202)
-    const { head } = await eventually(
-      'it is restored',
-      async () => {
-        const state = await stateOf(server(), storeId)
-        return state.status === 'open' && state
-      },
-      60_000,
-    )
+    const { head } = await opened(server(), storeId, 60_000)
     assert.equal(head, 200_001)
     assert.deepEqual(await server().sql(storeId, sum), before)
   })
@@ -270,7 +258,7 @@ it('with RESTORE_EMPTY=auto an emptied store restores itself, also over a kill',
     await first.kill()
     const second = await start()
     // The first visitor may still be too early; nobody but the alarm is needed.
-    await open(second, storeId)
+    await opened(second, storeId)
     assert.deepEqual(await exportOf(second, storeId), events)
   })
 })
@@ -322,7 +310,7 @@ it('a store that was restored is handed back to sync-cf, and grows there', async
     const { backendId } = await filled(ours, storeId, 250)
       .then(() => empty(ours, storeId))
       .then(() => restore(ours, storeId))
-      .then(() => open(ours, storeId))
+      .then(() => opened(ours, storeId))
     await ours.stop()
     const theirs = await startServer({ backend: 'sync-cf', storage })
     const peer = await Peer.connect(theirs, 'v04', storeId)
