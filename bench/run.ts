@@ -198,11 +198,11 @@ const allNames = Object.keys(contenders) as Name[]
 const allSections = groups.flatMap((group) => group.sections)
 const names = choose(allNames, options.backends, 'backend')
 const asked = choose(allSections, options.only, 'section')
-const lacksHook = names.includes('ours') && asked.includes('hookPush1') && !existsSync(join(root, hookDist, 'index.js'))
+const lacksHook = names.includes('ours') && asked.includes('hookPush1') && !existsSync(join(root, hookDist, 'worker.js'))
 if (lacksHook) {
   console.error(
-    `hookPush1 is left out: there is no ${hookDist}/index.js. Implement \`Hooks\` with an \`on_push\` that does nothing ` +
-      `(examples/rust-hooks shows how), build that as dist/ is built, and put index.js and index_bg.wasm there.`,
+    `hookPush1 is left out: there is no ${hookDist}/worker.js. Implement \`Hooks\` with an \`on_push\` that does nothing ` +
+      `(examples/rust-hooks shows how), build that as dist/ is built, and put worker.js and index_bg.wasm there.`,
   )
 }
 const chosen = asked.filter((section) => section !== 'hookPush1' || !lacksHook)

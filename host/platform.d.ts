@@ -1,4 +1,4 @@
-/** The few types of the Workers runtime that `worker.ts` touches. */
+/** The few things of the Workers runtime that the host is made with. */
 declare module 'cloudflare:workers' {
   export class DurableObject<Env> {
     protected readonly ctx: object
@@ -10,6 +10,7 @@ declare module 'cloudflare:workers' {
     webSocketError(socket: WebSocket, error: unknown): void | Promise<void>
     alarm(): void | Promise<void>
   }
+  export const env: object
 }
 
 declare module '*.wasm' {

@@ -23,6 +23,8 @@ const isDraft = process.argv.includes('--draft')
 const profile = isDraft ? 'draft' : 'release'
 const draft = { inherits: 'release', 'opt-level': 1, lto: false, 'codegen-units': 64, incremental: true }
 const isOwn = crate === resolve(root)
+/** What is made of `host/`: the whole Worker, and what an app's own Worker imports. */
+const entries = isOwn ? ['worker', 'cf-worker'] : ['worker']
 const bindgen = join(root, '.cache', isOwn ? 'bindgen' : `bindgen-of/${basename(crate)}`)
 const dist = join(crate, 'dist')
 const result = join(dist, 'index_bg.wasm')
@@ -87,7 +89,8 @@ const sources = [
   ...(isOwn ? [] : crateSources.map((source) => join(crate, source))),
 ]
 const newest = Math.max(...sources.flatMap(filesBelow).map(modified))
-if (Math.min(modified(result), modified(join(dist, 'index.js'))) > newest) {
+const bundles = entries.map((name) => `${name}.js`)
+if (Math.min(...[result, ...bundles.map((name) => join(dist, name))].map(modified)) > newest) {
   say(`${shown(dist)} is up to date`)
   process.exit(0)
 }
@@ -138,8 +141,8 @@ mkdirSync(dist, { recursive: true })
 const esbuild = await import('esbuild')
 await esbuild.build({
   absWorkingDir: root,
-  entryPoints: ['host/worker.ts'],
-  outfile: join(dist, 'index.js'),
+  entryPoints: entries.map((name) => `host/${name}.ts`),
+  outdir: dist,
   bundle: true,
   format: 'esm',
   target: 'es2024',
@@ -177,7 +180,7 @@ await esbuild.build({
 /** @param {string} wasm @param {string} named */
 const shrink = (wasm, named) => {
   // What the platform's crate exports and the bundle does not name is dropped from the WebAssembly, too.
-  const words = new Set(readFileSync(join(dist, 'index.js'), 'utf8').match(/[\w$]+/g))
+  const words = new Set(bundles.flatMap((name) => readFileSync(join(dist, name), 'utf8').match(/[\w$]+/g) ?? []))
   const exported = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(wasm)))
   const used = exported.flatMap(({ name }) => (words.has(name) ? [{ name: `export ${name}`, export: name }] : []))
   const graph = join(bindgen, 'graph.json')
@@ -202,13 +205,31 @@ const shrink = (wasm, named) => {
   run('optimising', tools.wasmOpt, [...enabled, '-O3', '-g', '--strip-producers', wasm, '-o', named])
 }
 
+/** Writes what TypeScript users are told of the bundles. */
+const declare = () => {
+  const types = join(root, '.cache/types')
+  rmSync(types, { recursive: true, force: true })
+  run('declaring its types', join(root, 'node_modules/.bin/tsc'), [
+    ...['--project', join(root, 'host/tsconfig.json'), '--outDir', types],
+  ])
+  /** @param {string} name */
+  const copy = (name) => {
+    const text = readFileSync(join(types, 'host', name), 'utf8')
+    writeFileSync(join(dist, name), text)
+    for (const [, imported = ''] of text.matchAll(/from '\.\/([\w-]+)\.(?:js|ts)'/g)) copy(`${imported}.d.ts`)
+  }
+  for (const name of entries) copy(`${name}.d.ts`)
+}
+
 const named = join(dist, namedName)
 if (isDraft) copyFileSync(wasm, named)
 else shrink(wasm, named)
 writeFileSync(result, stripped(readFileSync(named)))
 
-const files = ['index.js', 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
+if (isOwn && !isDraft) declare()
+
+const files = [...bundles, 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
 for (const { name, bytes, gzip } of files) say(`${shown(join(dist, name))} ${bytes} bytes, ${gzip} gzip`)
-say(
-  `done in ${((Date.now() - started) / 1000).toFixed(1)} s, ${files.reduce((sum, file) => sum + file.gzip, 0)} bytes gzip`,
-)
+// A Worker is one of the bundles, and the WebAssembly.
+const whole = (files[0]?.gzip ?? 0) + (files.at(-1)?.gzip ?? 0)
+say(`done in ${((Date.now() - started) / 1000).toFixed(1)} s, ${whole} bytes gzip`)

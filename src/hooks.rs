@@ -47,6 +47,9 @@ pub struct Context<'a> {
     /// The claims of the verified token as a JSON object; `None` for static tokens and for calls from
     /// other objects.
     pub claims: Option<&'a str>,
+    /// The sync payload of the request that opened the connection, as JSON text, for hooks that
+    /// [keep it](Hooks::keeps_payload); `None` for calls from other objects.
+    pub payload: Option<&'a str>,
     /// The headers of the request that opened the connection, those that
     /// [`Hooks::forwarded_headers`] names: names in lower case, and values.
     pub headers: &'a [(String, String)],
@@ -192,6 +195,16 @@ pub trait Hooks: 'static {
         &[]
     }
 
+    /// Whether [`Context::payload`] is wanted, which is kept with each connection then, the token in it included.
+    fn keeps_payload(&self) -> bool {
+        false
+    }
+
+    /// Headers that every answer to a client over HTTP is to have: names and values.
+    fn response_headers(&self) -> &[(String, String)] {
+        &[]
+    }
+
     /// A connection is being opened over WebSocket, or a request made over HTTP, by someone whom the
     /// deployment's policy lets in. `payload` is the sync payload as JSON text.
     ///
@@ -215,13 +228,18 @@ pub trait Hooks: 'static {
         Ok(())
     }
 
-    /// A push has been stored and is about to be acknowledged.
+    /// A push that [`Hooks::on_push`] let pass has been decided: stored, and about to be acknowledged, or refused
+    /// with this text, which its client has been told.
     ///
     /// # Errors
-    /// The client is told instead of acknowledged; what is stored stays, and its next try is
-    /// acknowledged as a repetition, after this hook.
-    async fn on_push_res(&self, context: &Context<'_>) -> Result<(), HookError> {
-        let _ = context;
+    /// Of a push that is stored: the client is told instead of acknowledged; what is stored stays, and its next try is
+    /// acknowledged as a repetition, after this hook. Of one that is refused: it is logged alone.
+    async fn on_push_res(
+        &self,
+        decided: Result<(), &str>,
+        context: &Context<'_>,
+    ) -> Result<(), HookError> {
+        let _ = (decided, context);
         Ok(())
     }
 

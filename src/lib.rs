@@ -33,6 +33,13 @@ pub use worker;
 #[macro_export]
 macro_rules! export {
     ($hooks:ty, $new:expr) => {
+        $crate::export!(@with_host $hooks, |env, _host| {
+            const NEW: fn($crate::worker::Env) -> $hooks = $new;
+            NEW(env)
+        });
+    };
+    // `$new` is shown the JavaScript value that the host gives, too.
+    (@with_host $hooks:ty, $new:expr) => {
         #[cfg(target_arch = "wasm32")]
         #[allow(missing_docs, missing_debug_implementations, unreachable_pub)]
         mod livestore_sync_worker_exports {
@@ -42,21 +49,45 @@ macro_rules! export {
             use wasm_bindgen::prelude::*;
             use $crate::edge::wasm_bindgen;
 
-            const NEW: fn($crate::worker::Env) -> $hooks = $new;
+            use ::std::rc::Rc;
+            use $crate::hooks::Installed;
+
+            const NEW: fn($crate::worker::Env, JsValue) -> $hooks = $new;
+
+            fn hooks_of(env: &JsValue, host: JsValue) -> $hooks {
+                NEW(env.clone().unchecked_into(), host)
+            }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
-            pub struct Worker($crate::edge::Worker<$hooks>);
+            pub struct Worker {
+                entry: $crate::edge::Worker,
+                env: JsValue,
+                hooks: Rc<Installed<$hooks>>,
+            }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
             impl Worker {
                 #[wasm_bindgen(constructor)]
                 pub fn new(env: JsValue) -> Worker {
-                    Self($crate::edge::Worker::new(env, NEW))
+                    let hooks = Rc::new(Installed::new(hooks_of(&env, JsValue::UNDEFINED)));
+                    let entry = $crate::edge::Worker::new(env.clone());
+                    Self { entry, env, hooks }
                 }
 
-                pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
-                    self.0.fetch(request)
+                /// `host`, if there is one, is what hooks of this request alone are made of.
+                pub fn fetch(&self, request: JsValue, host: JsValue) -> Result<JsValue, JsValue> {
+                    if host.is_undefined() {
+                        return self.entry.fetch(request, &self.hooks);
+                    }
+                    let hooks = Rc::new(Installed::new(hooks_of(&self.env, host)));
+                    self.entry.fetch(request, &hooks)
                 }
+            }
+
+            /// What a client says in the query of its URL, as JSON; undefined if that is no request to sync.
+            #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen, js_name = syncParams)]
+            pub fn sync_params(query: &str) -> Option<String> {
+                $crate::route::sync_params(query)
             }
 
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
@@ -78,15 +109,23 @@ macro_rules! export {
             #[wasm_bindgen(wasm_bindgen = $crate::edge::wasm_bindgen)]
             impl SyncObject {
                 #[wasm_bindgen(constructor)]
-                pub fn new(state: JsValue, env: JsValue) -> Result<SyncObject, JsValue> {
+                pub fn new(state: JsValue, env: JsValue, host: JsValue) -> Result<SyncObject, JsValue> {
                     let owner = $crate::edge::Owner::new(state.clone());
-                    let object = owner.run(|| $crate::edge::Object::new(state, env, NEW))?;
+                    let object = owner.run(|| {
+                        let hooks = hooks_of(&env, host);
+                        $crate::edge::Object::new(state, env, hooks)
+                    })?;
                     Ok(Self { object, owner })
                 }
 
-                pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
+                pub fn fetch(
+                    &self,
+                    request: JsValue,
+                    forwarded: Option<String>,
+                ) -> Result<JsValue, JsValue> {
+                    let forwarded = forwarded.as_deref();
                     self.owner
-                        .run(|| self.object.fetch(request.unchecked_into()))
+                        .run(|| self.object.fetch(request.unchecked_into(), forwarded))
                 }
 
                 pub fn rpc(&self, payload: JsValue) -> Result<JsValue, JsValue> {
@@ -123,7 +162,7 @@ macro_rules! export {
 }
 
 #[cfg(feature = "exports")]
-export!((), |_| ());
+export!(@with_host edge::JsHooks, |_env, host| edge::JsHooks::new(host));
 
 /// The README's Rust compiles.
 #[cfg(doctest)]

@@ -1,8 +1,9 @@
 //! What the auth step verified, which is all that stays with a connection.
 //!
-//! *Shape*: as JSON `{"access":"write","claims":{...},"expiresAtMs":1700000000000,"headers":{...}}`; what
-//! there is none of is absent, `access` is `write` or `read`. It travels from the
-//! Worker to the object in a header and is kept with the socket. Refuses to know the token.
+//! *Shape*: as JSON `{"access":"write","claims":{...},"expiresAtMs":1700000000000,"payload":...,"headers":{...}}`;
+//! what there is none of is absent, `access` is `write` or `read`. It travels from the
+//! Worker to the object in a header and is kept with the socket. The payload, which may hold a token, is in it only
+//! where hooks want to see it.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct Grant {
     /// at most 2^53 - 1. `None` when it does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
+    /// The sync payload as JSON text, if hooks asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "payload")]
+    pub payload: Option<String>,
     /// Request headers that hooks asked for: names in lower case, and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "headers")]
     pub headers: Vec<(String, String)>,
@@ -58,6 +62,17 @@ impl Grant {
         json::to_ascii(self.json()).len()
     }
 
+    /// Adds headers that are the members of a JSON object; none where `json` is anything else.
+    pub fn add_headers(&mut self, json: &str) {
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Added(#[serde(with = "headers")] headers::Headers);
+
+        if let Ok(Added(added)) = serde_json::from_str(json) {
+            self.headers.extend(added);
+        }
+    }
+
     /// What [`Grant::json`] wrote.
     #[must_use]
     #[inline(never)]
@@ -66,30 +81,48 @@ impl Grant {
     }
 }
 
-/// Claims stand in JSON as they were signed.
-mod claims {
-    use serde::de::Error as _;
+/// A payload stands in JSON as it was sent.
+mod payload {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, ser};
     use serde_json::value::RawValue;
 
     #[allow(clippy::ref_option)] // `serde` gives it so.
     pub(super) fn serialize<S: Serializer>(
-        claims: &Option<String>,
+        json: &Option<String>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let claims = claims.as_deref().map(serde_json::from_str::<&RawValue>);
-        let claims = claims.transpose().map_err(ser::Error::custom)?;
-        claims.serialize(serializer)
+        let json = json.as_deref().map(serde_json::from_str::<&RawValue>);
+        let json = json.transpose().map_err(ser::Error::custom)?;
+        json.serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<String>, D::Error> {
-        let claims = <&RawValue>::deserialize(deserializer)?.get();
-        if !claims.starts_with('{') {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Some(json.to_owned()))
+    }
+}
+
+/// Claims stand in JSON as they were signed.
+mod claims {
+    use serde::Deserializer;
+    use serde::de::Error as _;
+
+    use super::payload;
+    pub(super) use super::payload::serialize;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let claims = payload::deserialize(deserializer)?;
+        if !claims
+            .as_ref()
+            .is_some_and(|claims| claims.starts_with('{'))
+        {
             return Err(D::Error::custom("claims are an object"));
         }
-        Ok(Some(claims.to_owned()))
+        Ok(claims)
     }
 }
 
@@ -146,7 +179,7 @@ mod tests {
             claims: Some(claims.to_owned()),
             access: Access::ReadOnly,
             expires_at_ms: Some(1_700_000_000_000),
-            headers: Vec::new(),
+            ..Grant::default()
         }
     }
 
@@ -195,6 +228,37 @@ mod tests {
             r#"{"access":"write","headers":{"x-b":"\"","x-a":"\""}}"#
         );
         assert_eq!(Grant::from_json(&json), Some(grant));
+    }
+
+    #[test]
+    fn headers_are_added_in_their_order() {
+        let mut grant = Grant::default();
+        grant.add_headers(r#"{"x-b":"1","x-a":"\""}"#);
+        grant.add_headers(r#"{"x-c":""}"#);
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let added = [header("x-b", "1"), header("x-a", "\""), header("x-c", "")];
+        assert_eq!(grant.headers, added);
+        for no_headers in ["", "[]", r#"{"a":1}"#, "null"] {
+            grant.add_headers(no_headers);
+        }
+        assert_eq!(grant.headers, added);
+    }
+
+    #[test]
+    fn a_payload_is_embedded_as_it_is() {
+        for payload in [r#"{"authToken": "\u0061"}"#, "null", "\"a\"", "[1,\t2]"] {
+            let grant = Grant {
+                payload: Some(payload.to_owned()),
+                headers: vec![("a".to_owned(), "b".to_owned())],
+                ..grant("{}")
+            };
+            let json = grant.json();
+            let expected = format!(
+                r#"{{"access":"read","claims":{{}},"expiresAtMs":1700000000000,"payload":{payload},"headers":{{"a":"b"}}}}"#
+            );
+            assert_eq!(json, expected);
+            assert_eq!(Grant::from_json(&json).as_ref(), Some(&grant));
+        }
     }
 
     #[test]

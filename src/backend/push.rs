@@ -21,7 +21,13 @@ impl<S: Sql> SyncBackend<S> {
     ) {
         match self.store_push(from, requester, backend_id, events, turn) {
             Ok(()) => {}
-            Err(refusal) => self.refuse(from, requester, refusal, turn),
+            Err(refusal) => {
+                let shown = (self.rules.uses.has_on_push_res()).then(|| refusal.to_string());
+                self.refuse(from, requester, refusal, turn);
+                if let Some(shown) = shown {
+                    self.show_refused(from, requester, &shown, turn);
+                }
+            }
         }
     }
 

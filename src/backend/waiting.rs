@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `on_push`, `on_pull` | the message is decided, and those after it in its frame | answers it |
 //! | `on_push_res` | the acknowledgement, the events being stored | answers instead |
+//! | `on_push_res` | nothing, the push being refused | is logged |
 //! | `on_pull_res` | on a socket: the end of a pull that is not live; elsewhere: the page itself | ends the pull |
 
 use std::collections::VecDeque;
@@ -50,7 +51,10 @@ pub enum Hook<T> {
         message: Rc<str>,
     },
     /// `on_push_res`.
-    PushRes,
+    PushRes {
+        /// Why the push is refused, if it is.
+        refusal: Option<Rc<str>>,
+    },
     /// `on_pull`.
     Pull {
         /// The last event the client has; 0 for none.
@@ -150,9 +154,13 @@ impl<T> Waiting<T> {
         }
     }
 
-    fn enter(&mut self, waits: Waits<T>) -> AskId {
+    fn next_id(&mut self) -> AskId {
         self.asked += 1;
-        let id = AskId(self.asked);
+        AskId(self.asked)
+    }
+
+    fn enter(&mut self, waits: Waits<T>) -> AskId {
+        let id = self.next_id();
         self.entries.push((id, waits));
         id
     }
@@ -432,7 +440,27 @@ impl<S: Sql> SyncBackend<S> {
             id,
             peer,
             generation: requester.generation,
-            hook: Hook::PushRes,
+            hook: Hook::PushRes { refusal: None },
+        }));
+    }
+
+    /// Shows the hook a push that has been refused; nothing waits for its verdict.
+    pub(super) fn show_refused(
+        &mut self,
+        to: ConnectionId,
+        requester: &Requester,
+        refusal: &str,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let Some(peer) = self.peer(to) else {
+            return;
+        };
+        let (id, refusal) = (self.waiting.next_id(), Some(Rc::from(refusal)));
+        turn.out.push(Output::Ask(Ask {
+            id,
+            peer,
+            generation: requester.generation,
+            hook: Hook::PushRes { refusal },
         }));
     }
 

@@ -14,6 +14,8 @@ use crate::limits::{
     STORE_BYTES_CEILING, TTL_DAYS_MAX,
 };
 
+use crate::wire::Transport;
+
 pub use variable::ConfigError;
 use variable::Variables;
 
@@ -33,6 +35,8 @@ pub struct Config {
     /// `MAX_EVENT_BYTES`, `MAX_BATCH_EVENTS`, `MAX_FRAME_BYTES`, `MAX_STORE_BYTES`, `MAX_CONNECTIONS`,
     /// `PUSH_RATE`.
     pub limits: Limits,
+    /// `ENABLED_TRANSPORTS`: those that objects serve.
+    pub transports: Transports,
     /// `LOG_LEVEL`.
     pub log_level: LogLevel,
     /// `BACKUP`: whether events are copied to D1; `None`: where there is a database.
@@ -59,6 +63,35 @@ pub enum RestoreEmpty {
     Auto,
     /// It begins anew: whether there is a backup is not asked.
     Anew,
+}
+
+/// `ENABLED_TRANSPORTS`: the transports that objects serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transports(Vec<Transport>);
+
+impl Default for Transports {
+    fn default() -> Self {
+        Self(Transport::ALL.to_vec())
+    }
+}
+
+impl Transports {
+    /// Parses a comma-separated list of names; `None` when one is none, or there are none.
+    fn parse(list: &str) -> Option<Self> {
+        let entries = list
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        let of = |name: &str| Transport::ALL.into_iter().find(|one| one.name() == name);
+        let transports = entries.map(of).collect::<Option<Vec<_>>>()?;
+        (!transports.is_empty()).then_some(Self(transports))
+    }
+
+    /// Whether this one is served.
+    #[must_use]
+    pub fn has(&self, transport: Transport) -> bool {
+        self.0.contains(&transport)
+    }
 }
 
 /// The D1 binding to which sync-cf 0.3 writes, and 0.4 in its examples.
@@ -145,6 +178,7 @@ impl Config {
             origins: origins(variables)?,
             binding: variables.trimmed("SYNC_BINDING"),
             limits: limits(variables)?,
+            transports: transports(variables)?,
             log_level: log_level(variables)?,
             backup: backup(variables)?,
             backup_delay_ms: 1_000
@@ -179,6 +213,13 @@ impl Config {
 #[cold]
 pub fn origins_of(lookup: impl Fn(&str) -> Option<String>) -> Origins {
     origins(Variables::new(&lookup)).unwrap_or(Origins::SameOrigin)
+}
+
+/// The transports that an object serves; all of them where the variable does not parse, which is found out when it
+/// wakes.
+#[cold]
+pub fn transports_of(lookup: impl Fn(&str) -> Option<String>) -> Transports {
+    transports(Variables::new(&lookup)).unwrap_or_default()
 }
 
 fn limits(variables: Variables<'_>) -> Result<Limits, ConfigError> {
@@ -234,6 +275,15 @@ fn origins(variables: Variables<'_>) -> Result<Origins, ConfigError> {
         Origins::parse,
     )?;
     Ok(origins.unwrap_or(Origins::SameOrigin))
+}
+
+fn transports(variables: Variables<'_>) -> Result<Transports, ConfigError> {
+    let transports = variables.parsed(
+        "ENABLED_TRANSPORTS",
+        "a comma-separated list of 'ws', 'http' and 'do-rpc'",
+        Transports::parse,
+    )?;
+    Ok(transports.unwrap_or_default())
 }
 
 fn backup(variables: Variables<'_>) -> Result<Option<bool>, ConfigError> {
@@ -359,6 +409,8 @@ mod tests {
             ("PUSH_RATE", "0"),
             ("PUSH_RATE", "1.5"),
             ("EVENT_NAMES", ","),
+            ("ENABLED_TRANSPORTS", "ws,tcp"),
+            ("ENABLED_TRANSPORTS", ","),
             ("BACKUP", "D1"),
             ("BACKUP_DELAY_SECONDS", "0"),
             ("BACKUP_DELAY_SECONDS", "3601"),
@@ -376,6 +428,22 @@ mod tests {
             assert_eq!((error.name, error.value.as_str()), (name, value));
             assert!(error.to_string().starts_with(name));
         }
+    }
+
+    #[test]
+    fn all_transports_are_served_unless_some_are_listed() {
+        let served = |list: &str| {
+            let transports = transports_of(|_| Some(list.to_owned()));
+            Transport::ALL.map(|transport| transports.has(transport))
+        };
+        assert_eq!(served(""), [true; 3]);
+        assert_eq!(served("ws"), [true, false, false]);
+        assert_eq!(served(" do-rpc, http,"), [false, true, true]);
+        assert_eq!(
+            served("tcp"),
+            [true; 3],
+            "its object says that this does not parse"
+        );
     }
 
     #[test]

@@ -21,19 +21,17 @@ use crate::route::{
     self, Answer, Door, Entrant, Headers, Reason, Refusal, Refusals, Route, VISIT_HEADER, Visit,
 };
 
-/// The Worker that the bindings, variables and secrets of one `env` make, with the hooks of an app. `export!`
-/// makes a class of it.
+/// The Worker that the bindings, variables and secrets of one `env` make. `export!` makes a class of it.
 #[allow(missing_debug_implementations)]
-pub struct Worker<H: Hooks>(Rc<Inner<H>>);
+pub struct Worker(Rc<Inner>);
 
 /// What requests that wait share.
-struct Inner<H> {
+struct Inner {
     config: Result<Config, Misconfigured>,
     /// The binding that holds the stores' objects; undefined when there is none.
     objects: JsValue,
     /// The database of backups.
     database: Option<D1Database>,
-    hooks: Installed<H>,
     refusals: RefCell<Refusals>,
 }
 
@@ -44,9 +42,10 @@ struct Misconfigured {
     origins: Origins,
 }
 
-impl<H: Hooks> Worker<H> {
-    /// Reads the variables of `env`. `hooks` makes the app's hooks.
-    pub fn new(env: JsValue, hooks: fn(Env) -> H) -> Self {
+impl Worker {
+    /// Reads the variables of `env`.
+    #[must_use]
+    pub fn new(env: JsValue) -> Self {
         let env: Env = env.unchecked_into();
         let database = backup::database(&env);
         let config = config(&env).and_then(|config| {
@@ -65,18 +64,21 @@ impl<H: Hooks> Worker<H> {
             config,
             objects: objects.unwrap_or_default(),
             database,
-            hooks: Installed::new(hooks(env)),
             refusals: RefCell::default(),
         }))
     }
 
-    /// Answers a request, or hands it to its store's object: a `Response`, or a promise of one.
+    /// Answers a request, or hands it to its store's object: a `Response`, or a promise of one. `hooks` are the app's.
     ///
     /// Where nothing has to be waited for, the object's promise is returned as it is.
     ///
     /// # Errors
     /// What the platform throws.
-    pub fn fetch(&self, request: JsValue) -> Result<JsValue, JsValue> {
+    pub fn fetch<H: Hooks>(
+        &self,
+        request: JsValue,
+        hooks: &Rc<Installed<H>>,
+    ) -> Result<JsValue, JsValue> {
         let request: Request = request.unchecked_into();
         let worker = &self.0;
         let config = match &worker.config {
@@ -94,17 +96,18 @@ impl<H: Hooks> Worker<H> {
             Route::Forward(visit) => worker.forward(&request, &visit),
             Route::List(listing) => now_or_later(list(worker.clone(), listing)),
             Route::Enter(entrant) => {
-                if worker.hooks.uses().is_empty() && entrant.decision == Decision::Granted {
-                    return worker.enter(&request, &entrant, Grant::default());
+                if hooks.uses().is_empty() && entrant.decision == Decision::Granted {
+                    let grant = granted(Grant::default(), &entrant, hooks);
+                    return worker.enter(&request, &entrant, grant);
                 }
-                now_or_later(admit(worker.clone(), request, entrant))
+                now_or_later(admit(worker.clone(), hooks.clone(), request, entrant))
             }
         }
     }
 }
 
 /// Answers which stores have a backup.
-async fn list<H: Hooks>(worker: Rc<Inner<H>>, listing: Listing) -> Result<JsValue, JsValue> {
+async fn list(worker: Rc<Inner>, listing: Listing) -> Result<JsValue, JsValue> {
     let Some(database) = &worker.database else {
         return respond(&listing.no_database());
     };
@@ -118,7 +121,8 @@ async fn list<H: Hooks>(worker: Rc<Inner<H>>, listing: Listing) -> Result<JsValu
 
 /// Checks what remains to be checked of an entrant, and lets it in with what was found.
 async fn admit<H: Hooks>(
-    worker: Rc<Inner<H>>,
+    worker: Rc<Inner>,
+    hooks: Rc<Installed<H>>,
     request: Request,
     entrant: Entrant,
 ) -> Result<JsValue, JsValue> {
@@ -141,7 +145,6 @@ async fn admit<H: Hooks>(
             }
         }
     };
-    let hooks = &worker.hooks;
     if !hooks.uses().is_empty() {
         for name in hooks.forwarded_headers() {
             if let Some(value) = request.headers().get(name)? {
@@ -153,6 +156,7 @@ async fn admit<H: Hooks>(
         let context = Context {
             store_id: entrant.store_id.as_str(),
             claims: grant.claims.as_deref(),
+            payload: entrant.payload.as_deref(),
             headers: &grant.headers,
             transport: Some(entrant.door.transport()),
             generation: None,
@@ -162,10 +166,20 @@ async fn admit<H: Hooks>(
             return worker.answer(&entrant.refusal(Reason::Hook, &error.to_string()));
         }
     }
+    let grant = granted(grant, &entrant, &hooks);
     worker.enter(&request, &entrant, grant)
 }
 
-impl<H> Inner<H> {
+/// The grant of an entrant, with its payload if hooks want to see it.
+fn granted<H: Hooks>(grant: Grant, entrant: &Entrant, hooks: &Installed<H>) -> Grant {
+    let payload = hooks.keeps_payload().then(|| entrant.payload.clone());
+    Grant {
+        payload: payload.flatten(),
+        ..grant
+    }
+}
+
+impl Inner {
     /// Lets a client in with what it may do.
     fn enter(
         &self,
@@ -305,6 +319,14 @@ fn binding(env: &Env, config: &Config) -> Option<JsValue> {
             .iter()
             .find_map(|name| js::object_binding(env, name)),
     }
+}
+
+/// Answers a client that an object turns away, and logs why.
+pub(super) fn turn_away(answer: Answer, headers: Headers) -> Result<JsValue, JsValue> {
+    if let Some(refusal) = &answer.refusal {
+        log(refusal, 0);
+    }
+    respond(&Answer { headers, ..answer })
 }
 
 pub(super) fn respond(answer: &Answer) -> Result<JsValue, JsValue> {

@@ -1,6 +1,8 @@
 // Calls of the platform that are made for every frame, each one crossing from WebAssembly. They belong to the crate's
 // `edge::js`, which documents them.
 
+import { alarmKey, connectionKey, syncs, syncTag } from './owned.js'
+
 /** @param {any} sql @param {string} statement @param {unknown[]} params */
 export const query = (sql, statement, params) =>
   sql
@@ -73,7 +75,8 @@ export const forgetKeyValueHead = (storage) => {
  * @param {any} storage
  */
 export const erase = (storage) => {
-  for (const done of [storage.deleteAlarm(), storage.deleteAll()]) done.catch(() => {})
+  const deleted = storage[alarmKey]?.deleteSync() ?? storage.deleteAlarm()
+  for (const done of [deleted, storage.deleteAll()]) done.catch(() => {})
 }
 
 /**
@@ -120,17 +123,17 @@ const packed = (attachment) => (/[^\0-\x7f]/.test(attachment) ? new TextEncoder(
 /** @param {any} state @param {string} attachment */
 export const accept = (state, attachment) => {
   const { 0: client, 1: server } = new WebSocketPair()
-  state.acceptWebSocket(server)
+  state.acceptWebSocket(server, [syncTag])
   server.serializeAttachment(packed(attachment))
   return [server, new Response(null, { status: 101, webSocket: client })]
 }
 
 /** @param {any} state */
 export const openSockets = (state) => {
-  const sockets = state.getWebSockets()
+  const sockets = state.getWebSockets().filter((/** @type {any} */ socket) => syncs(state, socket))
   // A number of an earlier life must not be taken for one of this.
-  for (const socket of sockets) socket.connection = -1
-  return sockets.filter((socket) => socket.readyState === WebSocket.OPEN)
+  for (const socket of sockets) socket[connectionKey] = -1
+  return sockets.filter((/** @type {any} */ socket) => socket.readyState === WebSocket.OPEN)
 }
 
 /** @param {any} socket */
@@ -166,15 +169,27 @@ export const send = (socket, frame) => {
 
 /** @param {any} socket @param {number} connection */
 export const identify = (socket, connection) => {
-  socket.connection = connection
+  socket[connectionKey] = connection
 }
 
 /** @param {any} socket */
-export const identityOf = (socket) => socket.connection ?? -1
+export const identityOf = (socket) => socket[connectionKey] ?? -1
 
-/** @param {any} state @param {string} ping @param {string} pong */
-export const autoRespond = (state, ping, pong) =>
+/**
+ * An object has one automatic answer: an app's own stays.
+ *
+ * @param {any} state
+ * @param {string} ping
+ * @param {string} pong
+ */
+export const autoRespond = (state, ping, pong) => {
+  const now = state.getWebSocketAutoResponse()
+  if (now !== null && !syncPing.test(now.request)) return
   state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong))
+}
+
+/** The pings of clients that sync. */
+const syncPing = /^\{"_tag":"(WSMessage\.)?Ping"/
 
 /** @param {any} state @param {any} socket */
 export const pingedAt = (state, socket) => {
@@ -187,7 +202,8 @@ export const pingedAt = (state, socket) => {
 
 /** @param {any} storage @param {number} at */
 export const wakeAt = (storage, at) => {
-  storage.setAlarm(at)
+  if (storage[alarmKey] === undefined) storage.setAlarm(at)
+  else storage[alarmKey].setSync(at)
 }
 
 /** @param {any} state */

@@ -41,6 +41,7 @@ async fn run<H: Hooks>(shared: Rc<Shared<H>>, ask: Ask<JsText>) -> Verdict {
     let context = Context {
         store_id: &store_id,
         claims: ask.peer.grant.claims.as_deref(),
+        payload: ask.peer.grant.payload.as_deref(),
         headers: &ask.peer.grant.headers,
         transport: Some(transport),
         generation: Some(ask.generation),
@@ -61,7 +62,10 @@ async fn run<H: Hooks>(shared: Rc<Shared<H>>, ask: Ask<JsText>) -> Verdict {
             };
             hooks.on_push(&push, &context).await
         }
-        Hook::PushRes => hooks.on_push_res(&context).await,
+        Hook::PushRes { refusal } => {
+            let decided = refusal.as_deref().map_or(Ok(()), Err);
+            hooks.on_push_res(decided, &context).await
+        }
         Hook::Pull {
             after,
             backend_id,
@@ -98,6 +102,7 @@ pub(super) async fn tell<H: Hooks>(
     let context = Context {
         store_id: &store_id,
         claims: None,
+        payload: None,
         headers: &[],
         transport: None,
         generation: None,

@@ -17,6 +17,7 @@ mod hooks;
 mod import;
 mod instance;
 mod js;
+mod js_hooks;
 mod jwt;
 mod log;
 mod msgpack;
@@ -36,6 +37,7 @@ use crate::config::{Config, ConfigError};
 
 pub use fetch::Worker;
 pub use instance::{Owner, begin, owner};
+pub use js_hooks::JsHooks;
 pub use object::Object;
 pub use wasm_bindgen;
 

@@ -7,7 +7,6 @@
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
-use worker::Env;
 use worker::worker_sys::web_sys::Request;
 
 use super::awake::connection_of;
@@ -19,28 +18,29 @@ use crate::backend::{Frame, SyncBackend};
 use crate::config::LogLevel;
 use crate::event::StoreId;
 use crate::hooks::Hooks;
-use crate::route::{Door, Errand, Visit};
+use crate::route::{self, Answer, Door, Errand, Headers, Visit};
 use crate::store::OpenError;
-use crate::wire::Family;
+use crate::wire::{Family, Transport};
 
 /// The sync backend of one store, with the hooks of an app. `export!` makes a class of it.
 #[allow(missing_debug_implementations)]
 pub struct Object<H: Hooks>(Rc<Shared<H>>);
 
 impl<H: Hooks> Object<H> {
-    /// Called by the runtime when the object is made; reads nothing yet. `hooks` makes the app's hooks.
+    /// Called by the runtime when the object is made; reads nothing yet. `hooks` are the app's.
     ///
     /// # Errors
     /// When the object has no storage.
-    pub fn new(state: JsValue, env: JsValue, hooks: fn(Env) -> H) -> Result<Self, JsValue> {
+    pub fn new(state: JsValue, env: JsValue, hooks: H) -> Result<Self, JsValue> {
         Shared::new(state, env, hooks).map(Self)
     }
 
-    /// A request that the Worker has let in: a WebSocket upgrade, one over HTTP, or one to the administration.
+    /// A request that the Worker has let in: a WebSocket upgrade, one over HTTP, or one to the administration. The
+    /// members of the JSON object `forwarded` are headers for hooks, beside those that the Worker has forwarded.
     ///
     /// # Errors
     /// What the platform throws.
-    pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
+    pub fn fetch(&self, request: Request, forwarded: Option<&str>) -> Result<JsValue, JsValue> {
         let shared = &self.0;
         let visit = match fetch::visit(shared.id(), shared.env(), &request)? {
             Ok(visit) => visit,
@@ -55,17 +55,20 @@ impl<H: Hooks> Object<H> {
             Errand::Administer(ask) => {
                 now_or_later(admin::answer(shared.clone(), request, store_id, ask))
             }
-            Errand::Sync {
-                door: Door::Http,
-                grant,
-            } => {
-                let asked = one_shot::Asked::over_http(store_id, grant);
-                now_or_later(one_shot::http(shared.clone(), request, asked, headers))
+            Errand::Sync { door, grant } => {
+                let grant = shared.kept(grant, forwarded);
+                let headers = shared.answered_with(headers);
+                if let Some(answer) = shared.not_let_in(door, &store_id, &grant) {
+                    return fetch::turn_away(answer, headers);
+                }
+                match door {
+                    Door::Http => {
+                        let asked = one_shot::Asked::over_http(store_id, grant);
+                        now_or_later(one_shot::http(shared.clone(), request, asked, headers))
+                    }
+                    Door::Socket(family) => shared.connect(&store_id, family, grant),
+                }
             }
-            Errand::Sync {
-                door: Door::Socket(family),
-                grant,
-            } => shared.connect(&store_id, family, grant),
         }
     }
 
@@ -74,6 +77,12 @@ impl<H: Hooks> Object<H> {
     /// # Errors
     /// When the store cannot be opened, or asks to be called again later.
     pub fn rpc(&self, payload: &JsValue) -> Result<JsValue, JsValue> {
+        if !self.0.transports().has(Transport::DoRpc) {
+            let name = Transport::DoRpc.name();
+            let message =
+                format!("The transport {name} is not enabled here: see ENABLED_TRANSPORTS");
+            return Err(js_sys::Error::new(&message).into());
+        }
         let payload = js::bytes_of(payload).unwrap_or_default();
         now_or_later(one_shot::rpc(self.0.clone(), payload))
     }
@@ -162,6 +171,33 @@ impl<H: Hooks> Object<H> {
 }
 
 impl<H: Hooks> Shared<H> {
+    /// What is kept of a grant, with the headers that were forwarded for hooks.
+    fn kept(&self, mut grant: Grant, forwarded: Option<&str>) -> Grant {
+        if !self.hooks().keeps_payload() {
+            grant.payload = None;
+        }
+        if let Some(forwarded) = forwarded {
+            grant.add_headers(forwarded);
+        }
+        grant
+    }
+
+    /// The headers of an answer, with those that the app adds.
+    fn answered_with(&self, mut headers: Headers) -> Headers {
+        let added = self.hooks().response_headers().iter().cloned();
+        headers.extend(added.map(|(name, value)| (name.into(), value)));
+        headers
+    }
+
+    /// The answer to a client that does not get as far as its store.
+    fn not_let_in(&self, door: Door, store_id: &StoreId, grant: &Grant) -> Option<Answer> {
+        let transport = door.transport();
+        if !self.transports().has(transport) {
+            return Some(route::not_served(transport, store_id));
+        }
+        route::too_large(grant, store_id)
+    }
+
     fn connect(
         self: &Rc<Self>,
         store_id: &StoreId,

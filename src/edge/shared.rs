@@ -2,7 +2,7 @@
 //! when something happens to it. All of that can be rebuilt from storage and attachments, which is what a wake
 //! does.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -17,10 +17,10 @@ use super::birth::Birth;
 use super::body::Bodies;
 use super::log::Log;
 use super::sql::{JsText, ObjectSql};
-use super::{backup, config, js, poll};
+use super::{backup, config as parsed, js, poll};
 use crate::auth::Grant;
 use crate::backend::{ConnectionId, Output, Plan, Refusal, Report, Rules, SyncBackend};
-use crate::config::{Config, ConfigError, LogLevel, RestoreEmpty};
+use crate::config::{self, Config, ConfigError, LogLevel, RestoreEmpty, Transports};
 use crate::event::{BackendId, StoreId};
 use crate::hooks::{Hooks, Installed};
 use crate::limits::ALARM_RETRY_MS;
@@ -36,6 +36,8 @@ pub(super) struct Shared<H: Hooks> {
     sql: JsValue,
     env: Env,
     hooks: Installed<H>,
+    /// Those that are served, once somebody has asked.
+    transports: OnceCell<Transports>,
     /// Borrowed for the length of a turn, never while something waits.
     awake: RefCell<Option<Awake>>,
     /// The store whose object this is, once it is known.
@@ -133,11 +135,7 @@ impl From<Unavailable> for JsValue {
 
 impl<H: Hooks> Shared<H> {
     /// What an object has before it wakes; nothing is read yet.
-    pub(super) fn new(
-        state: JsValue,
-        env: JsValue,
-        hooks: fn(Env) -> H,
-    ) -> Result<Rc<Self>, JsValue> {
+    pub(super) fn new(state: JsValue, env: JsValue, hooks: H) -> Result<Rc<Self>, JsValue> {
         let env: Env = env.unchecked_into();
         let storage = js::storage_of(&state)?;
         let sql = js::sql_of(&storage)?;
@@ -147,7 +145,8 @@ impl<H: Hooks> Shared<H> {
             id,
             storage,
             sql,
-            hooks: Installed::new(hooks(env.clone())),
+            hooks: Installed::new(hooks),
+            transports: OnceCell::new(),
             env,
             awake: RefCell::new(None),
             store_id: RefCell::new(Rc::from("")),
@@ -177,6 +176,12 @@ impl<H: Hooks> Shared<H> {
 
     pub(super) fn hooks(&self) -> &Installed<H> {
         &self.hooks
+    }
+
+    /// The transports that are served.
+    pub(super) fn transports(&self) -> &Transports {
+        self.transports
+            .get_or_init(|| config::transports_of(|name| js::variable(&self.env, name)))
     }
 
     /// The store whose object this is.
@@ -288,7 +293,7 @@ impl<H: Hooks> Shared<H> {
     /// Brings the object into memory: its store, and the sockets that are open.
     #[inline(never)]
     pub(super) fn wake(&self, visited: Option<&StoreId>) -> Result<(), Unavailable> {
-        let config = config(&self.env);
+        let config = parsed(&self.env);
         let level = config
             .as_ref()
             .map_or(LogLevel::Info, |config| config.log_level);
@@ -402,7 +407,7 @@ impl<H: Hooks> Shared<H> {
         refusal: Refusal,
     ) -> Result<JsValue, JsValue> {
         let (status, message) = (refusal.status(), refusal.to_string());
-        let level = config(&self.env).map_or(LogLevel::Info, |config| config.log_level);
+        let level = parsed(&self.env).map_or(LogLevel::Info, |config| config.log_level);
         let log = Log::new(level, store_id.as_str(), &self.env);
         let about = None;
         log.report(&Report::Refused { about, refusal });

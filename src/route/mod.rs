@@ -16,10 +16,11 @@ use crate::config::{Config, ConfigError, Origins};
 use crate::event::StoreId;
 use crate::json::quote;
 use crate::limits::{GRANT_BYTES_MAX, STORE_ID_BYTES_MAX};
+use crate::wire::Transport;
 
 use admin::{Asked, Listing};
 use query::Query;
-pub use query::{Door, store_in};
+pub use query::{Door, store_in, sync_params};
 pub use refusals::{Reason, Refusal, Refusals};
 pub use visit::{Errand, VISIT_HEADER, Visit};
 
@@ -113,14 +114,13 @@ impl Entrant {
     /// # Errors
     /// The grant is too large to be kept with a connection.
     pub fn visit(&self, grant: Grant) -> Result<Visit, Answer> {
-        let bytes = grant.ascii_bytes();
-        if bytes > GRANT_BYTES_MAX {
-            let body = format!(
-                "The claims and forwarded headers of this connection have {bytes} bytes, but at most {GRANT_BYTES_MAX} \
-                 can be kept with it"
-            );
-            let answer = Answer::text(400, body);
-            return Err(self.answer(answer.because(Reason::LargeGrant, Some(&self.store_id))));
+        // Whether the payload is kept is the object's affair.
+        let kept = Grant {
+            payload: None,
+            ..grant.clone()
+        };
+        if let Some(answer) = too_large(&kept, &self.store_id) {
+            return Err(self.answer(answer));
         }
         // The answer to an upgrade is read by no page.
         let headers = match self.door {
@@ -136,6 +136,28 @@ impl Entrant {
             headers,
         })
     }
+}
+
+/// The answer to a client of which more is to be kept with its connection than can be.
+#[must_use]
+pub fn too_large(grant: &Grant, store_id: &StoreId) -> Option<Answer> {
+    let bytes = grant.ascii_bytes();
+    let body = || {
+        format!(
+            "The payload, claims and forwarded headers of this connection have {bytes} bytes, but at most \
+             {GRANT_BYTES_MAX} can be kept with it"
+        )
+    };
+    (bytes > GRANT_BYTES_MAX)
+        .then(|| Answer::text(400, body()).because(Reason::LargeGrant, Some(store_id)))
+}
+
+/// The answer to a client that comes by a transport which the deployment does not serve.
+#[must_use]
+pub fn not_served(transport: Transport, store_id: &StoreId) -> Answer {
+    let name = transport.name();
+    let text = format!("The transport {name} is not enabled here: see ENABLED_TRANSPORTS");
+    Answer::text(403, text).because(Reason::Transport, Some(store_id))
 }
 
 /// A refusal in the words of the client's dialect.
@@ -243,7 +265,7 @@ pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answ
         };
     }
     let query = Query::read(request.query);
-    let (Some(door), Ok((store_id, _))) = (query.door(request.path), query.parse()) else {
+    let (Some(door), Ok((store_id, payload))) = (query.door(request.path), query.parse()) else {
         return Err(Answer::text(400, "Invalid path"));
     };
     let entrant = Entrant {
@@ -253,7 +275,10 @@ pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answ
         payload: None,
         headers: origins::headers(&config.origins, request),
     };
-    entrant.visit(Grant::default())
+    entrant.visit(Grant {
+        payload,
+        ..Grant::default()
+    })
 }
 
 /// The answer to a request whose header [`VISIT_HEADER`] is not the Worker's.
@@ -926,7 +951,10 @@ mod tests {
             ("/x/websocket?storeId=a", Door::Socket(Family::Plain)),
         ] {
             let visit = unannounced(&closed, &request("GET", url)).unwrap();
-            let grant = Grant::default();
+            let grant = Grant {
+                payload: (door == Door::Http).then(|| "1".to_owned()),
+                ..Grant::default()
+            };
             assert_eq!(visit.errand, Errand::Sync { door, grant });
             assert_eq!(visit.store_id, StoreId::new("a"));
             assert_eq!(!visit.headers.is_empty(), door == Door::Http);

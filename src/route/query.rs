@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::event::StoreId;
 use crate::json;
@@ -63,6 +64,30 @@ impl Door {
             Self::Http => Transport::Http,
         }
     }
+}
+
+/// What a client says in the query of its URL, as JSON such as `{"storeId":"a","payload":{…},"transport":"ws"}`; `None`
+/// where sync-cf finds no request to sync either.
+#[must_use]
+pub fn sync_params(query: &str) -> Option<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params<'a> {
+        store_id: &'a StoreId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<&'a RawValue>,
+        transport: &'static str,
+    }
+    let query = Query::read(query);
+    let door = query.door("").filter(|_| !query.transport.is_repeated)?;
+    let (store_id, payload) = query.parse().ok()?;
+    let payload = payload.as_deref().map(serde_json::from_str);
+    let params = Params {
+        store_id: &store_id,
+        payload: payload.transpose().ok()?,
+        transport: door.transport().name(),
+    };
+    serde_json::to_string(&params).ok()
 }
 
 /// What a query says about a sync request, read in one pass: the first value of each parameter, and whether

@@ -21,8 +21,10 @@ pub enum Reason {
     NoBinding,
     /// The keys of `JWT_JWKS_URL` cannot be had.
     NoKeys,
-    /// The claims are too large to be kept with a connection.
+    /// What is to be kept of a request is too large to be kept with a connection.
     LargeGrant,
+    /// `ENABLED_TRANSPORTS` does not list the transport.
+    Transport,
     /// The app's hook refused it.
     Hook,
     /// The secret of the administration is missing or wrong.
@@ -31,7 +33,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Token,
         Self::Origin,
         Self::NoPolicy,
@@ -39,6 +41,7 @@ impl Reason {
         Self::NoBinding,
         Self::NoKeys,
         Self::LargeGrant,
+        Self::Transport,
         Self::Hook,
         Self::AdminSecret,
     ];
@@ -54,6 +57,7 @@ impl Reason {
             Self::NoBinding => "no-binding",
             Self::NoKeys => "no-keys",
             Self::LargeGrant => "large-grant",
+            Self::Transport => "transport",
             Self::Hook => "hook",
             Self::AdminSecret => "admin-secret",
         }

@@ -219,6 +219,7 @@ mod tests {
                 claims: Some(claims.to_string()),
                 expires_at_ms: end,
                 headers: vec![(name, value.clone())],
+                payload: Some(claims.to_string()),
             };
             let visit = Visit {
                 store_id: StoreId::new(store_id),

@@ -101,7 +101,7 @@ const references = { 'sync-cf': 'v04', 'sync-cf-d1': 'v04', 'sync-cf-0.3': 'v03'
 const bundled = (name: ReferenceBackend) => ({ folder: `.cache/peers/${name}`, main: `${name}.js` })
 
 const entries: Record<Backend, { folder: string; main: string }> = {
-  'livestore-sync-worker': { folder: 'dist', main: 'index.js' },
+  'livestore-sync-worker': { folder: 'dist', main: 'worker.js' },
   'sync-cf': bundled('sync-cf'),
   'sync-cf-d1': bundled('sync-cf-d1'),
   'sync-cf-0.3': bundled('sync-cf-0.3'),

@@ -27,7 +27,7 @@ const config :Workerd.Config = (
 );
 const sync :Workerd.Worker = (
   modules = [
-    (name = "index.js", esModule = embed "index.js"),
+    (name = "worker.js", esModule = embed "worker.js"),
     (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
   ],
   bindings = [(name = "AUTH_TOKEN", text = "${templateToken},own-token")],
@@ -40,7 +40,7 @@ describe('a runtime that somebody runs by himself', () => {
   let runtime: ChildProcess
   let url: string
   before(async () => {
-    for (const name of ['index.js', 'index_bg.wasm']) copyFileSync(join(built, name), join(folder, name))
+    for (const name of ['worker.js', 'index_bg.wasm']) copyFileSync(join(built, name), join(folder, name))
     writeFileSync(join(folder, 'config.capnp'), configuration)
     runtime = spawn(workerd, ['serve', '--control-fd=3', join(folder, 'config.capnp')], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],

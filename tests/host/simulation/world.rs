@@ -112,6 +112,8 @@ pub(super) enum About {
         index: usize,
     },
     Page,
+    /// A push that has been refused, for which nothing waits.
+    Refused,
 }
 
 pub(super) struct World {
@@ -910,7 +912,7 @@ impl World {
                 let push = self.ends[end].requests[index].push_mut().unwrap();
                 push.acknowledgement = gate;
             }
-            About::Page => {}
+            About::Page | About::Refused => {}
         }
     }
 
@@ -923,6 +925,7 @@ impl World {
         assert_eq!(self.ends[end].transport, ask.peer.transport);
         let index = match &ask.hook {
             Hook::PullRes { .. } => return About::Page,
+            Hook::PushRes { refusal: Some(_) } => return About::Refused,
             Hook::Push { message } => requests.position(|request| {
                 let id = format!(r#""id":{},"#, request.id);
                 let plain_id = format!(r#""requestId":{},"#, request.id);
@@ -946,7 +949,7 @@ impl World {
                 }
                 _ => false,
             }),
-            Hook::PushRes => {
+            Hook::PushRes { refusal: None } => {
                 let index = requests.position(|request| {
                     let is_over = request.is_answered || request.is_interrupted;
                     let is_open = !is_over && self.may_be_decided(request);

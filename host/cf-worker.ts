@@ -1,0 +1,12 @@
+/** What an app imports as `livestore-sync-worker/cf-worker`, in the place of `@livestore/sync-cf/cf-worker`. */
+export { makeDurableObject, withSync } from './durable-object.ts'
+export {
+  handleSyncRequest,
+  type HandleSyncRequestOptions,
+  handleWebSocket,
+  type HandleWebSocketOptions,
+  makeWorker,
+  matchSyncRequest,
+} from './handler.ts'
+export type * from './types.ts'
+export type * as CfTypes from '@cloudflare/workers-types'

@@ -1,0 +1,179 @@
+/**
+ * The Durable Object class that an app extends: each event of the platform goes to the core, if it is about syncing.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import type * as CfTypes from '@cloudflare/workers-types'
+import { syncs } from '../src/edge/owned.js'
+import { connectAgain } from '../src/edge/instance.js'
+import { SharedAlarm } from './alarm.ts'
+import { core, outlive, perInstance, unavailable } from './core.ts'
+import { hostOf } from './hooks.ts'
+import { checkNames, environment, variablesOf } from './settings.ts'
+import type {
+  ForwardHeadersOption,
+  MakeDurableObjectClass,
+  MakeDurableObjectClassOptions,
+  SyncBackendObject,
+} from './types.ts'
+
+/** The options that are no settings. */
+const optionNames: readonly string[] = [
+  'onPush',
+  'onPushRes',
+  'onPull',
+  'onPullRes',
+  'onCommitted',
+  'forwardHeaders',
+  'storage',
+  'enabledTransports',
+  'http',
+  'otel',
+]
+
+/** The header by which the Worker tells the object of a request that it has let in. */
+const visitHeader = 'x-livestore-sync-visit'
+
+/** Whether a request is for the sync backend of an object that has other things to do as well. */
+const isForSync = ({ url, headers }: Request): boolean => {
+  if (headers.has(visitHeader)) return true
+  const { pathname, search } = new URL(url)
+  return (
+    core.syncParams(search.slice(1)) !== undefined || (pathname.endsWith('/websocket') && search.includes('storeId='))
+  )
+}
+
+/** Headers that hooks are shown, as JSON. */
+const forwardedOf = (request: Request, option: ForwardHeadersOption | undefined): string | undefined => {
+  if (option === undefined) return undefined
+  if (typeof option === 'function') {
+    const named = Object.entries(option(request as unknown as CfTypes.Request))
+    return JSON.stringify(Object.fromEntries(named.map(([name, value]) => [name.toLowerCase(), value])))
+  }
+  const found = option.flatMap((name) => {
+    const value = request.headers.get(name)
+    return value === null ? [] : [[name.toLowerCase(), value] as const]
+  })
+  return JSON.stringify(Object.fromEntries(found))
+}
+
+/** What the options of an object say to the core. */
+const environmentOf = (options: MakeDurableObjectClassOptions, env: object): object => {
+  const { storage, enabledTransports } = options
+  return environment(env, {
+    ...(storage?._tag === 'd1' ? { ADOPT_D1: storage.binding } : {}),
+    ...(enabledTransports === undefined ? {} : { ENABLED_TRANSPORTS: [...enabledTransports].join() }),
+    ...variablesOf(options, env),
+  })
+}
+
+type Base = new (ctx: any, env: any) => object
+
+/** The handlers that a base class may have. */
+interface Handlers {
+  fetch?(request: Request): Response | Promise<Response>
+  alarm?(info?: unknown): void | Promise<void>
+  webSocketMessage?(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void>
+  webSocketClose?(socket: WebSocket, code: number, reason: string, wasClean: boolean): void | Promise<void>
+  webSocketError?(socket: WebSocket, error: unknown): void | Promise<void>
+}
+
+/**
+ * Adds syncing to a Durable Object class: requests to sync, the sockets they open and the alarm they need go to the sync backend,
+ * everything else to `Base`, whose sockets, tags and alarm are left alone. A class with an `alarm` of its own, below or above, is
+ * called when the time has come that it set, and need not call `super.alarm()`.
+ *
+ * @example
+ * ```ts
+ * export class Room extends withSync(PresenceRoom, { onPush: checkMembers }) {}
+ * ```
+ */
+export const withSync = <TBase extends Base, TEnv = any>(
+  Base: TBase,
+  options: MakeDurableObjectClassOptions<TEnv> = {},
+): TBase & (new (ctx: CfTypes.DurableObjectState, env: TEnv) => SyncBackendObject<TEnv>) => {
+  checkNames('makeDurableObject', options, optionNames)
+  const { forwardHeaders } = options
+  const base = Base.prototype as Handlers
+  const hasFetch = typeof base.fetch === 'function'
+
+  class SyncBackend extends (Base as new (ctx: any, env: any) => Handlers) {
+    readonly __DURABLE_OBJECT_BRAND = undefined as never
+    readonly #ctx: any
+    /** The core's half of this object. */
+    readonly #core: () => core.SyncObject
+    /** Where a class has an alarm of its own. */
+    readonly #alarm: SharedAlarm | undefined
+
+    constructor(ctx: any, env: any) {
+      super(ctx, env)
+      this.#ctx = ctx
+      this.#core = perInstance(
+        () => new core.SyncObject(ctx, environmentOf(options, env), hostOf(options, { ctx, env })),
+      )
+      const app = Object.getPrototypeOf(this).alarm !== SyncBackend.prototype.alarm ? this.alarm : base.alarm
+      if (app === undefined) return
+      const shared = new SharedAlarm(ctx.storage)
+      this.#alarm = shared
+      Object.defineProperty(this, 'alarm', {
+        value: (info?: unknown) =>
+          shared.goOff(
+            () => this.#core().alarm(),
+            () => app.call(this, info),
+          ),
+      })
+    }
+
+    /** Accepts a WebSocket for this store, or answers a request over HTTP. */
+    override fetch(request: Request): Response | Promise<Response> {
+      if (hasFetch && !isForSync(request)) return super.fetch!(request)
+      const forwarded = forwardedOf(request, forwardHeaders)
+      return outlive<Response>(() => this.#core().fetch(request, forwarded), unavailable)
+    }
+
+    /** Answers one request of another Durable Object, both in the encoding of `@livestore/sync-cf`. */
+    rpc(payload: Uint8Array): Promise<Uint8Array | ReadableStream> {
+      return this.#core().rpc(payload)
+    }
+
+    /** Handles one frame of a client. */
+    override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void | Promise<void> {
+      if (!syncs(this.#ctx, socket)) return super.webSocketMessage?.(socket, message)
+      return outlive<void>(
+        () => this.#core().webSocketMessage(socket, message),
+        () => connectAgain(socket),
+      )
+    }
+
+    /** Forgets a socket that its client closed. */
+    override webSocketClose(socket: WebSocket, code: number, reason: string, wasClean: boolean): void | Promise<void> {
+      if (!syncs(this.#ctx, socket)) return super.webSocketClose?.(socket, code, reason, wasClean)
+      this.#core().webSocketClose(socket, code)
+    }
+
+    /** Forgets a socket that broke. */
+    override webSocketError(socket: WebSocket, error: unknown): void | Promise<void> {
+      if (!syncs(this.#ctx, socket)) return super.webSocketError?.(socket, error)
+      this.#core().webSocketError(socket)
+    }
+
+    /** Goes on with what did not fit into one turn. Where it fails, the runtime calls it again. */
+    override alarm(info?: unknown): void | Promise<void> {
+      if (this.#alarm === undefined) return this.#core().alarm()
+      // It is called beside the app's.
+      return super.alarm === undefined ? undefined : super.alarm(info)
+    }
+  }
+  return SyncBackend as never
+}
+
+/**
+ * Makes a Durable Object class whose objects each own the event log of one store.
+ *
+ * @example
+ * ```ts
+ * export class SyncBackendDO extends makeDurableObject({
+ *   onPush: (message, { storeId }) => console.log(storeId, message.batch.length),
+ * }) {}
+ * ```
+ */
+export const makeDurableObject: MakeDurableObjectClass = (options) => withSync(DurableObject as never, options)

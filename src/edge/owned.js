@@ -1,0 +1,25 @@
+// What of an object is the sync backend's own, where an app has sockets and alarms in the same object: the host and the core
+// go by it.
+
+/** What sockets are accepted with that sync. */
+export const syncTag = 'livestore-sync'
+
+/** Where a socket that syncs has the number of its connection. */
+export const connectionKey = Symbol('connection')
+
+/** Where a storage has the alarm that the sync backend shares with an app, if it shares one. */
+export const alarmKey = Symbol('alarm')
+
+/**
+ * Whether a socket is one that syncs: accepted here, or by sync-cf, which keeps texts like ours with its own and gives them
+ * no tag.
+ *
+ * @param {any} state
+ * @param {any} socket
+ * @returns {boolean}
+ */
+export const syncs = (state, socket) => {
+  if (socket[connectionKey] !== undefined || state.getTags(socket).includes(syncTag)) return true
+  const kept = socket.deserializeAttachment()
+  return typeof kept === 'string' && /^\{"(storeId|format)":/.test(kept)
+}
