@@ -1,5 +1,5 @@
 /**
- * The other end of `tests/hooks`: is told what each hook was shown, and says what it returns, and when.
+ * The other end of `tests/hooks` and of `tests/apps/asking.ts`: is told what each hook was shown, and says what it returns, and when.
  *
  * Owns: the HTTP server that the hooks of a running Worker ask, and what they have asked so far.
  */
@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server as HttpServer } from 'n
 import type { AddressInfo } from 'node:net'
 import type { Event } from '../clients/client.ts'
 import { eventually } from '../clients/waiting.ts'
+import { bundleApp } from '../harness/app.ts'
 import type { ServerOptions } from '../harness/server.ts'
 
 /** What each hook is shown. */
@@ -15,7 +16,7 @@ export interface Seen {
   readonly on_push: { readonly batch: readonly Event[]; readonly backendId: string | null }
   readonly on_push_res: null
   readonly on_pull: { readonly after: number; readonly backendId: string | null; readonly live: boolean }
-  /** A message in the client's dialect. */
+  /** A message in the client's dialect; to JavaScript the same in all dialects. */
   readonly on_pull_res: object
   readonly on_committed: { readonly batch: readonly Event[]; readonly backendId: string }
 }
@@ -55,6 +56,9 @@ const textOf = async (request: IncomingMessage): Promise<string> => {
 }
 
 export class HookListener {
+  /** Which hooks ask: those of `tests/hooks`, or those of `tests/apps/asking.ts`. */
+  static language: 'rust' | 'javascript' = 'rust'
+
   /** Every call so far, in the order in which they came. */
   readonly calls: Call[] = []
   readonly #server: HttpServer
@@ -79,7 +83,7 @@ export class HookListener {
   options(asked: readonly Hook[] = hooks): ServerOptions & { readonly vars: Readonly<Record<string, string>> } {
     const { port } = this.#server.address() as AddressInfo
     const vars = { HOOKS_URL: `http://127.0.0.1:${port}/`, HOOKS_ASKED: asked.join(), LOG_LEVEL: 'debug' }
-    return { dist: 'tests/hooks/dist', vars }
+    return { dist: HookListener.language === 'rust' ? 'tests/hooks/dist' : bundleApp('asking.ts'), vars }
   }
 
   /** The calls of one hook for a store. */
