@@ -4,9 +4,11 @@ export {
   handleSyncRequest,
   type HandleSyncRequestOptions,
   handleWebSocket,
+  type HandleWebSocket,
   type HandleWebSocketOptions,
   makeWorker,
   matchSyncRequest,
 } from './handler.ts'
+export * as CfDeclare from './cf-declare.ts'
 export type * from './types.ts'
 export type * as CfTypes from '@cloudflare/workers-types'

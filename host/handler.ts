@@ -10,6 +10,7 @@ import { decode } from './schema.ts'
 import { checkNames, hasPolicy, isPolicySet, type Variables, variablesOf, withoutPolicy } from './settings.ts'
 import type {
   CFWorker,
+  Context,
   DurableObjectKeys,
   Env,
   JsonValue,
@@ -172,23 +173,38 @@ export interface HandleWebSocketOptions<TSyncPayload, TEnv = any>
   durableObject?: { name?: string } | undefined
 }
 
+/** `handleWebSocket`, with the types of `@cloudflare/workers-types` as a module and as global ones. */
+export type HandleWebSocket = {
+  <TEnv extends object = any, TSyncPayload = any>(
+    request: CfTypes.Request,
+    env: TEnv,
+    ctx: CfTypes.ExecutionContext,
+    options?: HandleWebSocketOptions<TSyncPayload, TEnv>,
+  ): Promise<CfTypes.Response>
+  <TEnv extends object = any, TSyncPayload = any>(
+    request: Request,
+    env: TEnv,
+    ctx: Context,
+    options?: HandleWebSocketOptions<TSyncPayload, TEnv>,
+  ): Promise<Response>
+}
+
 /** Handles a request of a client of 0.3, as its handler of this name does. */
-export const handleWebSocket = <TEnv extends object = any, TSyncPayload = any>(
-  request: CfTypes.Request,
-  env: TEnv,
+export const handleWebSocket = ((
+  request: Request,
+  env: object,
   ctx: CfTypes.ExecutionContext,
-  options: HandleWebSocketOptions<TSyncPayload, TEnv> = {},
-): Promise<CfTypes.Response> => {
+  options: HandleWebSocketOptions<any> = {},
+): Promise<Response> => {
   const name = options.durableObject?.name
   const more: Variables = name === undefined ? {} : { SYNC_BINDING: name }
   const url = new URL(request.url)
   const isKnown = url.pathname.endsWith('/websocket') || url.searchParams.has('transport')
   if (!isKnown) url.pathname = '/websocket'
-  const own = request as unknown as Request
-  const call = { request: isKnown ? own : new Request(url, own), env, ctx }
+  const call = { request: isKnown ? request : new Request(url, request), env, ctx }
   const answer = handle(call, options, variables(options, more, env, false))
-  return withHeaders(answer, options.headers as HeadersInit) as Promise<unknown> as Promise<CfTypes.Response>
-}
+  return withHeaders(answer, options.headers as HeadersInit)
+}) as HandleWebSocket
 
 /**
  * Makes the handler of a Worker that syncs and does nothing else. Who may sync is said by `validatePayload`, by options such as
@@ -196,7 +212,9 @@ export const handleWebSocket = <TEnv extends object = any, TSyncPayload = any>(
  */
 export const makeWorker = <TEnv extends Env = Env, TDurableObjectRpc = undefined, TSyncPayload = JsonValue>(
   options: MakeWorkerOptions<TEnv, TSyncPayload> = {},
-): CFWorker<TEnv, TDurableObjectRpc> => {
+): CFWorker<TEnv, TDurableObjectRpc> & {
+  fetch: (request: Request, env: TEnv, ctx: Context) => Promise<Response>
+} => {
   checkNames('makeWorker', options, optionNames)
   const binding = options.syncBackendBinding ?? options.durableObject?.name
   const bindings: Variables = binding === undefined ? {} : { SYNC_BINDING: binding as string }

@@ -150,21 +150,21 @@ export interface Settings {
   logLevel?: Setting<'error' | 'warn' | 'info' | 'debug'>
 }
 
-/** Options of `makeDurableObject`. */
+/** Options of `makeDurableObject`. Hooks are methods, so that one may be declared with the types of another package. */
 export interface MakeDurableObjectClassOptions<TEnv = any> extends Settings {
   /** A push is about to be decided. A refusal reaches its client as `UnknownError`, and nothing is stored. */
-  onPush?: (message: PushRequest, context: HookContext<TEnv>) => HookResult
+  onPush?(message: PushRequest, context: HookContext<TEnv>): HookResult
   /** A push that `onPush` let pass is stored and about to be acknowledged, or is refused. */
-  onPushRes?: (message: PushAck | UnknownError, context: HookContext<TEnv>) => HookResult
+  onPushRes?(message: PushAck | UnknownError, context: HookContext<TEnv>): HookResult
   /** A pull is about to be answered. */
-  onPull?: (message: PullRequest, context: HookContext<TEnv>) => HookResult
+  onPull?(message: PullRequest, context: HookContext<TEnv>): HookResult
   /** A page of a pull is sent, or a part of a batch to live pulls. */
-  onPullRes?: (message: PullResponse | UnknownError, context: HookContext<TEnv>) => HookResult
+  onPullRes?(message: PullResponse | UnknownError, context: HookContext<TEnv>): HookResult
   /**
    * Events are stored: called after the commit, in order, at least once for each event, with 1 to 100 at a time, and again if
    * it fails. A store that has events when it first meets this hook begins at its head.
    */
-  onCommitted?: (message: Committed, context: HookContext<TEnv>) => HookResult
+  onCommitted?(message: Committed, context: HookContext<TEnv>): HookResult
   forwardHeaders?: ForwardHeadersOption
   /**
    * Where sync-cf kept the log. It is in the object's SQLite here in either case: with `d1` a log that lies in the database of
@@ -224,7 +224,7 @@ export interface ValidateOptions<TSyncPayload = JsonValue, TEnv = any> {
    * Says who may sync: whoever it throws for, or rejects, is answered 400. Where it is given, and no option such as
    * `authToken`, it alone decides, and no variable is asked.
    */
-  validatePayload?: (payload: TSyncPayload, context: ValidateContext<TEnv>) => HookResult
+  validatePayload?(payload: TSyncPayload, context: ValidateContext<TEnv>): HookResult
 }
 
 /** Options of `makeWorker`. */
@@ -236,6 +236,12 @@ export interface MakeWorkerOptions<TEnv = Env, TSyncPayload = JsonValue>
   durableObject?: { name?: string }
   /** Whether pages of every origin may read answers, and connect. @default false */
   enableCORS?: boolean
+}
+
+/** What is used of a Worker's `ctx`. */
+export interface Context {
+  waitUntil(promise: Promise<any>): void
+  passThroughOnException(): void
 }
 
 /** A handler of `fetch`. */
