@@ -1,5 +1,5 @@
 /** What an app imports as `livestore-sync-worker/cf-worker`, in the place of `@livestore/sync-cf/cf-worker`. */
-export { makeDurableObject, withSync } from './durable-object.ts'
+export { makeDurableObject, type Synced, withSync } from './durable-object.ts'
 export {
   handleSyncRequest,
   type HandleSyncRequestOptions,

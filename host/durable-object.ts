@@ -68,6 +68,13 @@ const environmentOf = (options: MakeDurableObjectClassOptions, env: object): obj
 
 type Base = new (ctx: any, env: any) => object
 
+/** A class with syncing added. */
+export type Synced<TBase extends Base, TEnv = any> = Omit<TBase, 'prototype'> &
+  (new (
+    ctx: CfTypes.DurableObjectState,
+    env: TEnv,
+  ) => InstanceType<TBase> & Omit<SyncBackendObject<TEnv>, keyof InstanceType<TBase> | 'ctx' | 'env'>)
+
 /** The handlers that a base class may have. */
 interface Handlers {
   fetch?(request: Request): Response | Promise<Response>
@@ -90,7 +97,7 @@ interface Handlers {
 export const withSync = <TBase extends Base, TEnv = any>(
   Base: TBase,
   options: MakeDurableObjectClassOptions<TEnv> = {},
-): TBase & (new (ctx: CfTypes.DurableObjectState, env: TEnv) => SyncBackendObject<TEnv>) => {
+): Synced<TBase, TEnv> => {
   checkNames('makeDurableObject', options, optionNames)
   const { forwardHeaders } = options
   const base = Base.prototype as Handlers

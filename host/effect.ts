@@ -2,7 +2,7 @@
  * What a hook returned, as the core waits for it: nothing, or a promise.
  *
  * Owns how an Effect is run without Effect: its instructions are read by the names that Effect 3 gives them. That goes as far as
- * values, functions, promises, generators and failures; one that asks for the state of a fiber, as logging and services do, is
+ * values, functions, promises, generators, failures and log lines; one that asks for more of a fiber, as services and time do, is
  * refused with what to write instead.
  */
 
@@ -45,7 +45,7 @@ const die = (defect: unknown): Exit => ({ cause: { _tag: 'Die', defect } })
 const needsRuntime = (what: string): Exit =>
   die(
     new Error(
-      `an Effect that asks for its fiber (${what}) cannot be run here: return Effect.runPromise(effect) from the hook instead`,
+      `an Effect that asks for more of its fiber (${what}) than there is cannot be run here: return Effect.runPromise(effect) from the hook instead`,
     ),
   )
 
@@ -127,6 +127,12 @@ const begin = (effect: Instruction, stack: Next[]): Instruction | Exit | Promise
       }
       return turn(undefined)
     }
+    case 'WithRuntime':
+      try {
+        return first(fiber, { runtimeFlags: isInterruptible })
+      } catch {
+        return needsRuntime(_op)
+      }
     default:
       return needsRuntime(_op)
   }
@@ -134,6 +140,13 @@ const begin = (effect: Instruction, stack: Next[]): Instruction | Exit | Promise
 
 /** The flags of a fiber that may be interrupted. */
 const isInterruptible = 1
+
+/** What failing and logging ask of a fiber: it is within no span, and each of its variables has its first value. */
+const fiber = {
+  currentSpan: undefined,
+  getFiberRef: (ref: { readonly initial: unknown }) => ref.initial,
+  log: (message: unknown) => console.log(...[message].flat()),
+}
 
 /** What the core waits for: undefined if there is nothing to wait for. */
 export const settled = (result: unknown): Promise<unknown> | undefined => {

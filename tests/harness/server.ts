@@ -42,6 +42,8 @@ export interface ServerOptions {
         /** False for a class that has key-value storage alone. */ readonly useSQLite?: boolean
       }
     | undefined
+  /** Further Durable Object classes, by binding. */
+  readonly objects?: Readonly<Record<string, string>>
   /** Whether there is a D1 database, bound as `DB`, and so it is by default; or which, by binding. Nothing is done with it
    *  unless `BACKUP` or `ADOPT_D1` says otherwise. */
   readonly database?: boolean | Readonly<Record<string, string>>
@@ -214,6 +216,9 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       ...(binding === undefined
         ? {}
         : { [binding.name]: { className: binding.className, useSQLite: binding.useSQLite ?? true } }),
+      ...Object.fromEntries(
+        Object.entries(options.objects ?? {}).map(([name, className]) => [name, { className, useSQLite: true }]),
+      ),
       ...(beside ? clientObjects(beside, { scriptName: clientWorkerName }) : {}),
     },
     d1Databases:
