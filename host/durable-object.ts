@@ -13,7 +13,7 @@ import type {
   ForwardHeadersOption,
   MakeDurableObjectClass,
   MakeDurableObjectClassOptions,
-  SyncBackendObject,
+  SyncHandlers,
 } from './types.ts'
 
 /** The options that are no settings. */
@@ -68,12 +68,8 @@ const environmentOf = (options: MakeDurableObjectClassOptions, env: object): obj
 
 type Base = new (ctx: any, env: any) => object
 
-/** A class with syncing added. */
-export type Synced<TBase extends Base, TEnv = any> = Omit<TBase, 'prototype'> &
-  (new (
-    ctx: CfTypes.DurableObjectState,
-    env: TEnv,
-  ) => InstanceType<TBase> & Omit<SyncBackendObject<TEnv>, keyof InstanceType<TBase> | 'ctx' | 'env'>)
+/** A class with syncing added: what is made of it must take any arguments to be a mixin for TypeScript. */
+export type Synced<TBase> = TBase & (new (...args: any[]) => SyncHandlers)
 
 /** The handlers that a base class may have. */
 interface Handlers {
@@ -97,7 +93,7 @@ interface Handlers {
 export const withSync = <TBase extends Base, TEnv = any>(
   Base: TBase,
   options: MakeDurableObjectClassOptions<TEnv> = {},
-): Synced<TBase, TEnv> => {
+): Synced<TBase> => {
   checkNames('makeDurableObject', options, optionNames)
   const { forwardHeaders } = options
   const base = Base.prototype as Handlers

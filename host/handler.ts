@@ -159,6 +159,7 @@ export const handleSyncRequest = <
 >(
   options: HandleSyncRequestOptions<TEnv, TSyncPayload, CFHostMetada>,
 ): Promise<CfTypes.Response> => {
+  checkNames('handleSyncRequest', options, [...optionNames, 'request', 'searchParams', 'env', 'ctx', 'headers'])
   const { request, searchParams, env = importedEnv as TEnv, ctx, syncBackendBinding, headers } = options
   const more = { SYNC_BINDING: syncBackendBinding as string }
   const call = { request: requestFor(request as unknown as Request, searchParams), env, ctx }
@@ -196,6 +197,7 @@ export const handleWebSocket = ((
   ctx: CfTypes.ExecutionContext,
   options: HandleWebSocketOptions<any> = {},
 ): Promise<Response> => {
+  checkNames('handleWebSocket', options, [...optionNames, 'headers'])
   const name = options.durableObject?.name
   const more: Variables = name === undefined ? {} : { SYNC_BINDING: name }
   const url = new URL(request.url)

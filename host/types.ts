@@ -268,15 +268,19 @@ export interface SyncBackendRpcInterface {
 
 export type DoState = CfTypes.DurableObjectState
 
-/** An object that syncs. */
-export interface SyncBackendObject<TEnv = any> extends SyncBackendRpcInterface {
-  readonly ctx: CfTypes.DurableObjectState
-  readonly env: TEnv
+/** What is added to an object that syncs. */
+export interface SyncHandlers extends SyncBackendRpcInterface {
   fetch(request: CfTypes.Request): Promise<CfTypes.Response>
   alarm(info?: CfTypes.AlarmInvocationInfo): void | Promise<void>
   webSocketMessage(socket: CfTypes.WebSocket, message: string | ArrayBuffer): void | Promise<void>
   webSocketClose(socket: CfTypes.WebSocket, code: number, reason: string, wasClean: boolean): void | Promise<void>
   webSocketError(socket: CfTypes.WebSocket, error: unknown): void | Promise<void>
+}
+
+/** An object that syncs. */
+export interface SyncBackendObject<TEnv = any> extends SyncHandlers {
+  readonly ctx: CfTypes.DurableObjectState
+  readonly env: TEnv
 }
 
 export type DoObject<T> = CfTypes.DurableObject & T

@@ -167,6 +167,12 @@ impl Uses {
     /// No hook.
     pub const NONE: Self = Self(0);
 
+    /// Whether one is asked about requests to an object, and so is shown a [`Context`] of one.
+    #[must_use]
+    pub const fn sees_requests(self) -> bool {
+        self.has_on_push() || self.has_on_push_res() || self.has_on_pull() || self.has_on_pull_res()
+    }
+
     /// Whether there is none.
     #[must_use]
     #[inline]
@@ -353,6 +359,7 @@ mod tests {
             expected[index] = true;
             assert_eq!(all(with(Uses::NONE)), expected);
             assert_eq!(with(with(Uses::NONE)), with(Uses::NONE));
+            assert_eq!(with(Uses::NONE).sees_requests(), (1..=4).contains(&index));
         }
         assert!(Uses::NONE.is_empty() && !TWO.is_empty());
         assert_eq!(Uses::NONE, ().uses());

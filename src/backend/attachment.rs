@@ -18,6 +18,7 @@ use super::subscription::{Follow, Subscription};
 use crate::auth::Grant;
 use crate::event::{SeqNum, StoreId};
 use crate::json::quote;
+use crate::limits::GRANT_BYTES_MAX;
 use crate::store::EventStore;
 use crate::store::sql::Sql;
 use crate::wire::{Family, Generation, RequestId, Requester, Transport};
@@ -47,6 +48,33 @@ struct Attachment {
     pulls: Vec<Pull>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grant: Option<Box<RawValue>>,
+    /// The sync payload, as sync-cf keeps it.
+    #[serde(default, skip_serializing)]
+    payload: Option<Box<RawValue>>,
+    /// Forwarded headers, as sync-cf keeps them.
+    #[serde(default, skip_serializing)]
+    headers: Option<Box<RawValue>>,
+}
+
+impl Attachment {
+    /// What sync-cf has kept of a request, for hooks; nothing where it is more than is kept here.
+    fn of_request(&self) -> Grant {
+        let payload = self
+            .payload
+            .as_deref()
+            .map(|payload| payload.get().to_owned());
+        let mut grant = Grant {
+            payload,
+            ..Grant::default()
+        };
+        if let Some(headers) = &self.headers {
+            grant.add_headers(headers.get());
+        }
+        if grant.ascii_bytes() > GRANT_BYTES_MAX {
+            return Grant::default();
+        }
+        grant
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
@@ -130,6 +158,8 @@ pub(super) fn keep<S: Sql>(connection: &Connection<S::Text>, store: &EventStore<
         awaiting_pull_since: connection.awaiting_pull_since_ms(),
         pulls,
         grant: kept_grant(connection).and_then(|grant| raw(&grant.json())),
+        payload: None,
+        headers: None,
     };
     serde_json::to_string(&attachment).unwrap_or_default()
 }
@@ -163,6 +193,7 @@ impl<S: Sql> SyncBackend<S> {
         }
         let is_over = is_over || attachment.is_over;
         let grant = match &attachment.grant {
+            None if self.rules.uses.sees_requests() => attachment.of_request(),
             None => Grant::default(),
             Some(grant) => Grant::from_json(grant.get())?,
         };
@@ -278,6 +309,8 @@ mod tests {
                     })
                     .collect(),
                 grant: Some(raw(&grant.json())),
+                payload: None,
+                headers: None,
             };
             let bytes = serde_json::to_string(&largest).unwrap().len();
             let reckoned = bytes_max(&connection, &StoreId::new(store_id));
@@ -293,8 +326,20 @@ mod tests {
         let of_sync_cf = r#"{"storeId":"s","pullRequestIds":["1"]}"#;
         let attachment = read(of_sync_cf).unwrap();
         assert_eq!((attachment.format, attachment.is_over), (0, false));
-        assert_eq!(attachment.pull_request_ids.unwrap().len(), 1);
+        assert_eq!(attachment.pull_request_ids.as_ref().unwrap().len(), 1);
         assert_eq!(store_of(of_sync_cf), Some(StoreId::new("s")));
+        assert_eq!(attachment.of_request(), Grant::default());
+        let of_request = |payload: &str| {
+            let kept = format!(
+                r#"{{"storeId":"s","payload":{payload},"pullRequestIds":[],"headers":{{"cookie":"a=b"}}}}"#
+            );
+            read(&kept).unwrap().of_request()
+        };
+        let grant = of_request(r#"{"authToken":"t"}"#);
+        assert_eq!(grant.payload.as_deref(), Some(r#"{"authToken":"t"}"#));
+        assert_eq!(grant.headers, [("cookie".to_owned(), "a=b".to_owned())]);
+        let large = format!("\"{}\"", "x".repeat(GRANT_BYTES_MAX));
+        assert_eq!(of_request(&large), Grant::default());
         let with = |format: u32| format!(r#"{{"format":{format},"storeId":"s"}}"#);
         assert!(read(&with(FORMAT)).is_some() && read(&with(FORMAT + 1)).is_none());
         assert_eq!(store_of(&with(FORMAT + 1)), None);

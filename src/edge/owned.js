@@ -10,9 +10,11 @@ export const connectionKey = Symbol('connection')
 /** Where a storage has the alarm that the sync backend shares with an app, if it shares one. */
 export const alarmKey = Symbol('alarm')
 
+/** What sync-cf keeps with a socket: 0.3 the store alone, 0.4 which pulls are live as well. */
+const keptBySyncCf = /^\{"storeId":"(?:[^"\\]|\\.)*"(?:\}$|,.*"pullRequestIds":\[)/s
+
 /**
- * Whether a socket is one that syncs: accepted here, or by sync-cf, which keeps texts like ours with its own and gives them
- * no tag.
+ * Whether a socket is one that syncs: accepted here, or by sync-cf, which gives it no tag.
  *
  * @param {any} state
  * @param {any} socket
@@ -21,5 +23,5 @@ export const alarmKey = Symbol('alarm')
 export const syncs = (state, socket) => {
   if (socket[connectionKey] !== undefined || state.getTags(socket).includes(syncTag)) return true
   const kept = socket.deserializeAttachment()
-  return typeof kept === 'string' && /^\{"(storeId|format)":/.test(kept)
+  return typeof kept === 'string' && keptBySyncCf.test(kept)
 }

@@ -905,9 +905,24 @@ mod tests {
         let refusal = entrant.visit(of('x', room + 1)).unwrap_err();
         assert_eq!(refusal.status, 400);
         assert!(refusal.body.unwrap().contains("8193 bytes"));
+        // A payload counts where it is kept, which is not here.
+        let mut with_payload = of('x', room);
+        with_payload.payload = Some("1".to_owned());
+        assert!(entrant.visit(with_payload.clone()).is_ok());
+        let answer = too_large(&with_payload, &entrant.store_id).unwrap();
+        assert_eq!(answer.refusal.unwrap().reason, Reason::LargeGrant);
+        assert_eq!(too_large(&of('x', room), &entrant.store_id), None);
         // As it is kept, a letter beyond ASCII has six.
         assert!(entrant.visit(of('é', room / 6)).is_ok());
         assert!(entrant.visit(of('é', room / 6 + 1)).is_err());
+    }
+
+    #[test]
+    fn a_transport_that_is_not_served_is_named() {
+        let answer = not_served(Transport::Http, &StoreId::new("a"));
+        let text = "The transport http is not enabled here: see ENABLED_TRANSPORTS";
+        assert_eq!((answer.status, answer.body.as_deref()), (403, Some(text)));
+        assert_eq!(answer.refusal.unwrap().reason, Reason::Transport);
     }
 
     #[test]

@@ -257,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn the_params_of_a_request_to_sync_are_those_that_sync_cf_finds() {
+        let payload = "%257B%2522authToken%2522%253A%2522t%2522%257D";
+        for (query, expected) in [
+            (
+                format!("storeId=a&payload={payload}&transport=ws"),
+                Some(r#"{"storeId":"a","payload":{"authToken":"t"},"transport":"ws"}"#),
+            ),
+            (
+                "transport=http&x=1&storeId=a%22b".to_owned(),
+                Some(r#"{"storeId":"a\"b","transport":"http"}"#),
+            ),
+            ("storeId=a".to_owned(), None),
+            ("transport=ws".to_owned(), None),
+            ("storeId=a&transport=do-rpc".to_owned(), None),
+            ("storeId=a&transport=ws&transport=ws".to_owned(), None),
+            ("storeId=a&transport=ws&payload=x".to_owned(), None),
+        ] {
+            assert_eq!(sync_params(&query).as_deref(), expected, "{query}");
+        }
+    }
+
+    #[test]
     fn the_transport_names_the_door_and_without_it_the_path_does() {
         let (v03, rpc) = (Door::Socket(Family::Plain), Door::Socket(Family::Rpc));
         for (path, query, expected) in [

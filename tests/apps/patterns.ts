@@ -98,7 +98,7 @@ class Counter extends DurableObject<Env> {
   }
 }
 
-export class Board extends withSync(Counter as never as new (ctx: CfTypes.DurableObjectState, env: Env) => Counter) {}
+export class Board extends withSync(Counter) {}
 
 /** A class with an alarm of its own, which says when it was called. */
 export class Timed extends makeDurableObject<Env>({ onCommitted: () => Promise.reject(new Error('not yet')) }) {

@@ -275,3 +275,37 @@ fn as_many_bytes_wait_for_hooks_as_an_object_may_hold_and_who_comes_then_is_sent
     let outputs = world.say(again, &frame);
     assert_eq!(asked(&outputs).len(), 1);
 }
+
+#[test]
+fn a_push_that_is_refused_is_shown_to_its_hook_after_its_client_was_told_and_nothing_waits_for_that()
+ {
+    let mut world = World::new(Uses::NONE.on_push_res());
+    world.push(&[Sample::new(1)]);
+    let socket = world.socket(Family::Rpc);
+    let outputs = world.say(socket, &push(&[Sample::new(7)]));
+    assert_eq!(sent(&outputs, socket).len(), 1);
+    let [ask] = asked(&outputs)[..] else {
+        panic!("{outputs:?}")
+    };
+    let Hook::PushRes {
+        refusal: Some(refusal),
+    } = &ask.hook
+    else {
+        panic!("{:?}", ask.hook)
+    };
+    assert!(refusal.contains("head"), "{refusal}");
+    let told = outputs
+        .iter()
+        .position(|output| matches!(output, Output::Send { .. }));
+    let shown = outputs
+        .iter()
+        .position(|output| matches!(output, Output::Ask(_)));
+    assert!(told < shown);
+    let id = ask.id;
+    let outputs = world.turn(|backend, turn| backend.on_verdict(id, Err("no".into()), turn));
+    assert!(sent(&outputs, socket).is_empty());
+    assert!(
+        matches!(&outputs[..], [Output::Report(report)] if report.to_string().contains("no")),
+        "{outputs:?}"
+    );
+}
