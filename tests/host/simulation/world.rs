@@ -870,6 +870,10 @@ impl World {
 
     fn ask(&mut self, ask: &Ask<HostText>) -> Result<(), Lost> {
         let is_about = self.about(ask);
+        if matches!(is_about, About::Refused) {
+            // Nothing waits for it, so when it returns is of no consequence.
+            return self.judge(ask.id, is_about, true);
+        }
         let verdict = self.verdict_at_once();
         tell!(self, "  ask {:?} {is_about:?}: {verdict:?}", ask.id);
         self.set_gate(is_about, Gate::Asked(ask.id));
