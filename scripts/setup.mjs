@@ -1,7 +1,8 @@
 // Installs what building and running need and this machine lacks: npm packages, a Rust standard library for wasm32 and
 // the wasm-bindgen command. Each step skips itself when its result is there, so that every npm script can start here.
 //
-//   node scripts/setup.mjs [--tests]     --tests: also the LiveStore clients that tests and benchmarks drive
+//   node scripts/setup.mjs [--tests]     --tests: also the LiveStore clients that tests and benchmarks drive, and the tools
+//                                        of the projects in which tests use the package
 //
 // Runs on Node 18 and needs no package, because it comes before `npm ci`.
 
@@ -37,6 +38,14 @@ const nodeVersionMin = '22.12.0'
 /** In a node_modules folder: the lock file and machine it was installed for. */
 const stampName = '.livestore-sync-worker-lock'
 
+/** Folders of folders with packages that only tests need, and what each of those is.
+ * @type {ReadonlyArray<readonly [folder: string, what: string]>}
+ */
+const testPackages = [
+  ['tests/clients', 'client'],
+  ['tests/package/projects', 'project'],
+]
+
 /** How long `rustup target add` may go without receiving a byte: with its server out of reach it waits for minutes. */
 const rustupStallMsMax = Number(process.env['SETUP_RUSTUP_STALL_MS'] ?? 45_000)
 
@@ -48,10 +57,11 @@ const main = async () => {
   installPackages('.', 'npm packages')
   checkNode()
   if (options.includes('--tests')) {
-    const clients = 'tests/clients'
-    for (const name of list(join(root, clients)).sort()) {
-      if (existsSync(join(root, clients, name, 'package-lock.json')))
-        installPackages(join(clients, name), `client ${name}`)
+    for (const [folder, what] of testPackages) {
+      for (const name of list(join(root, folder)).sort()) {
+        if (existsSync(join(root, folder, name, 'package-lock.json')))
+          installPackages(join(folder, name), `${what} ${name}`)
+      }
     }
   }
   checkRust()

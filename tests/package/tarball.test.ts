@@ -1,0 +1,75 @@
+/** The tarball: what is in it, and how much. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { root } from '../harness/server.ts'
+import { pack } from './project.ts'
+
+/** All that may be published, by its path in the package. */
+const published = [
+  /^(CHANGELOG|README)\.md$/,
+  /^LICENSE-(APACHE|MIT)$/,
+  /^package\.json$/,
+  /^dist\/(cf-worker|worker)\.js$/,
+  /^dist\/[\w-]+\.d\.ts$/,
+  /^dist\/index_bg\.wasm$/,
+  /^migrations\/\d+_\w+\.sql$/,
+]
+
+/** What the registry takes, and what is unpacked from it, in bytes. */
+const packedMax = 450_000
+const unpackedMax = 1_100_000
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>
+
+describe('the tarball', () => {
+  it('holds what is published, and nothing else', () => {
+    const paths = pack().files.map(({ path }) => path)
+    assert.deepEqual(
+      paths.filter((path) => !published.some((pattern) => pattern.test(path))),
+      [],
+      'nothing but what is published',
+    )
+    for (const pattern of published)
+      assert.ok(
+        paths.some((path) => pattern.test(path)),
+        `a file is ${pattern}`,
+      )
+  })
+
+  it('holds every file that the manifest leads to', () => {
+    const paths = new Set(pack().files.map(({ path }) => `./${path}`))
+    const leads = (value: unknown): readonly string[] =>
+      typeof value === 'string' ? [value] : Object.values(value as object).flatMap(leads)
+    const targets = leads(manifest['exports'])
+    assert.notEqual(targets.length, 0)
+    for (const target of targets) assert.ok(paths.has(target), `${target} is packed`)
+  })
+
+  it('asks for no other package', () => {
+    for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundleDependencies'])
+      assert.equal(manifest[kind], undefined, kind)
+    const scripts = Object.keys(manifest['scripts'] as object)
+    // Those that would run in the project of whoever installs it.
+    assert.deepEqual(
+      scripts.filter((name) => /^(pre|post)?(install|prepare)$/.test(name)),
+      [],
+    )
+  })
+
+  it('is of the size that it is said to be', () => {
+    const { size, unpackedSize } = pack()
+    assert.ok(size <= packedMax, `${size} bytes are packed`)
+    assert.ok(unpackedSize <= unpackedMax, `${unpackedSize} bytes are unpacked`)
+  })
+
+  it('tells nothing of the machine that made it', () => {
+    for (const { path } of pack().files) {
+      if (!/^dist\//.test(path)) continue
+      const bytes = readFileSync(join(root, path), 'latin1')
+      assert.doesNotMatch(bytes, /\/(home|root|Users|tmp)\/\w/, `${path} names no folder of a machine`)
+      assert.doesNotMatch(bytes, /sourceMappingURL/, `${path} names no source map`)
+    }
+  })
+})

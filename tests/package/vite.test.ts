@@ -1,0 +1,61 @@
+/**
+ * The package in a project of Vite with Cloudflare's plugin: in the development server, which bundles dependencies before
+ * it serves them, in what it builds, and in the preview of that.
+ */
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { configuration, dates, page, viteConfig, worker } from './app.ts'
+import { makeProject, type Project, type Running } from './project.ts'
+import { assertQuiet, assertSyncs } from './sync.ts'
+
+const vite = 'vite/bin/vite.js'
+
+/** A port that nothing listens on. */
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+
+const serve = async (project: Project, ...command: readonly string[]): Promise<Running> => {
+  const port = String(await freePort())
+  const args = [...command, '--host', '127.0.0.1', '--port', port, '--strictPort']
+  return project.serve(vite, args, /Local:\s+(http:\/\/[\w.]+:\d+)/)
+}
+
+for (const tools of ['vite-plugin', 'vite-plugin-1.13'] as const) {
+  describe(tools, () => {
+    let project: Project
+    before(() => {
+      project = makeProject(tools, {
+        'index.html': page,
+        'src/index.ts': worker,
+        'vite.config.ts': viteConfig,
+        'wrangler.toml': configuration({ main: 'src/index.ts', date: dates.template }),
+      })
+    })
+    after(() => project.remove())
+
+    it('syncs clients in the development server', async () => {
+      const server = await serve(project)
+      await assertSyncs(server.url, { path: '/sync' })
+      assertQuiet(server.output)
+    })
+
+    it('syncs clients in the preview of what was built', async () => {
+      const { status, output } = await project.run(vite, 'build')
+      assert.match(output, /\.wasm/, 'the WebAssembly is a file of its own')
+      assertQuiet(output)
+      assert.equal(status, 0)
+      const server = await serve(project, 'preview')
+      await assertSyncs(server.url, { path: '/sync' })
+      assert.match(await (await fetch(server.url)).text(), /My app/)
+      assertQuiet(server.output)
+    })
+  })
+}
