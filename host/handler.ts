@@ -9,6 +9,7 @@ import { type Host, once } from './hooks.ts'
 import { decode } from './schema.ts'
 import { checkNames, hasPolicy, isPolicySet, type Variables, variablesOf, withoutPolicy } from './settings.ts'
 import type {
+  AnyRequest,
   CFWorker,
   Context,
   DurableObjectKeys,
@@ -136,11 +137,11 @@ const requestFor = (request: Request, { storeId, payload, transport }: SearchPar
 /** What `handleSyncRequest` is given. */
 export interface HandleSyncRequestOptions<TEnv, TSyncPayload, CFHostMetada = unknown>
   extends ValidateOptions<TSyncPayload, TEnv>, Settings {
-  request: CfTypes.Request<CFHostMetada>
+  request: AnyRequest | CfTypes.Request<CFHostMetada>
   searchParams: SearchParams
   /** @default that of `cloudflare:workers` */
   env?: TEnv | undefined
-  ctx: CfTypes.ExecutionContext
+  ctx: Context
   /** The Durable Object binding. */
   syncBackendBinding: DurableObjectKeys<TEnv>
   /** Headers that answers are to have. */
@@ -162,7 +163,11 @@ export const handleSyncRequest = <
   checkNames('handleSyncRequest', options, [...optionNames, 'request', 'searchParams', 'env', 'ctx', 'headers'])
   const { request, searchParams, env = importedEnv as TEnv, ctx, syncBackendBinding, headers } = options
   const more = { SYNC_BINDING: syncBackendBinding as string }
-  const call = { request: requestFor(request as unknown as Request, searchParams), env, ctx }
+  const call = {
+    request: requestFor(request as unknown as Request, searchParams),
+    env,
+    ctx: ctx as CfTypes.ExecutionContext,
+  }
   const answer = handle(call, options, variables(options, more, env, false))
   return withHeaders(answer, headers as HeadersInit) as Promise<unknown> as Promise<CfTypes.Response>
 }

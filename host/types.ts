@@ -238,6 +238,19 @@ export interface MakeWorkerOptions<TEnv = Env, TSyncPayload = JsonValue>
   enableCORS?: boolean
 }
 
+/** A request, by whichever types an app has: a browser's, or those of any release of the platform's. */
+export interface AnyRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers: { get(name: string): string | null; has(name: string): boolean }
+}
+
+/** The state of an object, in the same way. */
+export interface AnyState {
+  readonly id: { toString(): string; readonly name?: string | undefined }
+  readonly storage: { readonly sql: object; setAlarm(time: number): Promise<void> }
+}
+
 /** What is used of a Worker's `ctx`. */
 export interface Context {
   waitUntil(promise: Promise<any>): void
@@ -286,7 +299,7 @@ export interface SyncBackendObject<TEnv = any> extends SyncHandlers {
 export type DoObject<T> = CfTypes.DurableObject & T
 
 /** A class whose objects sync. */
-export type SyncBackendClass<TEnv = any> = { new (ctx: DoState, env: TEnv): SyncBackendObject<TEnv> }
+export type SyncBackendClass<TEnv = any> = { new (ctx: AnyState, env: TEnv): SyncBackendObject<TEnv> }
 
 export type MakeDurableObjectClass = <TEnv = any>(
   options?: MakeDurableObjectClassOptions<TEnv>,
