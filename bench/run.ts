@@ -198,7 +198,8 @@ const allNames = Object.keys(contenders) as Name[]
 const allSections = groups.flatMap((group) => group.sections)
 const names = choose(allNames, options.backends, 'backend')
 const asked = choose(allSections, options.only, 'section')
-const lacksHook = names.includes('ours') && asked.includes('hookPush1') && !existsSync(join(root, hookDist, 'worker.js'))
+const lacksHook =
+  names.includes('ours') && asked.includes('hookPush1') && !existsSync(join(root, hookDist, 'worker.js'))
 if (lacksHook) {
   console.error(
     `hookPush1 is left out: there is no ${hookDist}/worker.js. Implement \`Hooks\` with an \`on_push\` that does nothing ` +
