@@ -1,0 +1,13 @@
+// An app's Worker with hooks that do nothing, for either package: which one is said when it is bundled.
+// @ts-nocheck: its imports resolve only while it is bundled
+import { makeDurableObject, makeWorker } from '@livestore/sync-cf/cf-worker'
+
+export class SyncBackendDO extends makeDurableObject({ onPush: () => {}, onPull: () => {} }) {}
+
+export default makeWorker({
+  syncBackendBinding: 'SYNC_BACKEND_DO',
+  validatePayload: (payload) => {
+    if (payload?.authToken !== 'token-of-the-tests') throw new Error('Invalid auth token')
+  },
+  enableCORS: true,
+})
