@@ -7,7 +7,7 @@
  * that it told nobody of, so all its sockets are closed.
  */
 import * as core from '../.cache/bindgen/core.js'
-import { syncs } from '../src/edge/owned.js'
+import { syncSockets } from '../src/edge/owned.js'
 import { connectAgain, Ended, hasEnded, instanceNumber, whenEnded } from '../src/edge/instance.js'
 import { environment, type Variables } from './settings.ts'
 // Stands beside the bundle; the bundler leaves this import alone.
@@ -21,7 +21,6 @@ core.begin()
 /** What is asked of an object that a trap was met in. */
 interface State {
   readonly id: { readonly name?: string }
-  getWebSockets(): readonly WebSocket[]
 }
 
 /** What an error is and where it happened. What it says may hold what a user wrote, unless it is the engine's own. */
@@ -38,7 +37,7 @@ const logTrap = (error: unknown, storeId?: string): void =>
 whenEnded(({ error, owner }) => {
   const state = owner as State | undefined
   logTrap(error, state?.id.name)
-  for (const socket of state?.getWebSockets() ?? []) if (syncs(state, socket)) connectAgain(socket)
+  for (const socket of state === undefined ? [] : syncSockets(state)) connectAgain(socket)
 })
 
 /** Replaces the instance of the core if it has ended. */

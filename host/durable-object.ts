@@ -3,7 +3,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import type * as CfTypes from '@cloudflare/workers-types'
-import { syncs } from '../src/edge/owned.js'
+import { hideSyncSockets, syncs } from '../src/edge/owned.js'
 import { connectAgain } from '../src/edge/instance.js'
 import { SharedAlarm } from './alarm.ts'
 import { core, outlive, perInstance, unavailable } from './core.ts'
@@ -81,9 +81,10 @@ interface Handlers {
 }
 
 /**
- * Adds syncing to a Durable Object class: requests to sync, the sockets they open and the alarm they need go to the sync backend,
- * everything else to `Base`, whose sockets, tags and alarm are left alone. A class with an `alarm` of its own, below or above, is
- * called when the time has come that it set, and need not call `super.alarm()`.
+ * Adds syncing to a Durable Object class: requests to sync, the sockets they open and the alarm they need go to the sync
+ * backend, everything else to `Base`, whose sockets, tags and alarm are left alone; when it asks for all sockets, it is told of
+ * its own. A class with an `alarm` of its own, below or above, is called when the time has come that it set, and need not call
+ * `super.alarm()`.
  *
  * @example
  * ```ts
@@ -98,6 +99,8 @@ export const withSync = <TBase extends Base, TEnv = any>(
   const { forwardHeaders } = options
   const base = Base.prototype as Handlers
   const hasFetch = typeof base.fetch === 'function'
+  /** Whether the class below was made without a thought of syncing. */
+  const isUnaware = (Base as unknown) !== DurableObject
 
   class SyncBackend extends (Base as new (ctx: any, env: any) => Handlers) {
     readonly __DURABLE_OBJECT_BRAND = undefined as never
@@ -108,22 +111,24 @@ export const withSync = <TBase extends Base, TEnv = any>(
     readonly #alarm: SharedAlarm | undefined
 
     constructor(ctx: any, env: any) {
+      // Before the class below, which may set its alarm at once.
+      const ofClass = (new.target.prototype as Handlers).alarm
+      const app = ofClass === SyncBackend.prototype.alarm ? base.alarm : ofClass
+      const shared = app === undefined ? undefined : new SharedAlarm(ctx.storage)
+      if (isUnaware) hideSyncSockets(ctx)
       super(ctx, env)
       this.#ctx = ctx
       this.#core = perInstance(
         () => new core.SyncObject(ctx, environmentOf(options, env), hostOf(options, { ctx, env })),
       )
-      const app = Object.getPrototypeOf(this).alarm !== SyncBackend.prototype.alarm ? this.alarm : base.alarm
-      if (app === undefined) return
-      const shared = new SharedAlarm(ctx.storage)
       this.#alarm = shared
-      Object.defineProperty(this, 'alarm', {
-        value: (info?: unknown) =>
-          shared.goOff(
-            () => this.#core().alarm(),
-            () => app.call(this, info),
-          ),
-      })
+      if (shared === undefined) return
+      const goOff = (info?: unknown): Promise<void> =>
+        shared.goOff(
+          () => this.#core().alarm(),
+          () => app?.call(this, info),
+        )
+      Object.defineProperty(this, 'alarm', { value: goOff })
     }
 
     /** Accepts a WebSocket for this store, or answers a request over HTTP. */

@@ -1,7 +1,7 @@
 // Calls of the platform that are made for every frame, each one crossing from WebAssembly. They belong to the crate's
 // `edge::js`, which documents them.
 
-import { alarmKey, connectionKey, syncs, syncTag } from './owned.js'
+import { alarmKey, connectionKey, syncSockets, syncTag } from './owned.js'
 
 /** @param {any} sql @param {string} statement @param {unknown[]} params */
 export const query = (sql, statement, params) =>
@@ -130,10 +130,10 @@ export const accept = (state, attachment) => {
 
 /** @param {any} state */
 export const openSockets = (state) => {
-  const sockets = state.getWebSockets().filter((/** @type {any} */ socket) => syncs(state, socket))
+  const sockets = syncSockets(state)
   // A number of an earlier life must not be taken for one of this.
   for (const socket of sockets) socket[connectionKey] = -1
-  return sockets.filter((/** @type {any} */ socket) => socket.readyState === WebSocket.OPEN)
+  return sockets.filter((socket) => socket.readyState === WebSocket.OPEN)
 }
 
 /** @param {any} socket */

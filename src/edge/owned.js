@@ -7,6 +7,9 @@ export const syncTag = 'livestore-sync'
 /** Where a socket that syncs has the number of its connection. */
 export const connectionKey = Symbol('connection')
 
+/** Where the state of an object has what lists its sockets, if a class that knows nothing of syncing is shown its own alone. */
+const socketsKey = Symbol('sockets')
+
 /** Where a storage has the alarm that the sync backend shares with an app, if it shares one. */
 export const alarmKey = Symbol('alarm')
 
@@ -24,4 +27,21 @@ export const syncs = (state, socket) => {
   if (socket[connectionKey] !== undefined || state.getTags(socket).includes(syncTag)) return true
   const kept = socket.deserializeAttachment()
   return typeof kept === 'string' && keptBySyncCf.test(kept)
+}
+
+/** @param {any} state @returns {any[]} the sockets that sync */
+export const syncSockets = (state) =>
+  (state[socketsKey]?.() ?? state.getWebSockets()).filter((/** @type {any} */ socket) => syncs(state, socket))
+
+/**
+ * Has who asks for all sockets of an object be told of those alone that do not sync.
+ *
+ * @param {any} state
+ */
+export const hideSyncSockets = (state) => {
+  const list = state.getWebSockets.bind(state)
+  const own = (/** @type {string | undefined} */ tag) =>
+    tag === undefined ? list().filter((/** @type {any} */ socket) => !syncs(state, socket)) : list(tag)
+  Object.defineProperty(state, socketsKey, { value: () => list() })
+  Object.defineProperty(state, 'getWebSockets', { value: own })
 }

@@ -88,6 +88,13 @@ class Counter extends DurableObject<Env> {
     return new Response(`counted ${kv.get<number>('count') ?? 0}`)
   }
 
+  /** Tells everybody; how many that are. */
+  broadcast(): number {
+    const sockets = (this.ctx as unknown as CfTypes.DurableObjectState).getWebSockets()
+    for (const socket of sockets) socket.send('to everybody')
+    return sockets.length
+  }
+
   alarm(): void {
     const { kv } = (this.ctx as unknown as CfTypes.DurableObjectState).storage
     kv.put('alarms', (kv.get<number>('alarms') ?? 0) + 1)

@@ -12,6 +12,7 @@ import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
 import { onOneStorage, serverOf, withServer } from '../harness/servers.ts'
 import { wrangler } from '../harness/wrangler.ts'
+import { withBindings } from './bindings.ts'
 import { administer, adminSecret, errorOf, reset, stateOf, type Stores, valueOf } from './administration.ts'
 import { order, withFaults } from './faults.ts'
 import { knock } from './knock.ts'
@@ -290,23 +291,21 @@ describe('a D1 that does not answer', () => {
   const withoutAnswer =
     (times: number, minuteMs = 60_000) =>
     (source: string): string => {
-      const construction = /new ([\w$.]+)\(this\.ctx,this\.env\)/
-      assert.match(source, construction, 'the object is made in one place')
       const database = `{
-        prepare: (sql) => this.env.DB.prepare(sql),
+        prepare: (sql) => env.DB.prepare(sql),
         batch: (statements) => {
           // At its birth a store is asked about by one statement.
-          if (statements.length === 1) return this.env.DB.batch(statements)
+          if (statements.length === 1) return env.DB.batch(statements)
           console.log(${JSON.stringify(asked)})
           globalThis.left ??= ${times}
-          return globalThis.left-- > 0 ? new Promise(() => {}) : this.env.DB.batch(statements)
+          return globalThis.left-- > 0 ? new Promise(() => {}) : env.DB.batch(statements)
         },
       }`
       const timers = `{
         const { setTimeout: set } = globalThis
         globalThis.setTimeout = (work, ms, ...args) => set(work, ms === 60000 ? ${minuteMs} : ms, ...args)
       }`
-      return `${timers};${source.replace(construction, `new $1(this.ctx,{...this.env,DB:${database}})`)}`
+      return `${timers};${withBindings(`DB: ${database}`)(source)}`
     }
 
   const untilAsked = (server: Server, times: number): Promise<unknown> =>

@@ -20,6 +20,7 @@ import {
   storePath,
   valueOf,
 } from './administration.ts'
+import { withBindings } from './bindings.ts'
 import { logTableOf } from './database.ts'
 import { empty } from './emptied.ts'
 import { linesOf } from './log-lines.ts'
@@ -247,23 +248,19 @@ it('of 200,000 events comes back from segments alone', async () => {
 })
 
 it('a segment that D1 does not keep as it was written takes the place of nothing, and is written again', async () => {
-  const edit = (source: string): string => {
-    const construction = /new ([\w$.]+)\(this\.ctx,this\.env\)/
-    assert.match(source, construction, 'the object is made in one place')
-    // The first that is written loses its last byte.
-    const database = `{
-      prepare: (sql) => ((globalThis.asked = sql), this.env.DB.prepare(sql)),
+  // The first that is written loses its last byte.
+  const database = `{
+      prepare: (sql) => ((globalThis.asked = sql), env.DB.prepare(sql)),
       batch: async (statements) => {
         const writes = globalThis.asked.includes('unhex')
-        const results = await this.env.DB.batch(statements)
+        const results = await env.DB.batch(statements)
         if (!writes || globalThis.damaged) return results
         globalThis.damaged = true
-        await this.env.DB.prepare('UPDATE livestore_sync_segments SET data = substr(data, 1, length(data) - 1)').run()
+        await env.DB.prepare('UPDATE livestore_sync_segments SET data = substr(data, 1, length(data) - 1)').run()
         return results
       },
     }`
-    return source.replace(construction, `new $1(this.ctx,{...this.env,DB:${database}})`)
-  }
+  const edit = withBindings(`DB: ${database}`)
   await withServer({ inspect: true, vars, edit }, async (server) => {
     const [storeId, old] = [freshStoreId(), 600]
     await filled(server, storeId, old)

@@ -10,6 +10,7 @@ import { eventually } from '../clients/waiting.ts'
 import { type ConnectOptions, targetOf } from '../harness/raw-client.ts'
 import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
 import { serverOf as anyServerOf } from '../harness/servers.ts'
+import { withBindings } from './bindings.ts'
 import { administer, adminSecret, disconnect, exportOf, reset, stateOf, storePath } from './administration.ts'
 import { logTableOf } from './database.ts'
 import { knock } from './knock.ts'
@@ -215,12 +216,9 @@ describe('data points', () => {
   const mark = 'data point '
 
   /** Gives the object a binding that prints what is written to it. */
-  const withDataset = (source: string): string => {
-    const construction = /new ([\w$.]+)\(this\.ctx,this\.env\)/
-    assert.match(source, construction, 'the object is made in one place')
-    const binding = `{writeDataPoint:(point)=>console.log(${JSON.stringify(mark)}+JSON.stringify(point))}`
-    return source.replace(construction, `new $1(this.ctx,{...this.env,METRICS:${binding}})`)
-  }
+  const withDataset = withBindings(
+    `METRICS:{writeDataPoint:(point)=>console.log(${JSON.stringify(mark)}+JSON.stringify(point))}`,
+  )
 
   interface Point {
     readonly indexes: readonly string[]

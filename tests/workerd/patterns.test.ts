@@ -162,6 +162,8 @@ describe('a mixin', () => {
     assert.match(await answerTo(peer, batchOf(0)), /^Success/)
     assert.equal(await count(`/count/${storeId}/more`), 'counted 1')
     assert.equal(await call('BOARD', storeId, 'alarms'), 0)
+    assert.equal(await call('BOARD', storeId, 'broadcast'), 0, 'it is told of its own sockets')
+    assert.match(await answerTo(peer, batchOf(1)), /^Success/)
   })
 })
 

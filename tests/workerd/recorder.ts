@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 import type { DoRpcGeneration } from '../clients/do-rpc/remote-object.ts'
 import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
+import { withBindings } from './bindings.ts'
 import { call } from './over-do-rpc.ts'
 import { type PullOptions, pullFrame } from './peer.ts'
 
@@ -18,12 +19,8 @@ const [mark, binding] = ['called: ', 'RECORDER']
 export type Manner = 'take' | 'fail' | 'hang' | 'hang-once'
 
 /** Changes a Worker's source, so that there are recorders. */
-export const withRecorder =
-  (manner: Manner = 'take') =>
-  (source: string): string => {
-    const construction = /new ([\w$.]+)\(this\.ctx,this\.env\)/
-    assert.match(source, construction, 'the object is made in one place')
-    const recorder = `{
+export const withRecorder = (manner: Manner = 'take'): ((source: string) => string) => {
+  const recorder = `{
       idFromString: (id) => id,
       get: (id) => ({
         syncUpdateRpc: async (message, storeId) => {
@@ -37,8 +34,8 @@ export const withRecorder =
         },
       }),
     }`
-    return source.replace(construction, `new $1(this.ctx,{...this.env,${binding}:${recorder}})`)
-  }
+  return withBindings(`${binding}: ${recorder}`)
+}
 
 interface Msgpackr {
   readonly Unpackr: new (options: object) => { unpack(bytes: Uint8Array): unknown }

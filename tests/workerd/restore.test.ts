@@ -24,6 +24,7 @@ import {
   storePath,
   valueOf,
 } from './administration.ts'
+import { withBindings } from './bindings.ts'
 import { empty } from './emptied.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
@@ -275,15 +276,11 @@ it('with RESTORE_EMPTY=new an emptied store begins anew', async () => {
 })
 
 it('a D1 that fails keeps new stores waiting, and no others', async () => {
-  const edit = (source: string): string => {
-    const construction = /new ([\w$.]+)\(this\.ctx,this\.env\)/
-    assert.match(source, construction, 'the object is made in one place')
-    const database = `{
-      prepare: (sql) => this.env.DB.prepare(sql),
-      batch: (statements) => globalThis.away ? Promise.reject(new Error('D1 is away')) : this.env.DB.batch(statements),
+  const database = `{
+      prepare: (sql) => env.DB.prepare(sql),
+      batch: (statements) => globalThis.away ? Promise.reject(new Error('D1 is away')) : env.DB.batch(statements),
     }`
-    return `globalThis.away=false;${source.replace(construction, `(globalThis.away=this.env.AWAY==='yes',new $1(this.ctx,{...this.env,DB:${database}}))`)}`
-  }
+  const edit = withBindings(`DB: ${database}`, "globalThis.away = env.AWAY === 'yes'")
   await onOneStorage({ vars, edit }, async (start) => {
     const [known, fresh] = [freshStoreId(), freshStoreId()]
     const here = await start()
