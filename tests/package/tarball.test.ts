@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { build } from 'esbuild'
 import { root } from '../harness/server.ts'
 import { pack } from './project.ts'
 
@@ -62,6 +63,23 @@ describe('the tarball', () => {
     const { size, unpackedSize } = pack()
     assert.ok(size <= packedMax, `${size} bytes are packed`)
     assert.ok(unpackedSize <= unpackedMax, `${unpackedSize} bytes are unpacked`)
+  })
+
+  it('holds modules of which no bundler warns, wherever they lie', async () => {
+    // Of what is in node_modules bundlers say nothing; these are beside it.
+    const modules = pack().files.filter(({ path }) => path.endsWith('.js'))
+    assert.notEqual(modules.length, 0)
+    for (const { path } of modules) {
+      const { warnings } = await build({
+        entryPoints: [join(root, path)],
+        bundle: true,
+        external: ['cloudflare:*', '*.wasm'],
+        format: 'esm',
+        write: false,
+        logLevel: 'silent',
+      })
+      assert.deepEqual(warnings, [], path)
+    }
   })
 
   it('tells nothing of the machine that made it', () => {
