@@ -298,8 +298,8 @@ export interface SyncBackendObject<TEnv = any> extends SyncHandlers {
 
 export type DoObject<T> = CfTypes.DurableObject & T
 
-/** A class whose objects sync. */
-export type SyncBackendClass<TEnv = any> = { new (ctx: AnyState, env: TEnv): SyncBackendObject<TEnv> }
+/** A class whose objects sync. What a subclass hands to it as `env` may be more than its own. */
+export type SyncBackendClass<TEnv = any> = { new (ctx: AnyState, env: any): SyncBackendObject<TEnv> }
 
 export type MakeDurableObjectClass = <TEnv = any>(
   options?: MakeDurableObjectClassOptions<TEnv>,

@@ -38,10 +38,12 @@ interface Program {
   readonly text: string
 }
 
+const programs = join(root, 'tests/package/types')
+
 const programsIn = (folder: string): readonly Program[] => {
-  const paths = globSync(`${folder}/*.ts`, { cwd: join(root, 'tests/package/types') }).sort()
+  const paths = globSync(`${folder}/*.ts`, { cwd: programs }).sort()
   assert.notEqual(paths.length, 0, `there are programs in types/${folder}`)
-  return paths.map((path) => ({ path, text: readFileSync(join(root, 'tests/package/types', path), 'utf8') }))
+  return paths.map((path) => ({ path, text: readFileSync(join(programs, path), 'utf8') }))
 }
 
 const theirs = releases.flatMap(programsIn)
@@ -69,6 +71,15 @@ const canCompileIn = (setting: Setting, program: Program): boolean =>
 const moved = ({ path, text }: Program): readonly [string, string] => {
   assert.ok(text.includes(`'${theirName}'`) || path.startsWith('own/'), `${path} imports the package`)
   return [`ours/${path}`, text.replaceAll(`'${theirName}'`, `'${ownName}'`)]
+}
+
+/** The examples of a document, as files of a project; one that imports nothing goes on from those before it. */
+const examplesIn = (document: string): ReadonlyArray<readonly [string, string]> => {
+  const text = readFileSync(join(root, document), 'utf8')
+  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code = ''], index) => {
+    const imports = code.includes('import ') ? '' : `import { makeDurableObject } from '${ownName}'\n`
+    return [`ours/v04/${document.replaceAll('/', '-')}-${index + 1}.ts`, imports + code] as const
+  })
 }
 
 const compilerOptions = {
@@ -129,12 +140,9 @@ describe('declarations', () => {
   const errorsIn = new Map<Setting, Errors>()
   before(async () => {
     const configs = settingNames.map((setting) => {
-      const programs = theirs.filter((program) => canCompileIn(setting, program))
+      const common = theirs.filter((program) => canCompileIn(setting, program))
       const others = own.filter((program) => canCompileIn(setting, program))
-      const files = [
-        ...programs.map(({ path }) => path),
-        ...[...programs, ...others].map((program) => moved(program)[0]),
-      ]
+      const files = [...common.map(({ path }) => path), ...[...common, ...others].map((program) => moved(program)[0])]
       return configOf(setting, settings[setting], files)
     })
     const everything = [...theirs, ...own].map((program) => moved(program)[0])
@@ -185,10 +193,10 @@ describe('declarations', () => {
   })
 
   it("go with another release of the platform's types than that of the clients", async () => {
-    const programs = [...theirs, ...own].filter(
+    const common = [...theirs, ...own].filter(
       (program) => canCompileIn('template', program) && !ofOneRelease.includes(program.path),
     )
-    const files = programs.map(moved)
+    const files = common.map(moved)
     const paths = files.map(([path]) => path)
     const newest = join(root, 'node_modules', platformName)
     const other = makeTypesProject([...files, configOf('template', settings.template, paths)], newest)
@@ -201,6 +209,24 @@ describe('declarations', () => {
       )
     } finally {
       await other.remove()
+    }
+  })
+
+  it('are those that documents show', async () => {
+    const examples = ['README.md', 'docs/typescript.md'].flatMap(examplesIn)
+    assert.notEqual(examples.length, 0)
+    const app = ['ours/v04/app.d.ts', readFileSync(join(programs, 'documents/app.d.ts'), 'utf8')] as const
+    const paths = [...examples, app].map(([path]) => path)
+    const config = configOf('documents', settings.worker, paths)
+    const shown = makeTypesProject([...examples, app, config], platformOfClients)
+    try {
+      const errors = await compile(shown, 'documents.json')
+      assert.deepEqual(
+        [...errors].filter(([path]) => paths.includes(path)),
+        [],
+      )
+    } finally {
+      await shown.remove()
     }
   })
 })
