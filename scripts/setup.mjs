@@ -1,8 +1,8 @@
 // Installs what building and running need and this machine lacks: npm packages, a Rust standard library for wasm32 and
 // the wasm-bindgen command. Each step skips itself when its result is there, so that every npm script can start here.
 //
-//   node scripts/setup.mjs [--tests]     --tests: also the LiveStore clients that tests and benchmarks drive, and the tools
-//                                        of the projects in which tests use the package
+//   node scripts/setup.mjs [--tests]     --tests: also the LiveStore clients and apps that tests and benchmarks drive, the
+//                                        tools of the projects in which tests use the package, and a Chromium for the apps
 //
 // Runs on Node 18 and needs no package, because it comes before `npm ci`.
 
@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync, cpSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { chromiumInstallation, findChromium, runsChromium } from './browser.mjs'
 import {
   builtByFile,
   canLinkWasm,
@@ -57,12 +58,9 @@ const main = async () => {
   installPackages('.', 'npm packages')
   checkNode()
   if (options.includes('--tests')) {
-    for (const [folder, what] of testPackages) {
-      for (const name of list(join(root, folder)).sort()) {
-        if (existsSync(join(root, folder, name, 'package-lock.json')))
-          installPackages(join(folder, name), `${what} ${name}`)
-      }
-    }
+    for (const [folder, what] of testPackages) installPackagesBelow(folder, what)
+    installPackagesBelow('examples', 'example')
+    installChromium()
   }
   checkRust()
   await installWasmStd()
@@ -90,6 +88,17 @@ const installPackages = (folder, what) => {
   writeFileSync(stampPath, stamp)
 }
 
+/** The same in each folder below one that has a lock file.
+ * @param {string} folder relative to the top
+ * @param {string} what each of them is
+ */
+const installPackagesBelow = (folder, what) => {
+  for (const name of list(join(root, folder)).sort()) {
+    if (existsSync(join(root, folder, name, 'package-lock.json')))
+      installPackages(join(folder, name), `${what} ${name}`)
+  }
+}
+
 /** PATH without any node_modules/.bin: `npm ci` deletes the node in there, and must not run on it. */
 const pathWithoutLocalNode = () =>
   (process.env['PATH'] ?? '')
@@ -108,6 +117,23 @@ const checkNode = () => {
       '(`npm config get ignore-scripts` says false), then run the same command again',
   )
 }
+
+// ----- Chromium -----
+
+/** A Chromium for the browser tests, unless there is one. */
+const installChromium = () => {
+  const found = findChromium()
+  if (found !== undefined) return say(`Chromium: ok, ${found}`)
+  const { what, commands } = chromiumInstallation()
+  say(`Chromium: ${what}`)
+  for (const [program = '', ...args] of commands) run(program, args, { otherwise: noChromium })
+  const path = findChromium()
+  if (path === undefined || !runsChromium(path)) fail(noChromium)
+}
+
+const noChromium =
+  'no Chromium could be installed for the browser tests. Install Chromium or Chrome, on Debian as root by ' +
+  '`apt-get install chromium`, or set CHROMIUM_PATH to the program of one, and then run the same command again'
 
 // ----- Rust -----
 

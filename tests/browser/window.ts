@@ -1,0 +1,93 @@
+/** A browser window with the app in it, as its user sees it. */
+import type { Locator, Page } from 'playwright-core'
+import { eventually } from '../clients/waiting.ts'
+
+/** Runs in the page, at once, so that it sees one state of the list. */
+const readTodos = `[...document.querySelectorAll('.todos > li')].map((item) =>
+  (item.dataset.completed === 'true' ? '✓ ' : '') + (item.querySelector('.text')?.textContent ?? ''))`
+
+/** How long the page may take to show what is awaited, where nothing else is said. */
+const withinMsUsual = 15_000
+
+export type Sync = 'connecting' | 'offline' | 'syncing' | 'in-sync' | 'refused'
+
+export class AppWindow {
+  readonly page: Page
+
+  constructor(page: Page) {
+    this.page = page
+  }
+
+  async add(text: string): Promise<void> {
+    await this.#newTodo.fill(text)
+    await this.#newTodo.press('Enter')
+  }
+
+  /** Adds todos with the keyboard alone, as fast as the page takes them. */
+  async addAll(texts: readonly string[]): Promise<void> {
+    for (const text of texts) await this.add(text)
+  }
+
+  async toggle(text: string): Promise<void> {
+    await this.page.getByRole('checkbox', { name: text, exact: true }).click()
+  }
+
+  async rename(text: string, to: string): Promise<void> {
+    await this.page.getByRole('button', { name: `Edit ${text}`, exact: true }).click()
+    const field = this.page.getByRole('textbox', { name: `New text of ${text}`, exact: true })
+    await field.fill(to)
+    await field.press('Enter')
+  }
+
+  async remove(text: string): Promise<void> {
+    await this.page.getByRole('button', { name: `Delete ${text}`, exact: true }).click()
+  }
+
+  /** The list, in its order, `✓` before what is done. */
+  async todos(): Promise<readonly string[]> {
+    return await this.page.evaluate<readonly string[]>(readTodos)
+  }
+
+  /** Resolves once the list is `expected`, in any order if it is a set. */
+  async shows(expected: readonly string[] | ReadonlySet<string>, withinMs = withinMsUsual): Promise<void> {
+    const isSet = expected instanceof Set
+    const wanted = JSON.stringify(isSet ? [...expected].sort() : expected)
+    let list: readonly string[] = []
+    await eventually(
+      `the list is ${wanted}`,
+      async () => {
+        list = await this.todos()
+        return JSON.stringify(isSet ? [...list].sort() : list) === wanted
+      },
+      withinMs,
+      () => list,
+    )
+  }
+
+  /** Resolves once the page says that of the sync server; with its words. */
+  async says(sync: Sync, withinMs = withinMsUsual): Promise<string> {
+    let words: string | null = null
+    await eventually(
+      `the page says ${sync}`,
+      async () => {
+        words = await this.#status.textContent({ timeout: withinMs })
+        return (await this.#status.getAttribute('data-sync')) === sync
+      },
+      withinMs,
+      () => words,
+    )
+    return words ?? ''
+  }
+
+  async reload(): Promise<void> {
+    await this.page.reload()
+  }
+
+  get #newTodo(): Locator {
+    return this.page.getByRole('textbox', { name: 'New todo' })
+  }
+
+  get #status(): Locator {
+    return this.page.locator('[role=status][data-sync]')
+  }
+}
