@@ -1,9 +1,9 @@
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
-import { shared } from '../todomvc-shared/vite.ts'
+import { needsSyncUrl, shared } from '../todomvc-shared/vite.ts'
 
 export default defineConfig({
   ...shared,
-  plugins: [react()],
+  plugins: [react(), needsSyncUrl],
   server: { ...shared.server, port: 60_001 },
 })

@@ -22,6 +22,12 @@ export const todomvc: App = {
   binding: { name: 'SYNC_BACKEND_DO', className: 'SyncBackendDO' },
 }
 
+export const todomvc03: App = {
+  name: 'LiveStore 0.3',
+  folder: 'examples/todomvc-0.3',
+  binding: { name: 'WEBSOCKET_SERVER', className: 'WebSocketServer' },
+}
+
 /** Where built pages sync, until they are served: the server that hands them out puts a real address there. */
 export const syncUrlInPages = 'http://sync.invalid'
 
@@ -44,6 +50,7 @@ const made = (app: App, what: 'page' | 'worker', make: (out: string) => void): s
   const main = join(root, out, what === 'page' ? 'index.html' : 'index.js')
   const sources = globSync([
     `${app.folder}/*.*`,
+    `${app.folder}/.env*`,
     `${app.folder}/src/**/*.*`,
     'examples/todomvc-shared/*.*',
     ...(what === 'worker' ? ['dist/*.*'] : []),

@@ -14,20 +14,31 @@ import { Network } from './network.ts'
 import { servePage } from './page-server.ts'
 import { AppWindow } from './window.ts'
 
-/** One user's browser: storage of its own, and a network that can be cut. */
+/** A browser of one user: its storage is its own. */
+export interface Browsing {
+  readonly context: BrowserContext
+  open(address: string): Promise<AppWindow>
+}
+
+/** One user's browser on a stage, with a network that can be cut. */
 export interface Profile {
   readonly network: Network
-  readonly context: BrowserContext
-  /** Opens the app in a tab, at the stage's store or another one. */
-  open(storeId?: string): Promise<AppWindow>
+  /** Opens the app in a tab, at the stage's store. */
+  open(): Promise<AppWindow>
 }
 
 export interface Stage {
-  readonly storeId: string
   readonly server: Server
   profile(options?: { readonly token?: string }): Promise<Profile>
-  /** Ends the sync backend at once, and starts it again on its storage and port, when the function that is returned is called. */
+  /** Ends the sync backend at once. It starts again, on its storage and port, when the function that is returned is called. */
   crash(): Promise<() => Promise<void>>
+}
+
+/** What a test in a browser is given. */
+export interface Props {
+  /** What is to be done after the test, last first. */
+  readonly cleanups: Array<() => Promise<void> | void>
+  profile(): Promise<Browsing>
 }
 
 const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync']
@@ -43,15 +54,30 @@ const launched = (): Promise<Browser> => {
 
 after(async () => await (await browser)?.close())
 
-/** A test on a stage of its own. */
-export const onStage = (app: App, name: string, play: (stage: Stage) => Promise<void>): void => {
-  const title = `${app.name}: ${name}`
+/** A test with profiles of a browser. */
+export const inBrowser = (title: string, play: (props: Props) => Promise<void>): void => {
   test(title, async () => {
-    const cleanups: Array<() => Promise<void> | void> = []
+    const cleanups: Props['cleanups'] = []
     const windows: AppWindow[] = []
     const said: string[] = []
+    const profile = async (): Promise<Browsing> => {
+      const context = await (await launched()).newContext()
+      cleanups.push(() => context.close())
+      context.on('console', (message) => said.push(`${message.type()}: ${message.text()}`))
+      context.on('weberror', (error) => said.push(`uncaught: ${error.error().stack}`))
+      return {
+        context,
+        open: async (address) => {
+          const page = await context.newPage()
+          const window = new AppWindow(page)
+          windows.push(window)
+          await page.goto(address)
+          return window
+        },
+      }
+    }
     try {
-      await play(await makeStage(app, { cleanups, windows, said }))
+      await play({ cleanups, profile })
     } catch (error) {
       await keepPictures(title, windows, said)
       throw error
@@ -61,14 +87,11 @@ export const onStage = (app: App, name: string, play: (stage: Stage) => Promise<
   })
 }
 
-interface Props {
-  readonly cleanups: Array<() => Promise<void> | void>
-  readonly windows: AppWindow[]
-  /** What the consoles of the windows said. */
-  readonly said: string[]
-}
+/** A test on a stage of its own: a sync backend, and profiles whose network leads to it. */
+export const onStage = (app: App, name: string, play: (stage: Stage) => Promise<void>): void =>
+  inBrowser(`${app.name}: ${name}`, async (props) => await play(await makeStage(app, props)))
 
-const makeStage = async (app: App, { cleanups, windows, said }: Props): Promise<Stage> => {
+const makeStage = async (app: App, { cleanups, profile }: Props): Promise<Stage> => {
   const storage = mkdtempSync(join(tmpdir(), 'browser-'))
   cleanups.push(() => rmSync(storage, { recursive: true, force: true }))
   const start = (port?: number): Promise<Server> =>
@@ -83,37 +106,18 @@ const makeStage = async (app: App, { cleanups, windows, said }: Props): Promise<
   let server = await start()
   cleanups.push(() => server.stop())
   const port = Number(new URL(server.url).port)
-  const storeId = `list-${Math.random().toString(36).slice(2)}`
 
   return {
-    storeId,
     get server() {
       return server
     },
-    profile: async ({ token } = {}) => {
+    profile: async (options = {}) => {
       const network = await Network.to(port)
       cleanups.push(() => network.stop())
-      const pages = await servePage({
-        folder: builtPage(app),
-        syncUrl: network.url,
-        ...(token === undefined ? {} : { token }),
-      })
+      const pages = await servePage({ folder: builtPage(app), syncUrl: network.url, ...options })
       cleanups.push(() => pages.stop())
-      const context = await (await launched()).newContext()
-      cleanups.push(() => context.close())
-      context.on('console', (message) => said.push(`${message.type()}: ${message.text()}`))
-      context.on('weberror', (error) => said.push(`uncaught: ${error.error().stack}`))
-      return {
-        network,
-        context,
-        open: async (at = storeId) => {
-          const page = await context.newPage()
-          const window = new AppWindow(page)
-          windows.push(window)
-          await page.goto(`${pages.origin}/?storeId=${at}`)
-          return window
-        },
-      }
+      const browsing = await profile()
+      return { network, open: () => browsing.open(`${pages.origin}/?storeId=list`) }
     },
     crash: async () => {
       await server.kill()
@@ -124,6 +128,7 @@ const makeStage = async (app: App, { cleanups, windows, said }: Props): Promise<
   }
 }
 
+/** Keeps what the windows showed, and what their consoles said. */
 const keepPictures = async (title: string, windows: readonly AppWindow[], said: readonly string[]): Promise<void> => {
   const folder = join(root, '.cache/browser/failures', title.replaceAll(/[^\w.]+/g, '-'))
   rmSync(folder, { recursive: true, force: true })

@@ -64,19 +64,18 @@ export class AppWindow {
     )
   }
 
-  /** Resolves once the page says that of the sync server; with its words. */
-  async says(sync: Sync, withinMs = withinMsUsual): Promise<string> {
+  /** Resolves once the page says that of the sync server, in words that match. */
+  async says(sync: Sync, matching = /./, withinMs = withinMsUsual): Promise<void> {
     let words: string | null = null
     await eventually(
-      `the page says ${sync}`,
+      `the page says ${sync}, ${matching}`,
       async () => {
         words = await this.#status.textContent({ timeout: withinMs })
-        return (await this.#status.getAttribute('data-sync')) === sync
+        return (await this.#status.getAttribute('data-sync')) === sync && matching.test(words ?? '')
       },
       withinMs,
       () => words,
     )
-    return words ?? ''
   }
 
   async reload(): Promise<void> {

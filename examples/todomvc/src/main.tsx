@@ -3,12 +3,13 @@ import LiveStoreSharedWorker from '@livestore/adapter-web/shared-worker?sharedwo
 import { type Store, StoreInternalsSymbol, StoreRegistry, storeOptions } from '@livestore/livestore'
 import { StoreRegistryProvider, useStore } from '@livestore/react'
 import { Effect, Fiber, Stream } from '@livestore/utils/effect'
-import { Suspense, useEffect, useMemo, useState } from 'react'
+import { Suspense, useMemo } from 'react'
 import { unstable_batchedUpdates as batchUpdates } from 'react-dom'
 import { createRoot } from 'react-dom/client'
 import { actionsOf } from '../../todomvc-shared/actions.ts'
 import { syncPayload } from '../../todomvc-shared/auth-token.ts'
 import { FailureBoundary, Loading } from '../../todomvc-shared/NoList.tsx'
+import { usePending } from '../../todomvc-shared/pending.ts'
 import { schema, todos$ } from '../../todomvc-shared/schema.ts'
 import { currentStoreId } from '../../todomvc-shared/store-id.ts'
 import '../../todomvc-shared/styles.css'
@@ -36,25 +37,24 @@ const syncAddress = {
   payload: syncPayload,
 }
 
-/** How many events of this browser the sync backend has not confirmed yet. */
-const usePending = (store: Store<typeof schema>): number => {
-  const [pending, setPending] = useState(0)
-  useEffect(() => {
-    const { leaderThread } = store[StoreInternalsSymbol].clientSession
-    const following = leaderThread.syncState.changes.pipe(
-      Stream.runForEach((state) => Effect.sync(() => setPending(state.pending.length))),
+/** What is pending in the two parts of LiveStore. */
+const pendingOf = (store: Store<typeof schema>) => ({
+  inSession: (listen: (count: number) => void) => store.subscribeSyncStatus(({ pendingCount }) => listen(pendingCount)),
+  inWorker: (listen: (count: number) => void) => {
+    const following = store[StoreInternalsSymbol].clientSession.leaderThread.syncState.changes.pipe(
+      Stream.runForEach(({ pending }) => Effect.sync(() => listen(pending.length))),
       Effect.runFork,
     )
     return () => void Effect.runFork(Fiber.interrupt(following))
-  }, [store])
-  return pending
-}
+  },
+})
 
 const App = () => {
   const store = useStore(options)
   const todos = store.useQuery(todos$)
   const actions = useMemo(() => actionsOf((event) => store.commit(event)), [store])
-  const sync = useSyncState(syncAddress, usePending(store))
+  const { inSession, inWorker } = useMemo(() => pendingOf(store), [store])
+  const sync = useSyncState(syncAddress, usePending(inSession, inWorker))
   return <TodoApp todos={todos} actions={actions} sync={sync} subtitle="LiveStore 0.4" />
 }
 

@@ -1,0 +1,26 @@
+import { makeDurableObject, makeWorker } from '@livestore/sync-cf/cf-worker'
+
+const counts = { pushes: 0, pulls: 0 }
+
+/** One object per list. The hooks count, and never log what a list holds. */
+export class WebSocketServer extends makeDurableObject({
+  onPush: async (message) => {
+    counts.pushes += 1
+    console.log('push', counts.pushes, 'events:', message.batch.length)
+  },
+  onPull: async () => {
+    counts.pulls += 1
+    console.log('pull', counts.pulls)
+  },
+}) {}
+
+export default makeWorker({
+  // Ask your own users for your own tokens: whoever knows this one, which is in the page's source, may sync.
+  validatePayload: (payload) => {
+    if (!isObject(payload) || payload['authToken'] !== 'insecure-token-change-me') throw new Error('Invalid auth token')
+  },
+  enableCORS: true,
+})
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null

@@ -1,0 +1,3 @@
+interface ImportMetaEnv {
+  readonly VITE_LIVESTORE_SYNC_URL: string
+}

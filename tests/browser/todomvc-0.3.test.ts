@@ -1,0 +1,5 @@
+import { todomvc03 } from './apps.ts'
+import { backendRestarts, offlineAndBack, reloadKeeps, seeEachOther, twoTabs, wrongToken } from './scenarios.ts'
+
+for (const scenario of [seeEachOther, offlineAndBack, reloadKeeps, backendRestarts, wrongToken, twoTabs])
+  scenario(todomvc03)
