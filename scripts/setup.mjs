@@ -1,8 +1,11 @@
 // Installs what building and running need and this machine lacks: npm packages, a Rust standard library for wasm32 and
 // the wasm-bindgen command. Each step skips itself when its result is there, so that every npm script can start here.
 //
-//   node scripts/setup.mjs [--tests]     --tests: also the LiveStore clients and apps that tests and benchmarks drive, the
-//                                        tools of the projects in which tests use the package, and a Chromium for the apps
+//   node scripts/setup.mjs [--examples] [--tests]
+//
+//   --examples   also the packages of the example apps
+//   --tests      these, the LiveStore clients that tests and benchmarks drive, the tools of the projects in which tests use the
+//                package, and a Chromium for the apps
 //
 // Runs on Node 18 and needs no package, because it comes before `npm ci`.
 
@@ -52,16 +55,15 @@ const rustupStallMsMax = Number(process.env['SETUP_RUSTUP_STALL_MS'] ?? 45_000)
 
 const main = async () => {
   const options = process.argv.slice(2)
-  const unknown = options.find((option) => option !== '--tests')
-  if (unknown) fail(`unknown option ${unknown}; the only one is --tests`)
+  const unknown = options.find((option) => option !== '--tests' && option !== '--examples')
+  if (unknown) fail(`unknown option ${unknown}; there are --examples and --tests`)
+  const forTests = options.includes('--tests')
 
   installPackages('.', 'npm packages')
   checkNode()
-  if (options.includes('--tests')) {
-    for (const [folder, what] of testPackages) installPackagesBelow(folder, what)
-    installPackagesBelow('examples', 'example')
-    installChromium()
-  }
+  if (forTests) for (const [folder, what] of testPackages) installPackagesBelow(folder, what)
+  if (forTests || options.includes('--examples')) installPackagesBelow('examples', 'example')
+  if (forTests) installChromium()
   checkRust()
   await installWasmStd()
   installWasmBindgen()

@@ -12,10 +12,9 @@ export type SyncState =
 
 /** Where the page syncs, and as whom. */
 export interface SyncAddress {
+  /** With the path that the sync client of this release adds. */
   readonly url: string
   readonly storeId: string
-  /** The query that the sync client of this release adds, beside store id and payload. */
-  readonly query: string
   readonly payload: unknown
 }
 
@@ -44,7 +43,7 @@ const askAfterMs = 1_000
 
 /** Follows the sync client of a store. `pending` is how many events the sync server has not confirmed. */
 export const useSyncState = (address: SyncAddress, pending: number): SyncState => {
-  const { url, storeId, query, payload } = address
+  const { url, storeId, payload } = address
   const [report, setReport] = useState<SyncReport>()
   const [door, setDoor] = useState<Door>({ is: 'unasked' })
   useEffect(() => onSyncReport(storeId, setReport), [storeId])
@@ -55,7 +54,7 @@ export const useSyncState = (address: SyncAddress, pending: number): SyncState =
     const stop = new AbortController()
     let timer = setTimeout(ask, askAfterMs)
     async function ask(): Promise<void> {
-      const answer = await askDoor({ url, storeId, query, payload }, stop.signal)
+      const answer = await askDoor({ url, storeId, payload }, stop.signal)
       if (stop.signal.aborted) return
       setDoor(answer)
       timer = setTimeout(ask, 2 * askAfterMs)
@@ -64,33 +63,31 @@ export const useSyncState = (address: SyncAddress, pending: number): SyncState =
       stop.abort()
       clearTimeout(timer)
     }
-  }, [isConnected, url, storeId, query, payload])
+  }, [isConnected, url, storeId, payload])
 
   return syncState({ report, door, pending })
 }
 
 /**
- * Why there is no connection. A browser does not say why a WebSocket was refused, so the page asks for the same address
- * without an upgrade: whom the server would let in is told that an upgrade is missing (426), others why not.
+ * Why there is no connection. A browser does not say why a WebSocket was refused, so the page asks as if it came over HTTP:
+ * who is not let in is told why.
  */
 const askDoor = async (address: SyncAddress, signal: AbortSignal): Promise<Door> => {
-  const url = new URL(address.url.replace(/^ws/, 'http') + address.query)
+  const url = new URL(address.url.replace(/^ws/, 'http'))
   url.searchParams.set('storeId', address.storeId)
   url.searchParams.set('payload', encodeURIComponent(JSON.stringify(address.payload)))
+  url.searchParams.set('transport', 'http')
   try {
-    const { ok, status, ...answer } = await readAnswer(await fetch(url, { signal, cache: 'no-store' }))
+    const response = await fetch(url, { signal, cache: 'no-store' })
+    const { ok, status } = response
+    // 426: the Worker has no HTTP transport, and asks for a WebSocket.
     if (ok || status === 426) return { is: 'open' }
-    return status >= 500 && status !== 503 ? { is: 'unreachable' } : { is: 'closed', why: reasonIn(answer.text) }
+    if (status >= 500 && status !== 503) return { is: 'unreachable' }
+    return { is: 'closed', why: reasonIn(await response.text()) }
   } catch {
     return { is: 'unreachable' }
   }
 }
-
-const readAnswer = async (response: Response) => ({
-  ok: response.ok,
-  status: response.status,
-  text: await response.text(),
-})
 
 /** The sentence of an answer: what a `validatePayload` threw stands in it as `Error: …`. */
 const reasonIn = (text: string): string => {

@@ -4,7 +4,7 @@
  * Both are made once and kept below `.cache/browser`, until one of their sources is newer.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, globSync, mkdirSync, statSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../harness/server.ts'
 
@@ -39,15 +39,16 @@ export const builtPage = (app: App): string =>
     }),
   )
 
-/** The folder of the bundled Worker, from the root. */
+/** The folder of the bundled Worker, from the root: a main file of the name that the harness starts, and its modules. */
 export const builtWorker = (app: App): string =>
-  made(app, 'worker', (out) =>
-    run(app, 'wrangler/bin/wrangler.js', ['deploy', '--dry-run', '--outdir', join(root, out)]),
-  )
+  made(app, 'worker', (out) => {
+    run(app, 'wrangler/bin/wrangler.js', ['deploy', '--dry-run', '--outdir', join(root, out)])
+    renameSync(join(root, out, 'index.js'), join(root, out, 'worker.js'))
+  })
 
 const made = (app: App, what: 'page' | 'worker', make: (out: string) => void): string => {
   const out = `.cache/browser/${app.folder.replace('examples/', '')}/${what}`
-  const main = join(root, out, what === 'page' ? 'index.html' : 'index.js')
+  const main = join(root, out, what === 'page' ? 'index.html' : 'worker.js')
   const sources = globSync([
     `${app.folder}/*.*`,
     `${app.folder}/.env*`,
@@ -57,6 +58,7 @@ const made = (app: App, what: 'page' | 'worker', make: (out: string) => void): s
   ])
   const newest = Math.max(...sources.map((source) => statSync(join(root, source)).mtimeMs))
   if (existsSync(main) && statSync(main).mtimeMs > newest) return out
+  rmSync(join(root, out), { recursive: true, force: true })
   mkdirSync(join(root, out), { recursive: true })
   make(out)
   return out

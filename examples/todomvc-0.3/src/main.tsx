@@ -25,12 +25,7 @@ const adapter = makePersistedAdapter({
   sharedWorker: LiveStoreSharedWorker,
 })
 
-const syncAddress = {
-  url: import.meta.env.VITE_LIVESTORE_SYNC_URL,
-  storeId,
-  query: '/websocket',
-  payload: syncPayload,
-}
+const syncAddress = { url: `${import.meta.env.VITE_LIVESTORE_SYNC_URL}/websocket`, storeId, payload: syncPayload }
 
 /** What is pending in the two parts of LiveStore. In this release the worker answers, and tells nothing by itself. */
 const pendingOf = ({ clientSession, syncProcessor }: Store) => ({

@@ -30,12 +30,7 @@ const options = storeOptions({
   }),
 })
 
-const syncAddress = {
-  url: import.meta.env.VITE_LIVESTORE_SYNC_URL,
-  storeId,
-  query: '?transport=ws',
-  payload: syncPayload,
-}
+const syncAddress = { url: import.meta.env.VITE_LIVESTORE_SYNC_URL, storeId, payload: syncPayload }
 
 /** What is pending in the two parts of LiveStore. */
 const pendingOf = (store: Store<typeof schema>) => ({

@@ -1,4 +1,4 @@
-import { makeDurableObject, makeWorker } from '@livestore/sync-cf/cf-worker'
+import { makeDurableObject, makeWorker } from 'livestore-sync-worker/cf-worker'
 
 const counts = { pushes: 0, pulls: 0 }
 
