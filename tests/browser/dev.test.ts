@@ -11,8 +11,9 @@ for (const app of [todomvc, todomvc03])
       cleanups.push(() => dev.stop())
       const address = `${dev.pageUrl}/?storeId=list`
       const [a, b] = await Promise.all([(await profile()).open(address), (await profile()).open(address)])
-      await a.says('in-sync')
-      await b.says('in-sync')
+      // Whoever loads the page first waits for its modules.
+      await a.says('in-sync', /./, 60_000)
+      await b.says('in-sync', /./, 60_000)
       await a.add('milk')
       await b.shows(['milk'])
       await b.toggle('milk')
