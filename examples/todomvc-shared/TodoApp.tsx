@@ -148,9 +148,18 @@ const EditTodo = ({ text, done }: { readonly text: string; readonly done: (to: s
   const field = useRef<HTMLInputElement>(null)
   const [edited, setEdited] = useState(text)
   useEffect(() => field.current?.select(), [])
+  // Moving the focus away, which is part of being done, leaves the field once more.
+  const isDone = useRef(false)
+  const finish = (to: string | undefined): void => {
+    if (isDone.current) return
+    isDone.current = true
+    done(to)
+  }
   const onKeyDown = (event: KeyboardEvent): void => {
-    if (event.key === 'Enter') done(edited.trim())
-    if (event.key === 'Escape') done(undefined)
+    if (event.key !== 'Enter' && event.key !== 'Escape') return
+    // The key would go on to press what has the focus next.
+    event.preventDefault()
+    finish(event.key === 'Enter' ? edited.trim() : undefined)
   }
   return (
     <input
@@ -160,7 +169,7 @@ const EditTodo = ({ text, done }: { readonly text: string; readonly done: (to: s
       value={edited}
       onChange={(event) => setEdited(event.target.value)}
       onKeyDown={onKeyDown}
-      onBlur={() => done(edited.trim())}
+      onBlur={() => finish(edited.trim())}
     />
   )
 }

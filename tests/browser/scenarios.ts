@@ -47,6 +47,34 @@ export const seeEachOther = (app: App): void =>
     },
   )
 
+export const withKeysAlone = (app: App): void =>
+  onStage(app, 'the list is worked with the keyboard alone', async (stage) => {
+    const window = await (await stage.profile()).open()
+    await window.says('in-sync')
+    const { keyboard } = window.page
+    // The field for a new todo has the focus; from it Tab leads past the disabled button to the first todo.
+    for (const text of ['milk', 'bread']) {
+      await keyboard.type(text)
+      await keyboard.press('Enter')
+    }
+    await window.shows(['milk', 'bread'])
+    await keyboard.press('Tab')
+    await keyboard.press('Space')
+    await window.shows(['✓ milk', 'bread'])
+    await keyboard.press('Tab')
+    await keyboard.press('Enter')
+    await keyboard.type('oat milk')
+    await keyboard.press('Escape')
+    await window.shows(['✓ milk', 'bread'])
+    await keyboard.press('Enter')
+    await keyboard.type('oat milk')
+    await keyboard.press('Enter')
+    await window.shows(['✓ oat milk', 'bread'])
+    await keyboard.press('Tab')
+    await keyboard.press('Enter')
+    await window.shows(['bread'])
+  })
+
 export const offlineAndBack = (app: App): void =>
   onStage(app, 'a profile goes offline, both edit, it comes back, and both converge', async (stage) => {
     const { profileA, a, b } = await two(stage)
@@ -117,6 +145,36 @@ export const wrongToken = (app: App): void =>
     const guest = await (await stage.profile()).open()
     await guest.says('in-sync')
     await guest.shows([])
+  })
+
+export const refusedChange = (app: App): void =>
+  onStage(
+    app,
+    'a change that the sync backend refuses is said to be refused, and why, and the page goes on',
+    async (stage) => {
+      const { a, b } = await two(stage)
+      await a.add('milk')
+      await b.shows(['milk'])
+      await a.rename('milk', 'oat milk')
+      await a.says('refused', /v1\.TodoRenamed/)
+      await b.add('bread')
+      await a.shows(['oat milk', 'bread'])
+      await b.shows(['milk', 'bread'])
+    },
+    { EVENT_NAMES: 'v1.TodoCreated' },
+  )
+
+export const bothReleases = (app: App, other: App): void =>
+  onStage(app, `its Worker serves a page on ${other.name} on the same list`, async (stage) => {
+    const a = await (await stage.profile()).open()
+    const b = await (await stage.profile({ app: other })).open()
+    await areInSync(a, b)
+    await a.add('milk')
+    await b.shows(['milk'], soonMs)
+    await b.toggle('milk')
+    await b.add('bread')
+    await a.shows(['✓ milk', 'bread'], soonMs)
+    await areInSync(a, b)
   })
 
 export const twoTabs = (app: App): void =>

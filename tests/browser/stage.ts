@@ -27,9 +27,16 @@ export interface Profile {
   open(): Promise<AppWindow>
 }
 
+export interface ProfileOptions {
+  /** The token of its pages; that of the template by default. */
+  readonly token?: string
+  /** The app that it opens; that of the stage by default. */
+  readonly app?: App
+}
+
 export interface Stage {
   readonly server: Server
-  profile(options?: { readonly token?: string }): Promise<Profile>
+  profile(options?: ProfileOptions): Promise<Profile>
   /** Ends the sync backend at once. It starts again, on its storage and port, when the function that is returned is called. */
   crash(): Promise<() => Promise<void>>
 }
@@ -87,11 +94,19 @@ export const inBrowser = (title: string, play: (props: Props) => Promise<void>):
   })
 }
 
-/** A test on a stage of its own: a sync backend, and profiles whose network leads to it. */
-export const onStage = (app: App, name: string, play: (stage: Stage) => Promise<void>): void =>
-  inBrowser(`${app.name}: ${name}`, async (props) => await play(await makeStage(app, props)))
+/** A test on a stage of its own: a sync backend, with these variables, and profiles whose network leads to it. */
+export const onStage = (
+  app: App,
+  name: string,
+  play: (stage: Stage) => Promise<void>,
+  vars: Readonly<Record<string, string>> = {},
+): void => inBrowser(`${app.name}: ${name}`, async (props) => await play(await makeStage(app, vars, props)))
 
-const makeStage = async (app: App, { cleanups, profile }: Props): Promise<Stage> => {
+const makeStage = async (
+  app: App,
+  vars: Readonly<Record<string, string>>,
+  { cleanups, profile }: Props,
+): Promise<Stage> => {
   const storage = mkdtempSync(join(tmpdir(), 'browser-'))
   cleanups.push(() => rmSync(storage, { recursive: true, force: true }))
   const start = (port?: number): Promise<Server> =>
@@ -100,7 +115,7 @@ const makeStage = async (app: App, { cleanups, profile }: Props): Promise<Stage>
       binding: app.binding,
       storage,
       // The example's Worker has no variables: its code says who may sync.
-      vars: { AUTH_TOKEN: undefined, ALLOWED_ORIGINS: undefined, BACKUP: undefined, ADOPT_D1: undefined },
+      vars: { AUTH_TOKEN: undefined, ALLOWED_ORIGINS: undefined, BACKUP: undefined, ADOPT_D1: undefined, ...vars },
       ...(port === undefined ? {} : { port }),
     })
   let server = await start()
@@ -114,7 +129,8 @@ const makeStage = async (app: App, { cleanups, profile }: Props): Promise<Stage>
     profile: async (options = {}) => {
       const network = await Network.to(port)
       cleanups.push(() => network.stop())
-      const pages = await servePage({ folder: builtPage(app), syncUrl: network.url, ...options })
+      const { app: opened = app, ...page } = options
+      const pages = await servePage({ folder: builtPage(opened), syncUrl: network.url, ...page })
       cleanups.push(() => pages.stop())
       const browsing = await profile()
       return { network, open: () => browsing.open(`${pages.origin}/?storeId=list`) }

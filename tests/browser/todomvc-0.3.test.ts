@@ -1,5 +1,18 @@
 import { todomvc03 } from './apps.ts'
-import { backendRestarts, offlineAndBack, reloadKeeps, seeEachOther, twoTabs, wrongToken } from './scenarios.ts'
+import {
+  backendRestarts,
+  offlineAndBack,
+  refusedChange,
+  reloadKeeps,
+  seeEachOther,
+  twoTabs,
+  wrongToken,
+} from './scenarios.ts'
 
-for (const scenario of [seeEachOther, offlineAndBack, reloadKeeps, backendRestarts, wrongToken, twoTabs])
-  scenario(todomvc03)
+seeEachOther(todomvc03)
+offlineAndBack(todomvc03)
+reloadKeeps(todomvc03)
+backendRestarts(todomvc03)
+wrongToken(todomvc03)
+refusedChange(todomvc03)
+twoTabs(todomvc03)

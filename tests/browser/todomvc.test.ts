@@ -1,5 +1,22 @@
-import { todomvc } from './apps.ts'
-import { backendRestarts, offlineAndBack, reloadKeeps, seeEachOther, twoTabs, wrongToken } from './scenarios.ts'
+import { todomvc, todomvc03 } from './apps.ts'
+import {
+  backendRestarts,
+  bothReleases,
+  offlineAndBack,
+  refusedChange,
+  reloadKeeps,
+  seeEachOther,
+  twoTabs,
+  withKeysAlone,
+  wrongToken,
+} from './scenarios.ts'
 
-for (const scenario of [seeEachOther, offlineAndBack, reloadKeeps, backendRestarts, wrongToken, twoTabs])
-  scenario(todomvc)
+seeEachOther(todomvc)
+withKeysAlone(todomvc)
+offlineAndBack(todomvc)
+reloadKeeps(todomvc)
+backendRestarts(todomvc)
+wrongToken(todomvc)
+refusedChange(todomvc)
+twoTabs(todomvc)
+bothReleases(todomvc, todomvc03)
