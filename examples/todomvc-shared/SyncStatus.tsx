@@ -4,7 +4,17 @@ import type { SyncState } from './sync-state.ts'
 export const SyncStatus = ({ state }: { readonly state: SyncState }) => (
   <p className="sync" role="status" data-sync={state.is}>
     <span className="dot" aria-hidden="true" />
-    {wordsFor(state)}
+    <span>
+      {wordsFor(state)}
+      {state.is === 'refused' && state.isOver && (
+        <>
+          {' '}
+          <button type="button" className="link" onClick={() => location.reload()}>
+            Reload
+          </button>
+        </>
+      )}
+    </span>
   </p>
 )
 
@@ -19,7 +29,7 @@ const wordsFor = (state: SyncState): string => {
     case 'in-sync':
       return 'In sync'
     case 'refused':
-      return `Sync refused: ${state.why}`
+      return state.isOver ? `Sync has stopped: ${state.why}` : `Sync refused: ${state.why}`
   }
 }
 

@@ -34,7 +34,8 @@ export const events = {
 }
 
 const materializers = State.SQLite.materializers(events, {
-  [eventNames.created]: ({ id, text }) => todos.insert({ id, text, completed: false }),
+  // A client that lost track of a push may push it again: what is there already stays as it is.
+  [eventNames.created]: ({ id, text }) => todos.insert({ id, text, completed: false }).onConflict('id', 'ignore'),
   [eventNames.completed]: ({ id }) => todos.update({ completed: true }).where({ id }),
   [eventNames.uncompleted]: ({ id }) => todos.update({ completed: false }).where({ id }),
   [eventNames.deleted]: ({ id, deletedAt }) => todos.update({ deletedAt }).where({ id }),

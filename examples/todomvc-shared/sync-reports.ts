@@ -8,6 +8,8 @@ export interface SyncReport {
   readonly isConnected: boolean
   /** Why the sync backend took the last request not, in words for the user. */
   readonly refusal: string | undefined
+  /** Whether nothing more comes of it until the page is loaded again. */
+  readonly isOver: boolean
 }
 
 type Message = { readonly report: SyncReport } | 'who is there?'
@@ -17,7 +19,7 @@ const channelOf = (storeId: string): BroadcastChannel => new BroadcastChannel(`t
 /** In the worker: tells all tabs what changed, and a tab that asks how things are. */
 export const sendSyncReports = (storeId: string): ((change: Partial<SyncReport>) => void) => {
   const channel = channelOf(storeId)
-  let report: SyncReport = { isConnected: false, refusal: undefined }
+  let report: SyncReport = { isConnected: false, refusal: undefined, isOver: false }
   const send = (): void => channel.postMessage({ report } satisfies Message)
   channel.onmessage = ({ data }: MessageEvent<Message>) => {
     if (data === 'who is there?') send()

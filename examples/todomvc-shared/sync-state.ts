@@ -8,7 +8,8 @@ export type SyncState =
   | { readonly is: 'offline'; readonly pending: number }
   | { readonly is: 'syncing'; readonly pending: number }
   | { readonly is: 'in-sync' }
-  | { readonly is: 'refused'; readonly pending: number; readonly why: string }
+  /** `isOver`: until the page is loaded again. */
+  | { readonly is: 'refused'; readonly why: string; readonly isOver: boolean }
 
 /** Where the page syncs, and as whom. */
 export interface SyncAddress {
@@ -30,11 +31,12 @@ type Door = { readonly is: 'unasked' | 'open' | 'unreachable' } | { readonly is:
 
 /** What the user is told. */
 export const syncState = ({ report, door, pending }: Known): SyncState => {
-  if (report?.isConnected === true) {
-    if (report.refusal !== undefined) return { is: 'refused', pending, why: report.refusal }
+  const { refusal, isOver = false } = report ?? {}
+  if (report?.isConnected === true || isOver) {
+    if (refusal !== undefined) return { is: 'refused', why: refusal, isOver }
     return pending === 0 ? { is: 'in-sync' } : { is: 'syncing', pending }
   }
-  if (door.is === 'closed') return { is: 'refused', pending, why: door.why }
+  if (door.is === 'closed') return { is: 'refused', why: door.why, isOver: false }
   return door.is === 'unreachable' ? { is: 'offline', pending } : { is: 'connecting' }
 }
 

@@ -164,6 +164,33 @@ export const refusedChange = (app: App): void =>
     { EVENT_NAMES: 'v1.TodoCreated' },
   )
 
+const adminSecret = 'secret-of-the-administration'
+
+export const emptiedOnServer = (app: App): void =>
+  onStage(
+    app,
+    'a list that is emptied on the server is said to be, and goes on empty once the page is loaded again',
+    async (stage) => {
+      const { a } = await two(stage)
+      await a.add('milk')
+      await a.says('in-sync')
+      const reset = await fetch(`${stage.server.url}/admin/v1/stores/list/reset`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${adminSecret}` },
+        body: JSON.stringify({ storeId: 'list' }),
+      })
+      assert.equal(reset.status, 200)
+      await a.says('refused', /emptied on the server/)
+      await a.page.getByRole('button', { name: 'Reload' }).click()
+      await a.says('in-sync')
+      await a.shows([])
+      await a.add('bread')
+      const b = await (await stage.profile()).open()
+      await b.shows(['bread'])
+    },
+    { ADMIN_SECRET: adminSecret },
+  )
+
 export const bothReleases = (app: App, other: App): void =>
   onStage(app, `its Worker serves a page on ${other.name} on the same list`, async (stage) => {
     const a = await (await stage.profile()).open()
@@ -177,8 +204,9 @@ export const bothReleases = (app: App, other: App): void =>
     await areInSync(a, b)
   })
 
-export const twoTabs = (app: App): void =>
-  onStage(app, 'two tabs of a profile show one list, and the one that is left goes on', async (stage) => {
+/** `goesOn`: whether the tab that is left takes over by itself, or has to be loaded again. */
+export const twoTabs = (app: App, goesOn: 'by itself' | 'once it is loaded again'): void =>
+  onStage(app, `two tabs of a profile show one list, and the one that is left goes on ${goesOn}`, async (stage) => {
     const profile = await stage.profile()
     const first = await profile.open()
     await first.says('in-sync')
@@ -191,6 +219,7 @@ export const twoTabs = (app: App): void =>
     const other = await (await stage.profile()).open()
     await other.shows(['in the first', 'in the second'])
     await first.page.close()
+    if (goesOn === 'once it is loaded again') await second.reload()
     await second.add('alone')
     await other.shows(['in the first', 'in the second', 'alone'])
     await other.add('from outside')

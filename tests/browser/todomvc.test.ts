@@ -2,6 +2,7 @@ import { todomvc, todomvc03 } from './apps.ts'
 import {
   backendRestarts,
   bothReleases,
+  emptiedOnServer,
   offlineAndBack,
   refusedChange,
   reloadKeeps,
@@ -18,5 +19,6 @@ reloadKeeps(todomvc)
 backendRestarts(todomvc)
 wrongToken(todomvc)
 refusedChange(todomvc)
-twoTabs(todomvc)
+emptiedOnServer(todomvc)
+twoTabs(todomvc, 'by itself')
 bothReleases(todomvc, todomvc03)

@@ -3,7 +3,7 @@ import LiveStoreSharedWorker from '@livestore/adapter-web/shared-worker?sharedwo
 import type { Store } from '@livestore/livestore'
 import { LiveStoreProvider, useQuery, useStore } from '@livestore/react'
 import { Effect, Fiber, Stream } from '@livestore/utils/effect'
-import { useMemo } from 'react'
+import { useMemo, useState } from 'react'
 import { unstable_batchedUpdates as batchUpdates } from 'react-dom'
 import { createRoot } from 'react-dom/client'
 import { actionsOf } from '../../todomvc-shared/actions.ts'
@@ -13,7 +13,7 @@ import { followByReading, usePending } from '../../todomvc-shared/pending.ts'
 import { schema, todos$ } from '../../todomvc-shared/schema.ts'
 import { currentStoreId } from '../../todomvc-shared/store-id.ts'
 import '../../todomvc-shared/styles.css'
-import { useSyncState } from '../../todomvc-shared/sync-state.ts'
+import { type SyncState, useSyncState } from '../../todomvc-shared/sync-state.ts'
 import { TodoApp } from '../../todomvc-shared/TodoApp.tsx'
 import LiveStoreWorker from './livestore.worker.ts?worker'
 
@@ -28,7 +28,7 @@ const adapter = makePersistedAdapter({
 const syncAddress = { url: `${import.meta.env.VITE_LIVESTORE_SYNC_URL}/websocket`, storeId, payload: syncPayload }
 
 /** What is pending in the two parts of LiveStore. In this release the worker answers, and tells nothing by itself. */
-const pendingOf = ({ clientSession, syncProcessor }: Store) => ({
+const pendingOf = ({ clientSession, syncProcessor }: Store, onSilence: (isSilent: boolean) => void) => ({
   inSession: (listen: (count: number) => void) => {
     const following = syncProcessor.syncState.changes.pipe(
       Stream.runForEach(({ pending }) => Effect.sync(() => listen(pending.length))),
@@ -38,6 +38,7 @@ const pendingOf = ({ clientSession, syncProcessor }: Store) => ({
   },
   inWorker: followByReading(
     async () => (await Effect.runPromise(clientSession.leaderThread.getSyncState)).pending.length,
+    onSilence,
   ),
 })
 
@@ -45,8 +46,13 @@ const App = () => {
   const { store } = useStore()
   const todos = useQuery(todos$)
   const actions = useMemo(() => actionsOf((event) => store.commit(event)), [store])
-  const { inSession, inWorker } = useMemo(() => pendingOf(store), [store])
-  const sync = useSyncState(syncAddress, usePending(inSession, inWorker))
+  const [isSilent, setSilent] = useState(false)
+  const { inSession, inWorker } = useMemo(() => pendingOf(store, setSilent), [store])
+  const state = useSyncState(syncAddress, usePending(inSession, inWorker))
+  // With the tab that had started LiveStore's worker closed, another does not always get one of its own in this release.
+  const sync: SyncState = isSilent
+    ? { is: 'refused', why: 'another tab of this list was closed.', isOver: true }
+    : state
   return <TodoApp todos={todos} actions={actions} sync={sync} subtitle="LiveStore 0.3" />
 }
 

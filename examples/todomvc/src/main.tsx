@@ -27,6 +27,8 @@ const options = storeOptions({
     storage: { type: 'opfs' },
     worker: LiveStoreWorker,
     sharedWorker: LiveStoreSharedWorker,
+    // The short way to open a list fails on one that was emptied on the server.
+    experimental: { disableFastPath: true },
   }),
 })
 

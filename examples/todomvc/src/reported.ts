@@ -14,7 +14,12 @@ export const reported =
         Effect.sync(() => {
           // These two are answered by the client itself: it waits for the network, or takes what it lacks and pushes again.
           if (error._tag === 'IsOfflineError' || error._tag === 'ServerAheadError') return
-          report({ refusal: wordsOf(error) })
+          if (error._tag === 'BackendIdMismatchError') {
+            // LiveStore empties the list here as well, and closes it.
+            report({ refusal: 'this list was emptied on the server.', isOver: true })
+          } else {
+            report({ refusal: wordsOf(error) })
+          }
         })
       yield* backend.isConnected.changes.pipe(
         Stream.runForEach((isConnected) => Effect.sync(() => report({ isConnected }))),
