@@ -80,6 +80,8 @@ pub struct Entrant {
     pub store_id: StoreId,
     /// How it comes in.
     pub door: Door,
+    /// Whether it comes to a socket's door and asks for none, which is said once it is known who may come.
+    pub lacks_upgrade: bool,
     /// What remains to be checked of it.
     pub decision: Decision,
     /// The sync payload as JSON text.
@@ -112,8 +114,12 @@ impl Entrant {
     /// What the object is told of it.
     ///
     /// # Errors
-    /// The grant is too large to be kept with a connection.
+    /// It asks for no socket where it should, or the grant is too large to be kept with a connection.
     pub fn visit(&self, grant: Grant) -> Result<Visit, Answer> {
+        if self.lacks_upgrade {
+            let text = "Durable Object expected Upgrade: websocket";
+            return Err(self.answer(Answer::text(426, text)));
+        }
         // Whether the payload is kept is the object's affair.
         let kept = Grant {
             payload: None,
@@ -271,6 +277,7 @@ pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answ
     let entrant = Entrant {
         store_id,
         door,
+        lacks_upgrade: false,
         decision: Decision::Granted,
         payload: None,
         headers: origins::headers(&config.origins, request),
@@ -349,15 +356,10 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
     let is_upgrade = request
         .upgrade
         .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
-    if door != Door::Http && !is_upgrade {
-        return Err(Answer::text(
-            426,
-            "Durable Object expected Upgrade: websocket",
-        ));
-    }
     Ok(Route::Enter(Entrant {
         store_id,
         door,
+        lacks_upgrade: door != Door::Http && !is_upgrade,
         decision,
         payload,
         headers: origins::headers(&config.origins, request),
@@ -521,7 +523,11 @@ mod tests {
             upgrade: None,
             ..request("GET", "/?storeId=a&transport=ws")
         };
-        assert_eq!(status(&open, &plain), 426);
+        // It is told so once its token has been checked, and its hook asked.
+        let Route::Enter(entrant) = decide(&open, &plain, true) else {
+            panic!("refused");
+        };
+        assert_eq!(entrant.visit(Grant::default()).unwrap_err().status, 426);
         let Route::Answer(answer) =
             decide(&open, &request("GET", "/?storeId=a&transport=ws"), false)
         else {

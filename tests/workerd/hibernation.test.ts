@@ -493,7 +493,8 @@ it('nothing that is shipped, and nothing it is made of, has a timer but the one 
   const timer = /\b(setTimeout|setInterval|setImmediate|scheduler|requestAnimationFrame|waitUntil)\b/
   assert.match('globalThis.setTimeout(f,1)', timer, 'control')
   /** What a hook of an app is given, for promises of its own. */
-  const ofHooks = /\bwaitUntil(?=\(promise: Promise<unknown>\)|: \(promise\) =>|:\w+=>|,|\(promise\)|\(\w\)[,}])/g
+  const ofHooks =
+    /\bwaitUntil(?=\(promise: Promise<\w+>\)| = \(promise: Promise<unknown>\)|: \(promise\) =>|:\w+=>|,$|\(promise\)|\(\w\)[,}]|:\w+[,}])/gm
   const folder = (path: string, ending: RegExp): readonly string[] =>
     readdirSync(join(root, path))
       .filter((name) => ending.test(name))

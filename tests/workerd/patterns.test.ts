@@ -266,6 +266,10 @@ describe('who may sync', () => {
     assert.equal(await status('/session/', undefined), cause('no session for who over ws'))
     const headers = { cookie: 'session=s2', origin: 'https://elsewhere.example' }
     assert.equal(await status('/session/', undefined, headers), '101')
+    // Whoever may not sync is told so, before he is told how.
+    const target = targetOf({ storeId: 'who', path: '/session/', payload: undefined })
+    assert.equal((await knock(server(), { target })).status, 400)
+    assert.equal((await knock(server(), { target, headers })).status, 426)
   })
 
   it('is said by options, and by no variable then', async () => {
