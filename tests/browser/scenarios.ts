@@ -181,7 +181,7 @@ export const emptiedOnServer = (app: App): void =>
       })
       assert.equal(reset.status, 200)
       await a.says('refused', /emptied on the server/)
-      await a.page.getByRole('button', { name: 'Reload' }).click()
+      await a.reopen()
       await a.says('in-sync')
       await a.shows([])
       await a.add('bread')

@@ -78,6 +78,22 @@ export class AppWindow {
     )
   }
 
+  /**
+   * Loads the page again by its button, until it has a list: LiveStore 0.4 may fail to open one at the first start after it was
+   * emptied on the server.
+   */
+  async reopen(triesMax = 3): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const loaded = this.page.waitForEvent('load', { timeout: withinMsUsual })
+      await this.page.getByRole('button', { name: 'Reload' }).click()
+      await loaded
+      const failure = this.page.getByRole('alert')
+      await this.#status.or(failure).first().waitFor({ timeout: withinMsUsual })
+      if (await this.#status.isVisible()) return
+      if (tries === triesMax) throw new Error(`the list did not open in ${triesMax} tries`)
+    }
+  }
+
   async reload(): Promise<void> {
     await this.page.reload()
   }
