@@ -20,7 +20,7 @@ export interface DevServer {
 }
 
 /** How long the app may take to be there: what it imports is bundled first. */
-const startMsMax = 60_000
+const startMsMax = 120_000
 
 export const startDev = async (app: App): Promise<DevServer> => {
   const port = await freePort()

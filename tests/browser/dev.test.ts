@@ -12,8 +12,8 @@ for (const app of [todomvc, todomvc03])
       const address = `${dev.pageUrl}/?storeId=list`
       const [a, b] = await Promise.all([(await profile()).open(address), (await profile()).open(address)])
       // Whoever loads the page first waits for its modules.
-      await a.says('in-sync', /./, 60_000)
-      await b.says('in-sync', /./, 60_000)
+      await a.says('in-sync', /./, 120_000)
+      await b.says('in-sync', /./, 120_000)
       await a.add('milk')
       await b.shows(['milk'])
       await b.toggle('milk')

@@ -7,7 +7,7 @@ const readTodos = `[...document.querySelectorAll('.todos > li')].map((item) =>
   (item.dataset.completed === 'true' ? '✓ ' : '') + (item.querySelector('.text')?.textContent ?? ''))`
 
 /** How long the page may take to show what is awaited, where nothing else is said. */
-const withinMsUsual = 15_000
+const withinMsUsual = 45_000
 
 export type Sync = 'connecting' | 'offline' | 'syncing' | 'in-sync' | 'refused'
 

@@ -173,7 +173,7 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
           if (state.child.exitCode !== null) throw new Error(`${bin} ended: ${state.output}`)
           return ready.exec(state.output)?.[1]
         },
-        60_000,
+        120_000,
         () => state.output,
       )
       return {
