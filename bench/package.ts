@@ -133,6 +133,7 @@ for (const name of names) {
     if (app === 'hooks') add(name, 'bundle as deployed, gzip kB', gzipOf(out) / 1000)
   }
   const minified = `${folderOf(name, 'hooks')}-minified`
+  rmSync(join(root, minified), { recursive: true, force: true })
   await bundle(name, 'hooks', minified, '--minify')
   add(name, 'bundle minified, gzip kB', gzipOf(minified) / 1000)
 }
