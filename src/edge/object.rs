@@ -78,10 +78,7 @@ impl<H: Hooks> Object<H> {
     /// When the store cannot be opened, or asks to be called again later.
     pub fn rpc(&self, payload: &JsValue) -> Result<JsValue, JsValue> {
         if !self.0.transports().has(Transport::DoRpc) {
-            let name = Transport::DoRpc.name();
-            let message =
-                format!("The transport {name} is not enabled here: see ENABLED_TRANSPORTS");
-            return Err(js_sys::Error::new(&message).into());
+            return Err(js_sys::Error::new(&route::not_enabled(Transport::DoRpc)).into());
         }
         let payload = js::bytes_of(payload).unwrap_or_default();
         now_or_later(one_shot::rpc(self.0.clone(), payload))

@@ -158,12 +158,17 @@ pub fn too_large(grant: &Grant, store_id: &StoreId) -> Option<Answer> {
         .then(|| Answer::text(400, body()).because(Reason::LargeGrant, Some(store_id)))
 }
 
-/// The answer to a client that comes by a transport which the deployment does not serve.
+/// What a client is told that comes by a transport which the deployment does not serve.
+#[must_use]
+pub fn not_enabled(transport: Transport) -> String {
+    let name = transport.name();
+    format!("The transport {name} is not enabled here: see ENABLED_TRANSPORTS")
+}
+
+/// The answer to such a client.
 #[must_use]
 pub fn not_served(transport: Transport, store_id: &StoreId) -> Answer {
-    let name = transport.name();
-    let text = format!("The transport {name} is not enabled here: see ENABLED_TRANSPORTS");
-    Answer::text(403, text).because(Reason::Transport, Some(store_id))
+    Answer::text(403, not_enabled(transport)).because(Reason::Transport, Some(store_id))
 }
 
 /// A refusal in the words of the client's dialect.
