@@ -3,13 +3,13 @@
  *
  *     node bench/package.ts [--rounds 5]
  *
- * Both serve the same app (`bench/apps/`), bundled by wrangler as it deploys; the import is what differs. It prints a table in
+ * Both serve the same app (`bench/peers/sync-cf.mjs`, `bench/apps/hooks.mjs`), bundled by wrangler as it deploys; the import is what differs. It prints a table in
  * Markdown. What is installed is measured in empty folders, so the npm registry has to be there.
  */
 import { execFileSync } from 'node:child_process'
-import { cpSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { root, startServer } from '../tests/harness/server.ts'
@@ -32,8 +32,11 @@ const packages = {
 
 type Package = keyof typeof packages
 
-const apps = ['plain', 'hooks'] as const
-type App = (typeof apps)[number]
+/** The apps' sources: without hooks it is that of the benchmark's peer. */
+const sources = { plain: 'bench/peers/sync-cf.mjs', hooks: 'bench/apps/hooks.mjs' } as const
+
+type App = keyof typeof sources
+const apps = Object.keys(sources) as App[]
 
 const names = Object.keys(packages) as Package[]
 
@@ -41,9 +44,8 @@ const names = Object.keys(packages) as Package[]
 const folderOf = (name: Package, app: App): string => `.cache/package-bench/${name}-${app}`
 
 const bundle = async (name: Package, app: App, out: string, ...more: readonly string[]): Promise<string> => {
-  const source = `bench/apps/${app}.mjs`
   const { stdout, stderr } = await wrangler(
-    ...['deploy', source, '--dry-run', '--name', 'app', '--outdir', join(root, out)],
+    ...['deploy', sources[app], '--dry-run', '--name', 'app', '--outdir', join(root, out)],
     ...['--alias', `@livestore/sync-cf/cf-worker:${packages[name].module}`],
     ...['--compatibility-date', '2026-04-07', '--compatibility-flags', 'nodejs_compat'],
     ...['--config', join(root, 'bench/peers/sync-cf.wrangler.toml'), ...more],
@@ -128,8 +130,7 @@ for (const name of names) {
     mkdirSync(join(root, out), { recursive: true })
     await bundle(name, app, out)
     // As the harness calls the main file.
-    cpSync(join(root, out, `${app}.js`), join(root, out, 'worker.js'))
-    rmSync(join(root, out, `${app}.js`))
+    renameSync(join(root, out, basename(sources[app]).replace(/\.mjs$/, '.js')), join(root, out, 'worker.js'))
     if (app === 'hooks') add(name, 'bundle as deployed, gzip kB', gzipOf(out) / 1000)
   }
   const minified = `${folderOf(name, 'hooks')}-minified`
