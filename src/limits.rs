@@ -69,6 +69,10 @@ pub const PROBE_MS: u64 = 1_000;
 /// it takes as long at 430 kbit/s. Enforced by `backend`.
 pub const PLAIN_STALL_MS: u64 = 300_000;
 
+/// Milliseconds for which a 0.3 client that lacks events may still pull by itself, before it is sent them. *Source*: ours; a client
+/// that has just started sends its first push and its pull within the same moment. Enforced by `backend`.
+pub const PLAIN_MEND_MS: u64 = 2_000;
+
 /// Pulls under way on one connection. *Source*: ours; clients have one per store. Enforced by `backend`.
 pub const PULLS_MAX: usize = 256;
 

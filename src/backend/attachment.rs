@@ -1,8 +1,8 @@
 //! What is kept with a socket while its object is out of memory.
 //!
 //! *Shape*: a JSON text. `storeId` and `pullRequestIds` as sync-cf writes them; the rest is ours:
-//! `format`, `backendId` (the lifetime its pulls are of), `plainPull` and `isOver` (the
-//! pull of a 0.3 client, and whether its lifetime is over), `firstRequestId`, `awaitingPullSince` (ms since
+//! `format`, `backendId` (the lifetime its pulls are of), `plainPull`, `isOver` and `isFresh` (the
+//! pull of a 0.3 client, whether its lifetime is over, whether it has neither pulled nor been sent events), `firstRequestId`, `awaitingPullSince` (ms since
 //! the epoch), `pulls` for those that are not simply live at the head, and `grant`, what the auth step
 //! verified. An attachment without `pullRequestIds` belongs to a 0.3 socket. One without `format` was
 //! written by sync-cf or by the first version of this backend, and is understood; one of a later format is not.
@@ -38,6 +38,8 @@ struct Attachment {
     plain_pull: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "is_false")]
     is_over: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_fresh: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pull_request_ids: Option<Vec<Box<RawValue>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +98,7 @@ struct Pull {
 /// Bytes that the attachment of `connection` can come to have: a pull takes most while it is not simply
 /// live at the head, and each may fall behind.
 pub(super) fn bytes_max<T>(connection: &Connection<T>, store_id: &StoreId) -> usize {
-    const FIXED: usize = r#"{"format":2,"storeId":,"backendId":"","pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":,"plainPull":,"isOver":true}"#
+    const FIXED: usize = r#"{"format":2,"storeId":,"backendId":"","pullRequestIds":[],"firstRequestId":,"awaitingPullSince":,"pulls":[],"grant":,"plainPull":,"isOver":true,"isFresh":true}"#
         .len();
     const PULL: usize = r#"{"id":,"after":9007199254740991,"live":false,"idle":true},"#.len();
     let ids = connection
@@ -153,6 +155,7 @@ pub(super) fn keep<S: Sql>(connection: &Connection<S::Text>, store: &EventStore<
             .then(|| backend_id.to_owned()),
         plain_pull: connection.plain_pull().and_then(|id| raw(id.json())),
         is_over: connection.is_over(),
+        is_fresh: connection.is_fresh(),
         pull_request_ids: (connection.family() == Family::Rpc).then_some(ids),
         first_request_id: connection.first_request(),
         awaiting_pull_since: connection.awaiting_pull_since_ms(),
@@ -244,6 +247,7 @@ impl<S: Sql> SyncBackend<S> {
                     .plain_pull
                     .and_then(|id| RequestId::from_json(id.get())),
                 is_over,
+                is_fresh: attachment.is_fresh,
             }),
         )
     }
@@ -281,6 +285,7 @@ mod tests {
             let (rpc, socket) = (Family::Rpc, Transport::WebSocket);
             let mut connection =
                 Connection::<()>::new(rpc, socket, grant.clone(), &Sum::default(), 0);
+            connection.set_plain_pull(&RequestId::from_json("\"plain\"").unwrap());
             let ids: Vec<String> = (0..pulls).map(|number| format!("\"{number}\"")).collect();
             for id in &ids {
                 let requester = requester(rpc, id).unwrap();
@@ -288,7 +293,6 @@ mod tests {
                     (Follow::Frames, SeqNum::ROOT, connection.room().clone());
                 connection.insert(Subscription::new(requester, follow, after, (), room));
             }
-            connection.set_plain_pull(&RequestId::from_json("\"plain\"").unwrap());
             let store_id = "a \"store\"";
             let largest = Attachment {
                 format: FORMAT,
@@ -296,6 +300,7 @@ mod tests {
                 backend_id: Some("i".repeat(BACKEND_ID_BYTES_MAX - 2)),
                 plain_pull: Some(raw("\"plain\"")),
                 is_over: true,
+                is_fresh: true,
                 pull_request_ids: Some(Vec::new()),
                 first_request_id: Some(u64::MAX),
                 awaiting_pull_since: Some(u64::MAX),

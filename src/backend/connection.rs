@@ -57,6 +57,10 @@ struct Plain<T> {
     pull: Option<RequestId>,
     /// Whether the lifetime of the log that it pulled from is over.
     is_over: bool,
+    /// Whether its client has neither pulled on it nor been sent events: it has what it had before it was connected.
+    is_fresh: bool,
+    /// Until when a client that lacks events may still pull by itself. *Units*: milliseconds since the epoch.
+    mends_at_ms: Option<u64>,
 }
 
 /// What outlives an eviction of a connection.
@@ -68,6 +72,8 @@ pub(super) struct Kept<T> {
     pub(super) plain_pull: Option<RequestId>,
     /// Whether the lifetime that it pulled from is over.
     pub(super) is_over: bool,
+    /// Whether a 0.3 client has neither pulled on it nor been sent events.
+    pub(super) is_fresh: bool,
 }
 
 impl<T> Connection<T> {
@@ -93,6 +99,8 @@ impl<T> Connection<T> {
                 held: None,
                 pull: None,
                 is_over: false,
+                is_fresh: family == Family::Plain,
+                mends_at_ms: None,
             },
             abandoned: Abandoned::new(room.clone()),
             room,
@@ -119,6 +127,7 @@ impl<T> Connection<T> {
             plain: Plain {
                 pull: kept.plain_pull,
                 is_over: kept.is_over,
+                is_fresh: kept.is_fresh,
                 ..self.plain
             },
             generation: first.map(|pull| pull.requester().generation),
@@ -391,8 +400,38 @@ impl<T> Connection<T> {
     }
 
     pub(super) fn set_plain_pull(&mut self, id: &RequestId) {
+        if self.plain.pull.is_none() {
+            // It gets by itself what it was about to be sent.
+            self.subscriptions.clear();
+            self.plain.mends_at_ms = None;
+        }
+        self.set_heard();
         self.changed |= self.plain.pull.as_ref() != Some(id);
         self.plain.pull = Some(id.clone());
+    }
+
+    /// Whether the client of a 0.3 socket has neither pulled on it nor been sent events.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.plain.is_fresh
+    }
+
+    /// Its client has pulled or is sent events; whether this is the first time.
+    pub(super) fn set_heard(&mut self) -> bool {
+        let was_fresh = std::mem::take(&mut self.plain.is_fresh);
+        self.changed |= was_fresh;
+        was_fresh
+    }
+
+    /// Has a 0.3 client that does not pull sent what it lacks, from `at_ms` on.
+    pub(super) fn mend(&mut self, missing: Subscription<T>, at_ms: u64) {
+        self.set_heard();
+        self.plain.mends_at_ms = Some(at_ms);
+        self.insert(missing);
+    }
+
+    /// Until when it may still pull by itself. *Units*: milliseconds since the epoch.
+    pub(super) fn mends_at_ms(&self) -> Option<u64> {
+        self.plain.mends_at_ms
     }
 
     /// Whether the lifetime of the log is over that a 0.3 client knows. It would take the events of another for

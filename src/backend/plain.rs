@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::subscription::{Follow, Subscription};
 use super::{ConnectionId, Output, SyncBackend, Turn};
 use crate::event::SeqNum;
-use crate::limits::{PLAIN_STALL_MS, PROBE_MS};
+use crate::limits::{PLAIN_MEND_MS, PLAIN_STALL_MS, PROBE_MS};
 use crate::store::sql::Sql;
 use crate::wire::{self, Failure, Family, Generation, Requester};
 
@@ -26,6 +26,13 @@ impl<S: Sql> SyncBackend<S> {
             let Some(connection) = self.connections.get(id) else {
                 continue;
             };
+            if let Some(at_ms) = connection
+                .mends_at_ms()
+                .filter(|at_ms| *at_ms > turn.now_ms)
+            {
+                self.wake_for_plain(at_ms);
+                continue;
+            }
             let silent_ms = turn.now_ms.saturating_sub(connection.taken_at_ms());
             if connection.room().has_room() {
                 self.send_pages(id, None, turn);
@@ -68,6 +75,36 @@ impl<S: Sql> SyncBackend<S> {
         connection.mark_changed();
         self.wake_for_plain(turn.now_ms);
         self.remember(id, turn);
+    }
+
+    /// A 0.3 client that has been away pushes what follows `parent`, and others have pushed since: as its pull was of an
+    /// earlier socket, it would never get that, and wait for it for ever. It is sent from the log what follows
+    /// `parent`, unless it has only just started and pulls by itself.
+    ///
+    /// Only the first push of a socket tells where its client is, as long as nothing has been sent on it. Not after a
+    /// reset: the client may be of another lifetime, which 0.3 does not tell.
+    pub(super) fn mend_plain(
+        &mut self,
+        from: ConnectionId,
+        requester: &Requester,
+        parent: SeqNum,
+        turn: &mut Turn<S::Text>,
+    ) {
+        let lacks_some = parent < self.store.head() && !self.store.had_lifetimes();
+        let is_fresh = self.connections.get(from).is_some_and(Connection::is_fresh);
+        if !is_fresh || !lacks_some {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(from) else {
+            return;
+        };
+        let transport = connection.transport();
+        let head = self.page_heads.text(&self.store, requester, transport);
+        let (follow, room) = (Follow::Frames, connection.room().clone());
+        let missing = Subscription::new(requester.clone(), follow, parent, head, room);
+        let at_ms = turn.now_ms + PLAIN_MEND_MS;
+        connection.mend(missing, at_ms);
+        self.wake_for_plain(at_ms);
     }
 
     /// Has the pulls go on at `at_ms`, or earlier.

@@ -202,6 +202,9 @@ impl<S: Sql> Publication<'_, S> {
             .get_or_insert_with(|| plain_frame(store, requester, batch, created_at));
         let (frame, bytes) = (frame.clone(), *bytes);
         self.deliveries += 1;
+        if connection.set_heard() {
+            self.changed.push(to);
+        }
         if self.is_shown && self.parts.is_empty() {
             self.parts.push(frame.clone());
         }

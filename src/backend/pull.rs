@@ -172,6 +172,7 @@ impl<S: Sql> SyncBackend<S> {
         let shows = self.rules.uses.has_on_pull_res();
         let (mut failed, mut objects) = (None, Vec::new());
         let mut sent = SentPages::default();
+        let is_unasked = family == Family::Plain && connection.plain_pull().is_none();
         for subscription in connection.subscriptions_mut() {
             let is_meant = match only {
                 Some(only) => *only == subscription.requester().id,
@@ -185,6 +186,7 @@ impl<S: Sql> SyncBackend<S> {
                 family,
                 transport,
                 last_page_tail: &self.last_page_tail,
+                is_unasked,
                 sent: &mut sent,
             };
             match pages.send_turn(subscription) {
@@ -463,6 +465,8 @@ struct Pages<'a, S: Sql> {
     family: Family,
     transport: Transport,
     last_page_tail: &'a S::Text,
+    /// Whether its client is sent events without a pull, as when they are pushed.
+    is_unasked: bool,
     sent: &'a mut SentPages<S::Text>,
 }
 
@@ -483,6 +487,10 @@ impl<S: Sql> Pages<'_, S> {
             let info = PageInfo::remaining(self.store.last_stored().since(page.last));
             let tail = match info {
                 PageInfo::NoMore if self.family == Family::Rpc => self.last_page_tail.clone(),
+                _ if self.is_unasked => {
+                    let tail = wire::plain_unasked_tail(subscription.requester(), info);
+                    self.store.text(&tail)
+                }
                 _ => self.store.text(&wire::page_tail(
                     subscription.requester(),
                     info,

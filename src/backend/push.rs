@@ -57,6 +57,7 @@ impl<S: Sql> SyncBackend<S> {
         let Some(batch) = Batch::parse(events, &self.limits)? else {
             return Ok(());
         };
+        self.mend_plain(from, requester, batch.parent(), turn);
         let admission = admit(&self.store, batch).map_err(|error| Refusal::Storage {
             what: "read the log for a push",
             error,

@@ -474,6 +474,12 @@ pub(crate) fn rpc_page_tail(info: PageInfo, backend_id: &BackendId) -> String {
     rpc::page_tail(info, backend_id)
 }
 
+/// What goes after the events of a page that a 0.3 client is sent because of a push: to it they are as pushed by others.
+#[must_use]
+pub fn plain_unasked_tail(push: &Requester, info: PageInfo) -> String {
+    v03::page_tail("push", push.id.json(), info)
+}
+
 /// What goes around the events of a push that is published to 0.3 sockets: the same for all of them.
 #[must_use]
 pub fn plain_broadcast(pusher: &Requester) -> (String, String) {

@@ -4,10 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import { Clients, forEachBackend, ours, payload, sharedServer } from './backends.ts'
+import { Clients, forEachBackend, ours, payload, sharedServer, withClients } from './backends.ts'
 import { RawClient } from '../harness/raw-client.ts'
 import type { Event, SyncClient } from './client.ts'
 import { freshStoreId } from './events.ts'
+import { LivePull } from './live-pull.ts'
 import { Host } from './restart.ts'
 import { SilentProxy } from './silent-proxy.ts'
 import { openTodoStore } from './v04/store.ts'
@@ -55,6 +56,30 @@ forEachBackend([ours], (backend) => {
       client.terminate()
     })
   }
+
+  it('a v03 client that comes back after both it and others wrote gets what it lacks, though it does not pull again', () =>
+    withClients(server(), async (clients) => {
+      const proxy = await SilentProxy.start(Number(new URL(server().wsUrl).port))
+      try {
+        const client = await clients.connect('v03', { url: proxy.wsUrl })
+        const live = await LivePull.start(client)
+        await pushEach(client, 1, 1)
+        await live.until(1)
+        proxy.cut()
+        await pushEach(await clients.connect('v04'), 2, 120)
+        const { accepted } = proxy
+        proxy.mend()
+        await eventually('the client connects again', () => proxy.accepted > accepted, 15_000)
+        await client.connect()
+        const refused = await client.push([{ ...todoCreated(2), clientId: 'returned' }])
+        assert.deepEqual(refused, { error: 'ServerAheadError', minimumExpectedNum: 120, providedNum: 1 })
+        await live.until(120)
+        await pushEach(client, 121, 121)
+        await live.until(121)
+      } finally {
+        await proxy.stop()
+      }
+    }))
 
   it('a store that slept through 250 pushes and a restart of the server has them all after it wakes', () =>
     Host.with(backend.name, async (host) => {

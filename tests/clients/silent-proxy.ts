@@ -1,10 +1,14 @@
-/** A network between client and server that can fall silent: connections stay open, and nothing gets through any more. */
+/**
+ * A network between client and server that can fall silent, so that connections stay open and nothing gets through any
+ * more, or be cut.
+ */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
 export class SilentProxy {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #accepted = 0
+  #isCut = false
 
   private constructor(server: Server) {
     this.#server = server
@@ -33,12 +37,27 @@ export class SilentProxy {
     for (const socket of this.#sockets) socket.removeAllListeners('data').pause()
   }
 
-  async stop(): Promise<void> {
+  /** Ends all connections, and every later one until it is mended. */
+  cut(): void {
+    this.#isCut = true
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  mend(): void {
+    this.#isCut = false
+  }
+
+  async stop(): Promise<void> {
+    this.cut()
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
   #join(client: Socket, server: Socket): void {
+    if (this.#isCut) {
+      client.destroy()
+      server.destroy()
+      return
+    }
     this.#accepted += 1
     for (const [from, to] of [
       [client, server],
