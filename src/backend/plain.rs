@@ -26,10 +26,7 @@ impl<S: Sql> SyncBackend<S> {
             let Some(connection) = self.connections.get(id) else {
                 continue;
             };
-            if let Some(at_ms) = connection
-                .mends_at_ms()
-                .filter(|at_ms| *at_ms > turn.now_ms)
-            {
+            if let Some(at_ms) = self.mends_later(connection, id, turn.now_ms) {
                 self.wake_for_plain(at_ms);
                 continue;
             }
@@ -90,7 +87,7 @@ impl<S: Sql> SyncBackend<S> {
         parent: SeqNum,
         turn: &mut Turn<S::Text>,
     ) {
-        let lacks_some = parent < self.store.head() && !self.store.had_lifetimes();
+        let lacks_some = parent < self.store.last_stored() && !self.store.had_lifetimes();
         let is_fresh = self.connections.get(from).is_some_and(Connection::is_fresh);
         if !is_fresh || !lacks_some {
             return;
@@ -105,6 +102,35 @@ impl<S: Sql> SyncBackend<S> {
         let at_ms = turn.now_ms + PLAIN_MEND_MS;
         connection.mend(missing, at_ms);
         self.wake_for_plain(at_ms);
+    }
+
+    /// When to look again whether a 0.3 client is to be sent what it lacks: it may pull by itself, or have done so and wait
+    /// for a hook. `None` if now.
+    fn mends_later(
+        &self,
+        connection: &Connection<S::Text>,
+        id: ConnectionId,
+        now_ms: u64,
+    ) -> Option<u64> {
+        let at_ms = connection.mends_at_ms()?;
+        if at_ms > now_ms {
+            return Some(at_ms);
+        }
+        self.is_waiting(id).then_some(now_ms + PROBE_MS)
+    }
+
+    /// What a 0.3 client lacks could not be read: nothing that it can be told would have it ask, so it is read again, for a
+    /// while. Whether it is.
+    pub(super) fn mends_again(&mut self, id: ConnectionId, turn: &Turn<S::Text>) -> bool {
+        let connection = self.connections.get(id);
+        let since_ms = connection.and_then(Connection::mends_at_ms);
+        let goes_on =
+            since_ms.is_some_and(|since_ms| turn.now_ms.saturating_sub(since_ms) < PLAIN_STALL_MS);
+        if goes_on {
+            // Not at once, as where a page was sent.
+            self.plain_at_ms = Some(turn.now_ms + PROBE_MS);
+        }
+        goes_on
     }
 
     /// Has the pulls go on at `at_ms`, or earlier.

@@ -203,7 +203,10 @@ impl<S: Sql> SyncBackend<S> {
         if !sent.frames.is_empty() {
             connection.mark_paged();
         }
-        let peer = shows.then(|| peer_of(connection));
+        let viewer = shows.then(|| Viewer {
+            peer: peer_of(connection),
+            is_unasked,
+        });
         if family == Family::Plain && !connection.subscriptions().is_empty() {
             // Nothing will tell when its client has taken what was sent.
             let has_room = connection.room().has_room();
@@ -212,7 +215,7 @@ impl<S: Sql> SyncBackend<S> {
         }
         self.stats.pages += sent.pages;
         for frame in sent.frames {
-            self.send_page(to, peer.as_ref(), frame, turn);
+            self.send_page(to, viewer.as_ref(), frame, turn);
         }
         if let Some((requester, error)) = failed {
             self.fail_pull(to, &requester, error, turn);
@@ -226,7 +229,7 @@ impl<S: Sql> SyncBackend<S> {
     fn send_page(
         &mut self,
         to: ConnectionId,
-        peer: Option<&Peer>,
+        viewer: Option<&Viewer>,
         sent: SentFrame<S::Text>,
         turn: &mut Turn<S::Text>,
     ) {
@@ -235,7 +238,7 @@ impl<S: Sql> SyncBackend<S> {
             frame,
             is_end,
         } = sent;
-        let Some(peer) = peer else {
+        let Some(Viewer { peer, is_unasked }) = viewer else {
             return turn.out.push(Output::Send { to, frame });
         };
         if is_end {
@@ -252,7 +255,7 @@ impl<S: Sql> SyncBackend<S> {
             to,
             peer: peer.clone(),
             generation: pull.generation,
-            pull: Some(pull),
+            pull: (!is_unasked).then_some(pull),
             frame,
             then,
             ends: false,
@@ -384,6 +387,9 @@ impl<S: Sql> SyncBackend<S> {
     ) {
         let what = "read the events";
         let refusal = Refusal::Storage { what, error };
+        if self.mends_again(to, turn) {
+            return self.report_refusal(self.about(to, requester), refusal, turn);
+        }
         if self.connections.get(to).is_some_and(Connection::is_socket) {
             if let Some(connection) = self.connections.get_mut(to) {
                 connection.remove(&requester.id);
@@ -426,6 +432,13 @@ impl<T: Clone> PageHeads<T> {
             }
         }
     }
+}
+
+/// For whom a hook is shown what is sent.
+struct Viewer {
+    peer: Peer,
+    /// Whether there is no pull that it could end.
+    is_unasked: bool,
 }
 
 /// How far a turn got with one pull.

@@ -255,6 +255,10 @@ struct Socket {
     kept: String,
     pulls: Vec<Pull>,
     first_request: Option<u64>,
+    /// Whether a client of 0.3 has pulled on it.
+    has_pulled: bool,
+    /// Whether a client of 0.3 has neither pulled on it nor been sent events.
+    is_fresh: bool,
     /// Since when its client has been expected to pull.
     awaiting_pull_since_ms: Option<u64>,
     /// Pulls of others that its client was asked about, in this life of the object.
@@ -507,6 +511,8 @@ impl World {
             kept,
             pulls: Vec::new(),
             first_request: None,
+            has_pulled: false,
+            is_fresh: family == Family::Plain,
             awaiting_pull_since_ms: (family == Family::Rpc).then_some(self.now_ms),
             probed: BTreeSet::new(),
             sent: 0,

@@ -4,13 +4,15 @@
 use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, Rules, SyncBackend, Turn};
 use livestore_sync_worker::event::{BackendId, StoreId};
-use livestore_sync_worker::limits::{Limits, PAGE_EVENTS_MAX, PLAIN_MEND_MS};
+use livestore_sync_worker::limits::{
+    Limits, PAGE_EVENTS_MAX, PLAIN_MEND_MS, PLAIN_STALL_MS, PROBE_MS,
+};
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation};
 
 use crate::client::{Heard, Sample, Speaker, batch_json, hear, seq_num};
 use crate::fresh_ids;
-use crate::host_sql::{Binding, HostSql, HostText};
+use crate::host_sql::{Binding, HostSql, HostText, When};
 
 const STORE: &str = "left-and-came-back";
 
@@ -287,4 +289,27 @@ fn a_reset_while_it_waits_leaves_it_with_what_it_has() {
     world.others_push(1..=4);
     world.wait(2 * PLAIN_MEND_MS);
     assert_eq!(world.events(), []);
+}
+
+#[test]
+fn what_cannot_be_read_is_read_again_each_second_for_a_while() {
+    for heals in [true, false] {
+        let mut world = World::returned(5);
+        world.pushes(3);
+        world.sql.fail_run(0, usize::MAX, When::Before);
+        world.wait(PLAIN_MEND_MS);
+        let seconds = if heals { 3 } else { PLAIN_STALL_MS / PROBE_MS };
+        for _ in 0..seconds {
+            assert_eq!(world.heard, []);
+            assert_eq!(world.alarm_at_ms, Some(world.now_ms + PROBE_MS));
+            world.wait(PROBE_MS);
+        }
+        // Whose alarm is for nobody is the last.
+        world.wait(if heals { 0 } else { PROBE_MS });
+        world.sql.heal();
+        let is_alarm_set = world.alarm_at_ms.is_some();
+        world.wait(PROBE_MS);
+        let missing = if heals { unasked(3..=5) } else { vec![] };
+        assert_eq!((is_alarm_set, world.events()), (heals, missing));
+    }
 }

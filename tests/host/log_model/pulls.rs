@@ -78,7 +78,13 @@ impl World {
             assert_eq!((*to, answered), (index, &id));
             return;
         }
-        self.socket(index).awaiting_pull_since_ms = None;
+        let socket = self.socket(index);
+        socket.awaiting_pull_since_ms = None;
+        if generation == Generation::V03 && !std::mem::replace(&mut socket.has_pulled, true) {
+            // It gets by itself what it was about to be sent.
+            socket.is_fresh = false;
+            socket.pulls.clear();
+        }
         let last = cursor.unwrap_or(0).clamp(0, (1 << 53) - 1);
         self.socket(index).pulls.push(Pull {
             id: id.clone(),
@@ -124,11 +130,21 @@ impl World {
                 Heard::Page {
                     is_broadcast: true,
                     id,
+                    ..
+                } if self.is_plain_pull(*index, id)
+                    && pushed.is_none_or(|(push_id, _)| push_id != id) =>
+                {
+                    self.receive_page(*index, heard, &mut ended);
+                }
+                Heard::Page {
+                    is_broadcast: true,
+                    id,
                     events,
                     remaining,
                     created_at,
                     ..
                 } => {
+                    self.socket(*index).is_fresh = false;
                     let (push_id, new) = pushed.expect("a broadcast is of a push");
                     let text = if push_id.starts_with('"') {
                         push_id.to_owned()
@@ -150,7 +166,10 @@ impl World {
                     let at = ended.iter().position(|end| *end == (*index, id.clone()));
                     ended.remove(at.expect("only a pull that has everything is done"));
                 }
-                Heard::Failed { id, .. } if self.is_plain_pull(*index, id) => {
+                Heard::Failed { id, .. }
+                    if self.is_plain_pull(*index, id)
+                        && pushed.is_none_or(|(push_id, _)| push_id != id) =>
+                {
                     // Its socket stays: its client would never miss what is published before it is back.
                     let has_reason = effects.has_failed || effects.has_stalled;
                     assert!(has_reason, "only storage and silence end a pull");

@@ -90,6 +90,7 @@ impl World {
         let expected = self.expect_push(events, claim, frame.len());
         self.expect_no_pull(index, claim, frame.len());
         let effects = self.send(index, &frame);
+        self.expect_mending(index, &id, events, &expected, &effects);
         self.finish_push(index, &id, generation, expected, &effects);
         id
     }
@@ -195,6 +196,44 @@ impl World {
             client_id: format!("client-{index}"),
             session_id,
         }
+    }
+
+    /// A client of 0.3 that is behind with the first push of its socket will be sent what it lacks, as of a pull.
+    fn expect_mending(
+        &mut self,
+        index: usize,
+        id: &str,
+        events: &[Sample],
+        expected: &Expected,
+        effects: &Effects,
+    ) {
+        let last_stored = self.last_stored();
+        let is_understood = !matches!(expected, Expected::Unknown | Expected::Mismatch);
+        let Some(first) = events.first().filter(|_| is_understood) else {
+            return;
+        };
+        let socket = self.socket(index);
+        let lacks_some = first.parent_seq_num < last_stored;
+        if !socket.is_fresh || !lacks_some {
+            return;
+        }
+        if effects.has_failed && socket.kept.contains(r#""isFresh":true"#) {
+            // It has not come to that.
+            return;
+        }
+        socket.is_fresh = false;
+        socket.pulls.push(Pull {
+            id: id.to_owned(),
+            live: true,
+            last: first.parent_seq_num,
+            state: State::Paging,
+            unacked: 0,
+            in_flight: VecDeque::new(),
+            is_ahead: false,
+            chunks: 0,
+            has_slept: false,
+        });
+        self.seen.mended += 1;
     }
 
     /// A client that has pulled before would know the backend id.

@@ -26,10 +26,12 @@ pub(super) struct Seen {
     pub(super) crowded: u32,
     /// Sockets closed because their client ended pull after pull without taking anything.
     pub(super) abandoning: u32,
+    /// Clients of 0.3 that are sent what their push shows them to lack.
+    pub(super) mended: u32,
 }
 
 impl Seen {
-    pub(super) fn counts(&mut self) -> [&mut u32; 15] {
+    pub(super) fn counts(&mut self) -> [&mut u32; 16] {
         [
             &mut self.appended,
             &mut self.repeated,
@@ -46,6 +48,7 @@ impl Seen {
             &mut self.overtaken,
             &mut self.crowded,
             &mut self.abandoning,
+            &mut self.mended,
         ]
     }
 

@@ -205,8 +205,12 @@ impl World {
         else {
             panic!("{heard:?}")
         };
-        assert_eq!(*remaining, 0);
         let first = seq_num(&events[0]);
+        if self.cause == Cause::Alarm && first <= self.head_before {
+            return self.check_missing(end, heard);
+        }
+        assert_eq!(*remaining, 0);
+        self.ends[end].is_fresh = false;
         assert!(
             first > self.head_before || self.cause == Cause::Ping,
             "news"
@@ -221,6 +225,40 @@ impl World {
             "between the pages of a pull"
         );
         self.seen.count(Kind::PlainBroadcasts);
+    }
+
+    /// A client of 0.3 is sent what its push has shown it to lack.
+    fn check_missing(&mut self, end: usize, heard: &Heard) {
+        let Heard::Page {
+            id,
+            events,
+            created_at,
+            remaining,
+            ..
+        } = heard
+        else {
+            panic!("{heard:?}")
+        };
+        let log_end = self.log.head();
+        let one = &mut self.ends[end];
+        assert!(one.family == Family::Plain && !one.is_over);
+        let is_refused = one.pulls().all(|(request, _)| request.is_answered);
+        assert!(is_refused, "it has pulled by itself");
+        let push = one.request(id).unwrap().push().unwrap();
+        let parent = push.events[0].seq_num - 1;
+        let after = match one.missing_after {
+            None => {
+                assert!(one.is_fresh, "it may have been sent them");
+                parent
+            }
+            Some(after) => after,
+        };
+        check_events(events, created_at, self.log.after(after));
+        let last = events.last().map(seq_num).expect("an empty page");
+        assert_eq!(i64::try_from(*remaining).unwrap(), log_end - last);
+        let one = &mut self.ends[end];
+        (one.missing_after, one.is_fresh) = (Some(last), false);
+        self.seen.count(Kind::PlainMissing);
     }
 
     fn check_done(&mut self, end: usize, id: &str) {

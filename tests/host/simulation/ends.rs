@@ -49,6 +49,10 @@ pub(super) struct End {
     pub(super) first_request: Option<u64>,
     /// Whether the lifetime is over that a 0.3 client knows.
     pub(super) is_over: bool,
+    /// Whether a 0.3 client has been sent no event without a pull.
+    pub(super) is_fresh: bool,
+    /// The last event it was sent of those that it had shown to lack.
+    pub(super) missing_after: Option<i64>,
     /// Whether the answer to a request has begun to be read.
     pub(super) is_streaming: bool,
     /// Whether that is for a client that has started over since.

@@ -36,6 +36,8 @@ kinds! {
     Pages
     Broadcasts
     PlainBroadcasts
+    /// A client of 0.3 was sent what its push had shown it to lack.
+    PlainMissing
     FoldedIntoPages
     SlowListeners
     PagesAfterWaking

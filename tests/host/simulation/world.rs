@@ -175,7 +175,7 @@ impl Plan {
             }
         }
         let has_backup = random.chance(50);
-        let is_heavy = random.chance(1);
+        let is_heavy = random.chance(2);
         let existing = if is_heavy {
             10
         } else {
@@ -743,6 +743,8 @@ impl World {
             awaits_pull: transport == Transport::WebSocket && family == Family::Rpc,
             probed: std::collections::BTreeSet::new(),
             asked_ms: None,
+            is_fresh: true,
+            missing_after: None,
             first_request: None,
             is_over: false,
             is_streaming: false,
