@@ -21,7 +21,7 @@ use std::cell::Cell;
 use thiserror::Error;
 
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
-use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_OVERHEAD_BYTES, PIECE_BYTES_MAX};
+use crate::limits::PAGE_EVENTS_MAX;
 use crate::wire::Family;
 use pack::{Contents, Pack};
 use schema::{Created, Opening, Statements, Succession};
@@ -40,8 +40,6 @@ pub struct EventStore<S: Sql> {
     /// Whether the rows were seen to be others than those that are known here.
     is_stale: Cell<bool>,
     scratch: Pack,
-    /// Whether the last page was a large one, so that the next is likely not to hold as many events as one may.
-    is_heavy: Cell<bool>,
     state: Vec<(String, String)>,
     has_untold: bool,
     had_lifetimes: bool,
@@ -272,7 +270,6 @@ impl<S: Sql> EventStore<S> {
             last_stored,
             is_stale: Cell::new(false),
             scratch: Pack::default(),
-            is_heavy: Cell::new(false),
             state: Vec::new(),
             has_untold: false,
             had_lifetimes: false,
@@ -716,22 +713,8 @@ impl<S: Sql> EventStore<S> {
                 last: after,
             });
         }
-        let bytes_max = match form {
-            Form::String => PAGE_BYTES_MAX,
-            Form::Utf8 => PIECE_BYTES_MAX,
-        };
-        let budget = bytes_max - PAGE_OVERHEAD_BYTES;
-        if !self.is_heavy.get() {
-            match self.read_page(family, form, after, PAGE_EVENTS_MAX) {
-                Ok(page) if page.bytes <= budget => return Ok(page),
-                // Too large for a page, or even for a string of the platform: count what fits.
-                Ok(_) | Err(_) => {}
-            }
-        }
-        let fitting = self.count_fitting(family, after, budget)?;
-        let page = self.read_page(family, form, after, fitting.max(1))?;
-        self.is_heavy.set(page.bytes > budget / 2);
-        Ok(page)
+        let statement = self.statements.page(&self.sql, family, form);
+        self.read_items(statement, after, i64::from(PAGE_EVENTS_MAX))
     }
 
     /// Whether the events from the first of `events` on are stored exactly as they stand there, up to
@@ -774,17 +757,6 @@ impl<S: Sql> EventStore<S> {
             next = last + 1;
         }
         Ok(equal)
-    }
-
-    fn read_page(
-        &self,
-        family: Family,
-        form: Form,
-        after: SeqNum,
-        events: u32,
-    ) -> Result<Page<S::Text>, StoreError> {
-        let statement = self.statements.page(&self.sql, family, form);
-        self.read_items(statement, after, i64::from(events))
     }
 
     fn read_items(
@@ -889,30 +861,6 @@ impl<S: Sql> EventStore<S> {
             ..store
         };
         Ok(found)
-    }
-
-    fn count_fitting(
-        &self,
-        family: Family,
-        after: SeqNum,
-        budget: usize,
-    ) -> Result<u32, StoreError> {
-        let params = [
-            Param::Int(after.to_i64()),
-            Param::Int(i64::from(PAGE_EVENTS_MAX)),
-            Param::Int(i64::try_from(budget).unwrap_or(i64::MAX)),
-        ];
-        let mut count = 0;
-        self.sql.query(
-            self.statements.count_fitting(&self.sql, family),
-            &params,
-            &mut |row| {
-                if let [Value::Int(fitting)] = row {
-                    count = u32::try_from(*fitting).unwrap_or(0);
-                }
-            },
-        )?;
-        Ok(count)
     }
 
     fn read_context(

@@ -21,6 +21,7 @@
 use std::cell::OnceCell;
 
 use crate::event::{BackendId, SeqNum, StoreId};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_OVERHEAD_BYTES, PIECE_BYTES_MAX};
 use crate::store::sql::{Form, Param, Sql, Step, StoreError, Text as _, Value};
 use crate::wire::Family;
 
@@ -64,7 +65,6 @@ pub(crate) struct Statements<S: Sql> {
     events_between: OnceCell<S::Statement>,
     pages: [OnceCell<S::Statement>; 2],
     utf8_pages: [OnceCell<S::Statement>; 2],
-    fitting: [OnceCell<S::Statement>; 2],
 }
 
 impl<S: Sql> Statements<S> {
@@ -77,7 +77,6 @@ impl<S: Sql> Statements<S> {
             events_between: OnceCell::new(),
             pages: [OnceCell::new(), OnceCell::new()],
             utf8_pages: [OnceCell::new(), OnceCell::new()],
-            fitting: [OnceCell::new(), OnceCell::new()],
         }
     }
 
@@ -134,32 +133,19 @@ impl<S: Sql> Statements<S> {
     /// Items, last number and bytes of a page, and the stored head if it is of that lifetime: after, events, store id,
     /// backend id.
     pub(crate) fn page(&self, sql: &S, family: Family, form: Form) -> &S::Statement {
-        let (pages, page) = match form {
-            Form::String => (&self.pages, "group_concat(item, ',')"),
-            Form::Utf8 => (&self.utf8_pages, "CAST(group_concat(item, ',') AS BLOB)"),
+        let (pages, page, bytes_max) = match form {
+            Form::String => (&self.pages, "group_concat(item, ',')", PAGE_BYTES_MAX),
+            Form::Utf8 => (
+                &self.utf8_pages,
+                "CAST(group_concat(item, ',') AS BLOB)",
+                PIECE_BYTES_MAX,
+            ),
         };
         of_family(pages, family).get_or_init(|| {
-            let items = items(&self.table, family, LIMIT);
+            let fitting = fitting(&self.table, family, bytes_max - PAGE_OVERHEAD_BYTES);
+            let items = items(&self.table, family, &fitting);
             sql.prepare(&format!(
                 "SELECT {page}, max(seqNum), sum(octet_length(item) + 1), {HEAD} FROM ({items})"
-            ))
-        })
-    }
-
-    /// How many events fit: after, events, bytes. Only those are encoded whose args alone would fit, the length of
-    /// which is known without reading them.
-    pub(crate) fn count_fitting(&self, sql: &S, family: Family) -> &S::Statement {
-        of_family(&self.fitting, family).get_or_init(|| {
-            let table = &self.table;
-            let limit = format!(
-                "(SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY seqNum) AS total FROM \
-                 (SELECT seqNum, ifnull(octet_length(args), 0) AS bytes FROM \"{table}\" \
-                 WHERE seqNum > ?1 ORDER BY seqNum LIMIT {LIMIT})) WHERE total <= ?3)"
-            );
-            let items = items(table, family, &limit);
-            sql.prepare(&format!(
-                "SELECT count(*) FROM (SELECT sum(octet_length(item) + 1) OVER (ORDER BY seqNum) AS total \
-                 FROM ({items})) WHERE total <= ?3"
             ))
         })
     }
@@ -659,6 +645,31 @@ pub(crate) fn opening<S: Sql>(sql: &S, store_id: &StoreId) -> Opening<S::Stateme
         set_head: sql.prepare(SET_HEAD),
     }
 }
+
+/// How many of the `?2` events after `?1` go into a page of `budget` bytes, at least one: what does not go into it is not
+/// made. All counts as if each letter but those of args had to be escaped, so that a full page may have some hundred bytes
+/// left for each of its events. No text is read for that: SQLite keeps their lengths apart.
+fn fitting(table: &str, family: Family, budget: usize) -> String {
+    let shape = family.item_shape();
+    let fixed = KEYS.len() + shape.metadata.len() + shape.close.len() + 4 * 2 + 2 * DIGITS_MAX + 1;
+    let rows = format!(
+        "SELECT seqNum, {fixed} + 6 * (octet_length(name) + octet_length(clientId) + octet_length(sessionId) \
+         + octet_length(createdAt)) + ifnull(octet_length(args), 4) AS bytes \
+         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT {LIMIT}"
+    );
+    format!(
+        "CASE WHEN (SELECT sum(bytes) FROM ({rows})) <= {budget} THEN {LIMIT} \
+         ELSE max(1, (SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY seqNum) AS total FROM ({rows})) \
+         WHERE total <= {budget})) END"
+    )
+}
+
+/// Digits of the largest number in an item, and its sign.
+const DIGITS_MAX: usize = 20;
+
+/// What is in an item, but for texts, args and numbers, and its end.
+const KEYS: &str =
+    r#"{"eventEncoded":{"name":,"args":,"seqNum":,"parentSeqNum":,"clientId":,"sessionId":"#;
 
 /// Selects the JSON items of the `limit` events after `?1`, byte for byte as `wire::encode_items` writes
 /// them.

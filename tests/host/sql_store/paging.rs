@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Checks that the pages of `store` are as full as they may be and hold everything.
+/// Checks that the pages of `store` are about as full as they may be and hold everything.
 fn check(store: &EventStore<HostSql>, events: &[Sample], family: Family) {
     check_pages(&pages(store, family, 0), events, family, PAGE_BYTES_MAX);
     let mut utf8 = Vec::new();
@@ -37,8 +37,9 @@ fn check_pages(pages: &[Page<HostText>], events: &[Sample], family: Family, byte
         if let Some(next) = after.first() {
             let with_next =
                 text(page).len() + 1 + encoded(family, std::slice::from_ref(next)).len();
+            let spare: usize = here.iter().chain([next]).map(spare_bytes).sum();
             assert!(
-                here.len() == PAGE_EVENTS_MAX as usize || with_next + 2 > budget,
+                here.len() == PAGE_EVENTS_MAX as usize || with_next + 2 + spare > budget,
                 "a page of {} could hold one more: {with_next}",
                 here.len()
             );
@@ -46,6 +47,12 @@ fn check_pages(pages: &[Page<HostText>], events: &[Sample], family: Family, byte
         rest = after;
     }
     assert!(rest.is_empty());
+}
+
+/// What is left free for an event in case that its texts have to be escaped, and its numbers are long.
+fn spare_bytes(event: &Sample) -> usize {
+    let texts = [&event.name, &event.client_id, &event.session_id];
+    5 * (texts.map(String::len).iter().sum::<usize>() + CREATED.len()) + 2 * 20
 }
 
 fn store_of(events: &[Sample], binding: Binding) -> EventStore<HostSql> {
@@ -108,21 +115,24 @@ fn an_event_that_is_too_large_for_a_page_is_alone_in_one() {
 }
 
 #[test]
-fn what_follows_a_large_page_is_counted_before_it_is_read_until_one_is_small() {
-    let events: Vec<Sample> = [500_000, 500_000, 500_000, 10, 10]
+fn a_page_is_one_statement_which_reads_no_args_that_do_not_go_into_it() {
+    // Were they read, the platform's bound on a text would end it.
+    let events: Vec<Sample> = [500_000; 12]
         .into_iter()
+        .chain([10, 10])
         .zip(1..)
         .map(|(bytes, seq_num)| Sample::padded(seq_num, bytes))
         .collect();
     let sql = HostSql::in_memory(Binding::Doubles);
     let mut store = open(&sql).unwrap().0;
-    append(&mut store, &events).unwrap();
-    // Read, counted and read again; counted and read; the last page is small, but follows a large one; read.
-    for (after, last, statements) in [(0, 1, 3), (1, 2, 2), (3, 5, 2), (3, 5, 1)] {
+    for event in &events {
+        append(&mut store, std::slice::from_ref(event)).unwrap();
+    }
+    for (after, last) in [(0, 1), (1, 2), (11, 14), (12, 14)] {
         let before = sql.statements_run();
         let page = page(&store, Family::Rpc, after);
         assert_eq!(page.last, SeqNum::clamped(last));
-        assert_eq!(sql.statements_run() - before, statements, "after {after}");
+        assert_eq!(sql.statements_run() - before, 1, "after {after}");
     }
 }
 
@@ -195,7 +205,7 @@ fn a_query_is_planned_once_however_often_it_is_run() {
     let planned_anew = sql.planned_anew();
     append(&mut store, &[Sample::new(501)]).unwrap();
     append(&mut store, &[Sample::new(502), Sample::new(503)]).unwrap();
-    // Small pages and counted ones, lines, what goes to the backup, and a repeated push.
+    // Small pages and large ones, lines, what goes to the backup, and a repeated push.
     for after in [0, 100, 450] {
         for family in Family::ALL {
             page(&store, family, after);
