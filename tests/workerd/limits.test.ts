@@ -523,6 +523,22 @@ describe('without limits of its own, a deployment', () => {
     await pushAndPull('v04', [events])
   })
 
+  it('takes frames of any letters, short ones and those that are long enough to be read in another way', async () => {
+    const peer = await Peer.connect(server(), 'v04', freshStoreId())
+    const events: Event[] = []
+    for (const letter of ['x', 'é', '“', '😀']) {
+      for (const units of [4_094, 4_095, 4_096, 4_097, 20_000]) {
+        const event = (args: string): Event => ({ ...batchOf(events.length)[0]!, args })
+        const frame = pushFrame('v04', peer.request + 1, peer.storeId, [event('')])
+        const free = units - JSON.stringify(frame).length
+        const text = letter.repeat(free / letter.length).padEnd(free, '.')
+        events.push(event(text))
+        assert.deepEqual((await peer.pushed(events.slice(-1))).answer, pushedFrame('v04', peer.request - 1))
+      }
+    }
+    assertEvents(await logOf(server(), peer.storeId, 'v04'), events)
+  })
+
   it('takes a batch of many large events from 0.3, whose client does not cut it', async () => {
     const events = Array.from({ length: 20 }, (_, index) => eventOf(index, 500_000))
     await pushAndPull('v03', [events])
