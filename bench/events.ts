@@ -36,10 +36,13 @@ const idOf = (seed: number): string => {
   return id
 }
 
-/** The event with sequence number `seqNum` of every store of the benchmark. */
-export const event = (seqNum: number): Event => ({
+const textOf = (line: string, bytes: number | undefined): string =>
+  bytes === undefined ? line : `${line}. `.repeat(Math.ceil(bytes / line.length)).slice(0, bytes)
+
+/** The event with sequence number `seqNum` of every store of the benchmark whose events have a text of `bytes`, or a line. */
+export const event = (seqNum: number, bytes?: number): Event => ({
   name: 'v1.TodoCreated',
-  args: { id: idOf(seqNum), text: texts[seqNum % texts.length]! },
+  args: { id: idOf(seqNum), text: textOf(texts[seqNum % texts.length]!, bytes) },
   seqNum,
   parentSeqNum: seqNum - 1,
   clientId: 'b3nch1',
@@ -47,10 +50,10 @@ export const event = (seqNum: number): Event => ({
 })
 
 /** Events `from` (exclusive) to `to` (inclusive), cut into batches of at most `size`. */
-export const batches = (from: number, to: number, size: number): Event[][] => {
+export const batches = (from: number, to: number, size: number, bytes?: number): Event[][] => {
   const result: Event[][] = []
   for (let start = from; start < to; start += size) {
-    result.push(Array.from({ length: Math.min(size, to - start) }, (_, index) => event(start + index + 1)))
+    result.push(Array.from({ length: Math.min(size, to - start) }, (_, index) => event(start + index + 1, bytes)))
   }
   return result
 }
@@ -86,14 +89,21 @@ const sameEvent = (actual: Event, expected: Event): boolean =>
  * metadata, and every page says truly how many are to come (`remaining` counts the pages of one pull; broadcasts are
  * pulls of one page each).
  */
-const checkPages = (chunks: Iterable<Chunk>, from: number, to: number, kind: 'pull' | 'broadcasts'): void => {
+const checkPages = (
+  chunks: Iterable<Chunk>,
+  from: number,
+  to: number,
+  kind: 'pull' | 'broadcasts',
+  bytes?: number,
+): void => {
   let last = from
   for (const { values } of chunks) {
     for (const { batch, pageInfo } of values) {
       for (const { eventEncoded, metadata } of batch) {
         last += 1
-        if (!sameEvent(eventEncoded, event(last))) {
-          throw new Error(`expected ${JSON.stringify(event(last))}, got ${JSON.stringify(eventEncoded)}`)
+        if (!sameEvent(eventEncoded, event(last, bytes))) {
+          const told = (one: Event): string => JSON.stringify(one).slice(0, 1_000)
+          throw new Error(`expected ${told(event(last, bytes))}, got ${told(eventEncoded)}`)
         }
         if (metadata._tag !== 'Some' || Number.isNaN(Date.parse(metadata.value.createdAt))) {
           throw new Error(`event ${last} has the metadata ${JSON.stringify(metadata)}`)
@@ -108,12 +118,19 @@ const checkPages = (chunks: Iterable<Chunk>, from: number, to: number, kind: 'pu
 }
 
 /** Throws unless the Chunk frames `chunks` hold exactly the events `from` (exclusive) to `to` (inclusive). */
-export const checkChunks = (chunks: readonly string[], from: number, to: number, kind: 'pull' | 'broadcasts'): void =>
+export const checkChunks = (
+  chunks: readonly string[],
+  from: number,
+  to: number,
+  kind: 'pull' | 'broadcasts',
+  bytes?: number,
+): void =>
   checkPages(
     chunks.values().map((chunk) => JSON.parse(chunk) as Chunk),
     from,
     to,
     kind,
+    bytes,
   )
 
 /** Throws unless `answer`, that of a pull over http, holds exactly the events 1 to `to`, and then the pull's Exit. */

@@ -4,6 +4,7 @@
  * A section gets a running server and how much to do, and returns numbers by metric. Frames are encoded before the clock
  * starts and read after it has stopped.
  */
+import { makeClient } from '../tests/clients/v04/client.ts'
 import { authToken } from '../tests/harness/server.ts'
 import type { Server, ServerOptions } from '../tests/harness/server.ts'
 import { Connection } from './connection.ts'
@@ -26,6 +27,13 @@ interface PullLoad {
   readonly pulls: number
 }
 
+/** `megabytes` are pushed, as events of each size in kilobytes, and pulled `pulls` times. */
+interface LargeLoad {
+  readonly kilobytes: readonly number[]
+  readonly megabytes: number
+  readonly pulls: number
+}
+
 /** How much each section does. */
 export interface Load {
   readonly push1: PushLoad
@@ -33,6 +41,10 @@ export interface Load {
   readonly pull: PullLoad
   readonly fanout: { readonly sockets: number; readonly warm: number; readonly pushes: number }
   readonly stores: { readonly stores: number; readonly warm: number; readonly pushesEach: number }
+  readonly young: PushLoad
+  readonly large: LargeLoad
+  readonly crowd: { readonly sockets: number; readonly warm: number; readonly pushes: number }
+  readonly client: { readonly events: number }
   readonly first: { readonly warm: number; readonly stores: number }
   readonly httpPush1: PushLoad
   readonly httpPush100: PushLoad
@@ -98,9 +110,9 @@ class Pusher {
   }
 
   /** Encodes the next `count` pushes of `size` events; each function sends one and resolves once it is acknowledged. */
-  encode(count: number, size: number): Array<() => Promise<void>> {
+  encode(count: number, size: number, bytes?: number): Array<() => Promise<void>> {
     const to = this.head + count * size
-    const pushes = batches(this.head, to, size).map((batch) => {
+    const pushes = batches(this.head, to, size, bytes).map((batch) => {
       const id = this.nextId++
       const frame = this.channel.pushFrame(id, batch, this.backendId)
       return () => this.channel.push(id, frame)
@@ -206,13 +218,76 @@ const pull = async (server: Server, load: PullLoad): Promise<Numbers> => {
   return numbers
 }
 
-const fanout = async (server: Server, { sockets, warm, pushes }: Load['fanout']): Promise<Numbers> => {
-  const pusher = await Pusher.open(server, 'fanout')
+/** The first pushes that an isolate sees: V8 has compiled nothing yet but what runs at once. */
+const young = async (server: Server, load: PushLoad): Promise<Numbers> =>
+  single(server, await Pusher.open(server, 'young'), load)
+
+/** Pushes of 1 large event, and pulls of their log, for each size. */
+const large = async (server: Server, { kilobytes, megabytes, pulls }: LargeLoad): Promise<Numbers> => {
+  const numbers: Record<string, number> = {}
+  let generatorLoad = 0
+  for (const kilobyte of kilobytes) {
+    const [storeId, bytes] = [`large${kilobyte}`, kilobyte * 1000]
+    const pusher = await Pusher.open(server, storeId)
+    const warm = 3
+    const count = Math.ceil((megabytes * 1_000_000) / bytes)
+    await inSequence(pusher.encode(warm, 1, bytes))
+    const measured = pusher.encode(count, 1, bytes)
+    const pushed = await measure(server.pid, () => inSequence(measured))
+    pusher.channel.close()
+    const connection = await Connection.open(server.wsUrl, storeId)
+    const answers = [await connection.pull(0)]
+    const pulled = await measure(server.pid, async () => {
+      for (let id = 1; id <= pulls; id++) answers.push(await connection.pull(id))
+    })
+    for (const chunks of answers) checkChunks(chunks, 0, warm + count, 'pull', bytes)
+    connection.close()
+    const megabytesOf = (events: number): number => (events * bytes) / 1_000_000
+    numbers[`${storeId}.pushCpuMs`] = pushed.cpuUs / 1000 / megabytesOf(count)
+    numbers[`${storeId}.pullCpuMs`] = pulled.cpuUs / 1000 / megabytesOf(pulls * (warm + count))
+    generatorLoad = Math.max(generatorLoad, pushed.generatorLoad, pulled.generatorLoad)
+  }
+  return { ...numbers, 'large.generatorLoad': generatorLoad }
+}
+
+/** How long the published client takes for a log that it has nothing of. */
+const client = async (server: Server, { events }: Load['client']): Promise<Numbers> => {
+  const pusher = await Pusher.open(server, 'client')
+  await inSequence(pusher.encode(events / pushBatchEvents, pushBatchEvents))
+  pusher.channel.close()
+  const one = await makeClient({ url: server.wsUrl, storeId: 'client', payload: { authToken } })
+  await one.connect()
+  let last = 0
+  const cost = await measure(server.pid, async () => {
+    for await (const page of one.pull(0, 'once')) {
+      for (const { seqNum } of page.events) {
+        last += 1
+        if (seqNum !== last) throw new Error(`event ${seqNum} instead of ${last}`)
+      }
+    }
+  })
+  await one.close()
+  if (last !== events) throw new Error(`${last} events instead of ${events}`)
+  return {
+    'client.perSecond': perSecond(events, cost),
+    'client.cpuUs': cost.cpuUs / events,
+    // It is the client that is measured.
+    'client.generatorLoad': 0,
+  }
+}
+
+const fanout = (server: Server, load: Load['fanout']): Promise<Numbers> => deliver(server, 'fanout', load)
+
+const crowd = (server: Server, load: Load['crowd']): Promise<Numbers> => deliver(server, 'crowd', load)
+
+/** Pushes of 1 event to a store that many follow; the numbers are named after it. */
+const deliver = async (server: Server, name: string, { sockets, warm, pushes }: Load['fanout']): Promise<Numbers> => {
+  const pusher = await Pusher.open(server, name)
   let outstanding = 0
   let delivered = (): void => {}
   const subscribers: Array<{ connection: Connection; chunks: string[] }> = []
   for (let index = 0; index < sockets; index++) {
-    const connection = await Connection.open(server.wsUrl, 'fanout')
+    const connection = await Connection.open(server.wsUrl, name)
     const chunks: string[] = []
     checkChunks([await connection.pullLive(liveId)], 0, 0, 'pull')
     connection.onChunk = (chunk) => {
@@ -222,16 +297,19 @@ const fanout = async (server: Server, { sockets, warm, pushes }: Load['fanout'])
     subscribers.push({ connection, chunks })
   }
   // The next push follows once this one is acknowledged and has reached every socket.
-  const deliver = async (push: () => Promise<void>): Promise<void> => {
+  const one = async (push: () => Promise<void>): Promise<number> => {
+    const start = performance.now()
     outstanding = sockets
     const all = new Promise<void>((resolve) => (delivered = resolve))
     await push()
     await all
+    return performance.now() - start
   }
-  for (const push of pusher.encode(warm, 1)) await deliver(push)
+  for (const push of pusher.encode(warm, 1)) await one(push)
+  const times: number[] = []
   const measured = pusher.encode(pushes, 1)
   const cost = await measure(server.pid, async () => {
-    for (const push of measured) await deliver(push)
+    for (const push of measured) times.push(await one(push))
   })
   pusher.channel.close()
   for (const { connection, chunks } of subscribers) {
@@ -240,9 +318,10 @@ const fanout = async (server: Server, { sockets, warm, pushes }: Load['fanout'])
   }
   const deliveries = pushes * sockets
   return {
-    'fanout.cpuUs': cost.cpuUs / deliveries,
-    'fanout.perSecond': perSecond(deliveries, cost),
-    'fanout.generatorLoad': cost.generatorLoad,
+    [`${name}.p50Ms`]: percentile(times, 0.5),
+    [`${name}.cpuUs`]: cost.cpuUs / deliveries,
+    [`${name}.perSecond`]: perSecond(deliveries, cost),
+    [`${name}.generatorLoad`]: cost.generatorLoad,
   }
 }
 
@@ -341,6 +420,10 @@ export const sections: { readonly [S in Section]: (server: Server, load: Load[S]
   fanout,
   stores,
   first,
+  young,
+  large,
+  crowd,
+  client,
   httpPush1,
   httpPush100,
   httpPull,
@@ -364,6 +447,8 @@ const verifying = { vars: { AUTH_TOKEN: undefined, JWT_SECRET: jwtSecret } }
 /** Every section once. Pushes of 1 event come first wherever they are compared, each on a server that is as fresh. */
 export const groups: readonly Group[] = [
   { sections: ['push1', 'push100', 'pull', 'fanout', 'stores', 'first'], server: {} },
+  { sections: ['young'], server: {} },
+  { sections: ['large', 'crowd', 'client'], server: {} },
   { sections: ['httpPush1', 'httpPush100', 'httpPull'], server: { direct: true } },
   { sections: ['jwtPush1'], server: verifying },
   { sections: ['jwtHttpPush1'], server: { ...verifying, direct: true } },

@@ -1,14 +1,22 @@
 /**
  * The one table of the benchmark: which numbers it shows, what they are called, how they compare.
  *
- * Pure: takes medians, returns text.
+ * Pure: takes the numbers of all rounds, returns text.
  */
+import { median } from './measure.ts'
 
 /** Short names of the backends, as `--backends` and the table's head use them. */
 export type Name = 'ours' | 'before' | 'backup' | 'sync-cf' | 'minimal-js'
 
 /** A number by backend; absent where a backend did not run. */
 export type Row = Readonly<Partial<Record<Name, number>>>
+
+/** The numbers of each round by backend. */
+export type Rounds = Readonly<Partial<Record<Name, readonly number[]>>>
+
+/** The medians of the rounds. */
+export const mediansOf = (rounds: Rounds): Row =>
+  Object.fromEntries(Object.entries(rounds).map(([name, numbers]) => [name, median(numbers)]))
 
 interface Metric {
   readonly key: string
@@ -29,6 +37,18 @@ export const metrics: readonly Metric[] = [
   { key: 'fanout.cpuUs', label: 'fan-out to 100 sockets, CPU µs/delivery', better: 'lower' },
   { key: 'stores.perSecond', label: '100 stores at once, pushes/s', better: 'higher' },
   { key: 'stores.cpuUs', label: '100 stores at once, CPU µs/push', better: 'lower' },
+  { key: 'young.p50Ms', label: 'first 1,500 pushes of an isolate, p50 ms', better: 'lower' },
+  { key: 'young.cpuUs', label: 'first 1,500 pushes of an isolate, CPU µs', better: 'lower' },
+  { key: 'large10.pushCpuMs', label: 'pushes of events of 10 kB, CPU ms/MB', better: 'lower' },
+  { key: 'large10.pullCpuMs', label: 'pull of events of 10 kB, CPU ms/MB', better: 'lower' },
+  { key: 'large100.pushCpuMs', label: 'pushes of events of 100 kB, CPU ms/MB', better: 'lower' },
+  { key: 'large100.pullCpuMs', label: 'pull of events of 100 kB, CPU ms/MB', better: 'lower' },
+  { key: 'large500.pushCpuMs', label: 'pushes of events of 500 kB, CPU ms/MB', better: 'lower' },
+  { key: 'large500.pullCpuMs', label: 'pull of events of 500 kB, CPU ms/MB', better: 'lower' },
+  { key: 'crowd.p50Ms', label: '1,000 sockets on one store, push to last delivery, p50 ms', better: 'lower' },
+  { key: 'crowd.cpuUs', label: '1,000 sockets on one store, CPU µs/delivery', better: 'lower' },
+  { key: 'client.perSecond', label: 'pull by the published 0.4.0 client, events/s', better: 'higher' },
+  { key: 'client.cpuUs', label: 'pull by the published 0.4.0 client, CPU µs/event', better: 'lower' },
   { key: 'first.p50Ms', label: 'first pull of a new store, p50 ms', better: 'lower' },
   { key: 'first.cpuUs', label: 'first pull of a new store, CPU µs', better: 'lower' },
   { key: 'httpPush1.p50Ms', label: 'HTTP push of 1 event, p50 ms', better: 'lower' },
@@ -69,15 +89,31 @@ const ratio = (ours: number | undefined, peer: number | undefined, better: Metri
   return `${number(better === 'lower' ? peer / ours : ours / peer)}×`
 }
 
-/** The table over `rows` (by metric key) as aligned text, or as Markdown. */
-export const table = (rows: ReadonlyMap<string, Row>, names: readonly Name[], style: 'text' | 'markdown'): string => {
+/** By how much of their median the numbers of several rounds differ: the highest from the lowest. */
+const spread = (rounds: readonly number[]): string => {
+  if (rounds.length < 2) return '–'
+  const middle = median(rounds)
+  return middle === 0 ? '–' : `${Math.round(((Math.max(...rounds) - Math.min(...rounds)) / middle) * 100)} %`
+}
+
+/**
+ * The table of the medians over the rounds of each row (by metric key), as aligned text, or as Markdown. Its last column is how far
+ * the rounds of the first backend are apart.
+ */
+export const table = (
+  rows: ReadonlyMap<string, Rounds>,
+  names: readonly Name[],
+  style: 'text' | 'markdown',
+): string => {
   const peers = names.includes('ours') ? names.filter((name) => name !== 'ours') : []
-  const cells = [['', ...names.map((name) => heads[name]), ...peers.map((name) => `vs ${heads[name]}`)]]
+  const varies = `${heads[names[0]!]} varies by`
+  const cells = [['', ...names.map((name) => heads[name]), ...peers.map((name) => `vs ${heads[name]}`), varies]]
   for (const { key, label, better } of metrics) {
-    const row = rows.get(key)
-    if (row === undefined) continue
+    const rounds = rows.get(key)
+    if (rounds === undefined) continue
+    const row = mediansOf(rounds)
     const ratios = peers.map((peer) => ratio(row.ours, row[peer], better))
-    cells.push([label, ...names.map((name) => number(row[name])), ...ratios])
+    cells.push([label, ...names.map((name) => number(row[name])), ...ratios, spread(rounds[names[0]!] ?? [])])
   }
   const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)))
   const lines = cells.map((line) =>
