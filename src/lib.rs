@@ -164,7 +164,7 @@ macro_rules! export {
 #[cfg(feature = "exports")]
 export!(@with_host edge::JsHooks, |_env, host| edge::JsHooks::new(host));
 
-/// The README's Rust compiles.
+/// The Rust of the documents compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/rust-hooks.md")]
 struct Readme;
