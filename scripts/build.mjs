@@ -126,13 +126,21 @@ if (!isDraft || modified(wasm) < Math.max(...sources.flatMap(filesBelow).filter(
 /** Ends an instance of the core once something was thrown out of it. */
 const guard = join(root, 'src/edge/instance.js')
 
-/** A long string is written into exactly as much memory as it takes up. */
+/**
+ * A long string is written by the platform, not letter by letter, and into exactly as much memory as it takes up. Most are ASCII,
+ * which shows as it is written.
+ */
 const longString = `
-    if (len > 65_536) {
-        WASM_VECTOR_LEN = utf8Length(arg);
-        const at = malloc(WASM_VECTOR_LEN, 1) >>> 0;
-        cachedTextEncoder.encodeInto(arg, getUint8ArrayMemory0().subarray(at, at + WASM_VECTOR_LEN));
-        return at;
+    if (len > 4_096) {
+        for (let bytes = len; ; bytes = utf8Length(arg)) {
+            const at = malloc(bytes, 1) >>> 0;
+            const { read, written } = cachedTextEncoder.encodeInto(arg, getUint8ArrayMemory0().subarray(at, at + bytes));
+            if (read === len) {
+                WASM_VECTOR_LEN = written;
+                return at;
+            }
+            wasm.__wbindgen_free(at, bytes, 1);
+        }
     }
 `
 

@@ -91,16 +91,6 @@ export const join = (head, body, tail) => (typeof body === 'string' ? head + bod
 
 const encoder = new TextEncoder()
 
-/**
- * The bytes of `text` in UTF-8 that were written to `bytes`, or -1 if they do not go into it.
- *
- * @param {string} text @param {Uint8Array} bytes
- */
-export const encodeInto = (text, bytes) => {
-  const { read, written } = encoder.encodeInto(text, bytes)
-  return read === text.length ? written : -1
-}
-
 /** @param {Text} text */
 export const utf8Of = (text) => {
   const pieces = [text].flat().map((piece) => (typeof piece === 'string' ? encoder.encode(piece) : piece))

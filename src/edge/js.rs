@@ -50,10 +50,6 @@ extern "C" {
     #[wasm_bindgen(js_name = utf8Of)]
     pub(super) fn utf8_of(text: &JsValue) -> Uint8Array;
 
-    /// Writes a string as UTF-8; how many bytes of `bytes` that takes, or -1 if it takes more.
-    #[wasm_bindgen(js_name = encodeInto)]
-    fn encode_into(text: &JsString, bytes: &mut [u8]) -> f64;
-
     /// Lets go of what is no string of a text, which is of no use after that.
     pub(super) fn release(text: &JsValue);
 
@@ -317,32 +313,6 @@ extern "C" {
 
     /// Fills bytes with randomness.
     pub(super) fn randomize(bytes: &mut [u8]);
-}
-
-/// Units of UTF-16 from which on the platform writes a string: `wasm-bindgen` copies ASCII letter by letter, which is quicker for
-/// short ones.
-const LONG_TEXT: u32 = 4_096;
-
-/// A string, `None` if it is none. Half a surrogate pair becomes U+FFFD.
-pub(super) fn read_text(value: &JsValue) -> Option<String> {
-    let text = value.dyn_ref::<JsString>()?;
-    let units = text.length();
-    if units < LONG_TEXT {
-        return value.as_string();
-    }
-    // Most texts are ASCII; no unit takes more than three bytes.
-    let units = usize::try_from(units).ok()?;
-    [1, 3].iter().find_map(|bytes_of_unit| {
-        let mut bytes = vec![0; units * bytes_of_unit];
-        let written = encode_into(text, &mut bytes);
-        if written < 0.0 {
-            return None;
-        }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        // It is a length, and not below 0.
-        bytes.truncate(written as usize);
-        String::from_utf8(bytes).ok()
-    })
 }
 
 /// Sets the object's alarm.

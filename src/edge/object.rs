@@ -104,7 +104,7 @@ impl<H: Hooks> Object<H> {
             return Ok(JsValue::UNDEFINED);
         };
         let bytes;
-        let text = js::read_text(message);
+        let text = message.as_string();
         let frame = if let Some(text) = &text {
             Frame::Text(text)
         } else {

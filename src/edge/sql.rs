@@ -45,7 +45,7 @@ impl Text for JsText {
     }
 
     fn read(&self) -> String {
-        if let Some(text) = js::read_text(&self.0) {
+        if let Some(text) = self.0.as_string() {
             return text;
         }
         let utf8 = js::utf8_of(&self.0);
