@@ -1,4 +1,4 @@
-/** Vite's settings that both apps share. */
+/** Vite's settings for an app of LiveStore. */
 export const shared = {
   // LiveStore's workers are modules, which import others.
   worker: { format: 'es' as const },
@@ -12,9 +12,10 @@ export const shared = {
       'node_modules/@livestore/adapter-web/dist/web-worker/shared-worker/make-shared-worker.js',
     ],
   },
-  // Files in todomvc-shared use the packages of the app that imports them.
+  // Files in this folder use the packages of the app that imports them.
   resolve: { dedupe: ['react', 'react-dom', '@livestore/livestore'] },
-  server: { fs: { allow: ['..'] } },
+  // What may be served: the app, and this folder.
+  server: { fs: { allow: ['.', '../todomvc-shared/'] } },
 }
 
 /** Ends a build that has not been told where its page syncs. */
