@@ -88,7 +88,25 @@ const sources = [
   ...ownSources.map((source) => join(root, source)),
   ...(isOwn ? [] : crateSources.map((source) => join(crate, source))),
 ]
-const newest = Math.max(...sources.flatMap(filesBelow).map(modified))
+/** The package's command line, which is bundled by itself: there is nothing of the core in it. */
+const commandLine = join(root, 'host/cli')
+if (isOwn && modified(join(dist, 'cli.js')) <= Math.max(...filesBelow(commandLine).map(modified))) {
+  say('bundling the command line')
+  const { build } = await import('esbuild')
+  await build({
+    entryPoints: [join(commandLine, 'main.ts')],
+    outfile: join(dist, 'cli.js'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    minify: true,
+    logLevel: 'warning',
+  })
+}
+
+const isOfWorker = (/** @type {string} */ path) => !path.startsWith(commandLine)
+const newest = Math.max(...sources.flatMap(filesBelow).filter(isOfWorker).map(modified))
 const bundles = entries.map((name) => `${name}.js`)
 if (Math.min(...[result, ...bundles.map((name) => join(dist, name))].map(modified)) > newest) {
   say(`${shown(dist)} is up to date`)

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, join, resolve } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { eventually } from '../clients/waiting.ts'
 import { root } from '../harness/server.ts'
@@ -22,20 +22,22 @@ export interface DevServer {
 /** How long the app may take to be there: what it imports is bundled first. */
 const startMsMax = 120_000
 
-export const startDev = async (app: App): Promise<DevServer> => {
+/** `folder` is that of an app here, from the root, or that of one elsewhere; `env` is what its user's shell has. */
+export const startDev = async (
+  { folder }: Pick<App, 'folder'>,
+  env: NodeJS.ProcessEnv = {
+    ...process.env,
+    PATH: [join(root, 'node_modules/.bin'), process.env['PATH']].join(delimiter),
+  },
+): Promise<DevServer> => {
   const port = await freePort()
   const storage = mkdtempSync(join(tmpdir(), 'dev-'))
   const syncUrl = `http://localhost:${port}`
   const dev = spawn('npm', ['run', 'dev', '--', '--port', String(port), '--persist-to', storage], {
-    cwd: join(root, app.folder),
+    cwd: resolve(root, folder),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      ...process.env,
-      PATH: [join(root, 'node_modules/.bin'), process.env['PATH']].join(delimiter),
-      WRANGLER_SEND_METRICS: 'false',
-      VITE_LIVESTORE_SYNC_URL: syncUrl,
-    },
+    env: { ...env, WRANGLER_SEND_METRICS: 'false', VITE_LIVESTORE_SYNC_URL: syncUrl },
   })
   let said = ''
   for (const output of [dev.stdout, dev.stderr])
@@ -50,7 +52,7 @@ export const startDev = async (app: App): Promise<DevServer> => {
   }
   try {
     const pageUrl = await eventually(
-      `${app.folder}: npm run dev serves page and sync backend`,
+      `${folder}: npm run dev serves page and sync backend`,
       () => (/Ready on/.test(said) ? /Local:\s+(http:\S+?)\/?\s/.exec(said)?.[1] : undefined),
       startMsMax,
       () => said,

@@ -12,9 +12,11 @@ const published = [
   /^(CHANGELOG|README)\.md$/,
   /^LICENSE-(APACHE|MIT)$/,
   /^package\.json$/,
-  /^dist\/(cf-worker|worker)\.js$/,
+  /^dist\/(cf-worker|cli|worker)\.js$/,
   /^dist\/[\w-]+\.d\.ts$/,
   /^dist\/index_bg\.wasm$/,
+  /^examples\/todomvc(-0\.3|-shared)?\/(?!package-lock\.json)[^/]+$/,
+  /^examples\/todomvc(-0\.3)?\/src\/.+\.tsx?$/,
   /^migrations\/\d+_\w+\.sql$/,
 ]
 
@@ -22,7 +24,10 @@ const published = [
 const packedMax = 450_000
 const unpackedMax = 1_100_000
 
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>
+const ownName = 'livestore-sync-worker'
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown> & {
+  readonly bin: Readonly<Record<string, string>>
+}
 
 describe('the tarball', () => {
   it('holds what is published, and nothing else', () => {
@@ -43,7 +48,7 @@ describe('the tarball', () => {
     const paths = new Set(pack().files.map(({ path }) => `./${path}`))
     const leads = (value: unknown): readonly string[] =>
       typeof value === 'string' ? [value] : Object.values(value as object).flatMap(leads)
-    const targets = leads(manifest['exports'])
+    const targets = [...leads(manifest['exports']), ...leads(manifest.bin).map((path) => `./${path}`)]
     assert.notEqual(targets.length, 0)
     for (const target of targets) assert.ok(paths.has(target), `${target} is packed`)
   })
@@ -67,7 +72,7 @@ describe('the tarball', () => {
 
   it('holds modules of which no bundler warns, wherever they lie', async () => {
     // Of what is in node_modules bundlers say nothing; these are beside it.
-    const modules = pack().files.filter(({ path }) => path.endsWith('.js'))
+    const modules = pack().files.filter(({ path }) => path.endsWith('.js') && path !== manifest.bin[ownName])
     assert.notEqual(modules.length, 0)
     for (const { path } of modules) {
       const { warnings } = await build({

@@ -1,0 +1,84 @@
+#!/usr/bin/env node
+/**
+ * The package's command line: `npx livestore-sync-worker <command>`. Finds the command, parses what stands behind it, and says
+ * what was wrong. Each command is a file of its own, and a line of {@link commands}.
+ *
+ * Exit codes: 0 done, 1 it could not be done, 2 asked in a wrong way.
+ */
+import { parseArgs } from 'node:util'
+import { type Asked, type Command, Failure, type Flag, UsageError } from './command.ts'
+import { create } from './create.ts'
+import { packageName, packageVersion } from './package.ts'
+
+const commands: ReadonlyMap<string, Command> = new Map([['create', create]])
+
+const main = async ([first, ...rest]: readonly string[]): Promise<void> => {
+  if (first === '--help' || first === '-h') return console.log(help)
+  if (first === '--version') return console.log(packageVersion)
+  if (first === undefined) throw new UsageError('no command is given')
+  if (first.startsWith('-')) throw new UsageError(`there is no flag ${first}`)
+  const command = commands.get(first)
+  if (command === undefined) throw new UsageError(`there is no command '${first}'`)
+  const asked = parsed(first, command, rest)
+  if (asked.flags['help'] === true) return console.log(helpOf(first, command))
+  await command.run(asked)
+}
+
+const parsed = (name: string, command: Command, args: readonly string[]): Asked => {
+  const options = Object.entries({ ...command.flags, help: helpFlag }).map(
+    ([flag, { value }]) => [flag, { type: value === undefined ? 'boolean' : 'string' }] as const,
+  )
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: Object.fromEntries(options),
+      allowPositionals: true,
+    })
+    return { operands: positionals, flags: values }
+  } catch (error) {
+    // It names the flag in its first sentence, and goes on with how to write what was hardly meant.
+    const [sentence] = (error as Error).message.split('. ')
+    throw new UsageError(`${name}: ${sentence}`)
+  }
+}
+
+const helpFlag: Flag = { help: 'this text' }
+
+const listed = (rows: ReadonlyArray<readonly [string, string]>): string => {
+  const width = Math.max(...rows.map(([left]) => left.length))
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n')
+}
+
+const helpOf = (name: string, { operands, summary, flags }: Command): string => {
+  const rows = Object.entries({ ...flags, help: helpFlag }).map(
+    ([flag, { value, help }]) => [value === undefined ? `--${flag}` : `--${flag} ${value}`, help] as const,
+  )
+  return `${packageName} ${name} ${operands} [flags]\n\n${summary}\n\nFlags:\n${listed(rows)}`
+}
+
+const help = `${packageName} <command> [flags]
+
+The sync backend for LiveStore apps on Cloudflare.
+
+Commands:
+${listed([...commands].map(([name, { operands, summary }]) => [`${name} ${operands}`, summary]))}
+
+Flags:
+${listed([
+  ['--help', 'this text, and behind a command what there is to know of that'],
+  ['--version', 'the version of the package'],
+])}`
+
+try {
+  await main(process.argv.slice(2))
+} catch (error) {
+  if (error instanceof UsageError) {
+    console.error(`${packageName}: ${error.message}\nTry: npx ${packageName} --help`)
+    process.exitCode = 2
+  } else if (error instanceof Failure) {
+    console.error(`${packageName}: ${error.message}`)
+    process.exitCode = 1
+  } else {
+    throw error
+  }
+}
