@@ -23,7 +23,8 @@ import { eventually } from '../clients/waiting.ts'
 import { root } from '../harness/server.ts'
 
 /** What else is installed: this repository's own wrangler, and the packages of a folder in `projects/` beside it. */
-export type Tools = 'wrangler' | 'hono' | 'vite-plugin' | 'vite-plugin-1.13' | 'vitest-plugin'
+export type Tools =
+  'wrangler' | 'hono' | 'sveltekit' | 'tanstack-start' | 'vite-plugin' | 'vite-plugin-1.13' | 'vitest-plugin'
 
 export interface Project {
   readonly folder: string

@@ -3,30 +3,11 @@
  * it serves them, in what it builds, and in the preview of that.
  */
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { configuration, dates, page, viteConfig, worker } from './app.ts'
-import { makeProject, type Project, type Running } from './project.ts'
+import { makeProject, type Project } from './project.ts'
 import { assertQuiet, assertSyncs } from './sync.ts'
-
-const vite = 'vite/bin/vite.js'
-
-/** A port that nothing listens on. */
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
-
-const serve = async (project: Project, ...command: readonly string[]): Promise<Running> => {
-  const port = String(await freePort())
-  const args = [...command, '--host', '127.0.0.1', '--port', port, '--strictPort']
-  return project.serve(vite, args, /Local:\s+(http:\/\/[\w.]+:\d+)/)
-}
+import { serve, vite } from './vite.ts'
 
 for (const tools of ['vite-plugin', 'vite-plugin-1.13'] as const) {
   describe(tools, () => {

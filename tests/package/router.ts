@@ -1,0 +1,34 @@
+/** The router that docs/typescript.md shows, as the main module of an app, and what it shows beside it. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { root, templateToken } from '../harness/server.ts'
+
+/** Who may sync, which the document leaves to the app: who has this token. */
+export const validatePayloadOf = (token: string): string => `const validatePayload = (payload: any) => {
+  if (payload?.authToken !== '${token}') throw new Error('Invalid auth token')
+}`
+
+/** The first example of a language below the document's heading. */
+const shown = (language: 'ts' | 'toml'): string => {
+  const document = readFileSync(join(root, 'docs/typescript.md'), 'utf8')
+  const [, section = ''] = document.split('\n## A router of your own\n')
+  const [, code] = new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'ms').exec(section) ?? []
+  assert.ok(code !== undefined, `the document shows ${language}`)
+  return code
+}
+
+/**
+ * The router, below the lines that make `app` what has the rest of the requests. It takes those at `/sync`, so that `app` can be
+ * asked to sync as well.
+ */
+export const routerOf = (app: string): string => {
+  const everywhere = 'matchSyncRequest(request)'
+  const code = shown('ts')
+  for (const part of ['app.fetch(', everywhere]) assert.equal(code.split(part).length, 2, part)
+  const atSync = `new URL(request.url).pathname === '/sync' ? ${everywhere} : undefined`
+  return `${app}\n${validatePayloadOf(templateToken)}\n${code.replace(everywhere, atSync)}`
+}
+
+/** The configuration that SvelteKit's adapter is given. */
+export const configurationOfSvelteKit = (): string => shown('toml')
