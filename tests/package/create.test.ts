@@ -132,6 +132,28 @@ describe('create', () => {
     assert.equal(textOf('notes.txt'), 'mine')
   })
 
+  it('says so if this Node is too old for the app', async () => {
+    const manifest = join(project.folder, 'node_modules', name!, 'examples/todomvc/package.json')
+    const text = readFileSync(manifest, 'utf8')
+    const [major = '0', minor = '0'] = process.versions.node.split('.')
+    const withRange = (range: string): void => {
+      const { engines } = JSON.parse(text)
+      writeFileSync(manifest, text.replace(`"${engines.node}"`, `"${range}"`))
+    }
+    try {
+      for (const range of [`>=${Number(major) + 1}.0`, `>=${major}.${Number(minor) + 1}`]) {
+        withRange(range)
+        await ends(cli('create', `place/${range}`), 0, new RegExp(`This is Node \\S+, and the app needs ${range}`))
+      }
+      for (const range of [`>=${major}.${minor}`, `>=${Number(major) - 1}.99`]) {
+        withRange(range)
+        await ends(cli('create', `place/${range}`), 0, /^(?![^]*This is Node)/)
+      }
+    } finally {
+      writeFileSync(manifest, text)
+    }
+  })
+
   it('writes nothing where it cannot write all', async () => {
     // A file of the package in the way of a folder stands for a disk that is full.
     const obstacle = join(project.folder, 'node_modules', name!, 'examples/todomvc/shared')
