@@ -9,6 +9,9 @@ const readTodos = `[...document.querySelectorAll('.todos > li')].map((item) =>
 /** How long the page may take to show what is awaited, where nothing else is said. */
 const withinMsUsual = 45_000
 
+/** How often a page is looked at: each time costs it, and this process, several milliseconds. */
+const lookEveryMs = 50
+
 export type Sync = 'connecting' | 'offline' | 'syncing' | 'in-sync' | 'refused'
 
 export class AppWindow {
@@ -61,6 +64,7 @@ export class AppWindow {
       },
       withinMs,
       () => list,
+      lookEveryMs,
     )
   }
 
@@ -75,6 +79,7 @@ export class AppWindow {
       },
       withinMs,
       () => words,
+      lookEveryMs,
     )
   }
 

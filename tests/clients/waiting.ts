@@ -1,17 +1,18 @@
 /** Waiting for conditions with a deadline, so that no test sleeps and each failure says what did not happen. */
 import { setTimeout as delay } from 'node:timers/promises'
 
-const pollEveryMs = 5
+const pollEveryMsUsual = 5
 
 /**
  * Resolves with the first value of `condition` that is neither `undefined` nor `false`. Rejects with `claim`, and with
- * what `seen` tells, once `deadlineMs` have passed.
+ * what `seen` tells, once `deadlineMs` have passed. Asks again after `pollEveryMs`.
  */
 export const eventually = async <T>(
   claim: string,
   condition: () => T | undefined | false | Promise<T | undefined | false>,
   deadlineMs = 15_000,
   seen: () => unknown = () => undefined,
+  pollEveryMs = pollEveryMsUsual,
 ): Promise<T> => {
   const startedAt = performance.now()
   for (;;) {
