@@ -70,7 +70,14 @@ pub(super) enum Unavailable {
     Nameless,
     /// The store cannot be opened.
     #[error(transparent)]
-    Closed(#[from] OpenError),
+    Closed(OpenError),
+    /// The class has key-value storage alone, as sync-cf 0.3 could do with.
+    #[error(
+        "The class of this object has no SQLite: it was declared in `new_classes`, and never gets any. Bind a class that is \
+         declared in `new_sqlite_classes` instead, into which a log that lies in D1 is brought: see \"Classes backed by \
+         key-value storage\" in docs/migrating-from-sync-cf.md"
+    )]
+    NoSqlite,
     /// There is something of the store elsewhere, and an operator has to decide.
     #[error("{0}")]
     Held(Rc<str>),
@@ -96,9 +103,12 @@ impl Unavailable {
         match self {
             Self::Configuration(_) => 500,
             Self::OtherStore => 404,
-            Self::Nameless | Self::Closed(_) | Self::Held(_) | Self::BackupUnknown | Self::Busy => {
-                503
-            }
+            Self::Nameless
+            | Self::Closed(_)
+            | Self::NoSqlite
+            | Self::Held(_)
+            | Self::BackupUnknown
+            | Self::Busy => 503,
         }
     }
 
@@ -113,6 +123,7 @@ impl Unavailable {
             // D1 is asked, and then there is more to say.
             Self::Closed(OpenError::Unborn | OpenError::Elsewhere { .. }) => {}
             Self::Closed(OpenError::Storage(_))
+            | Self::NoSqlite
             | Self::Nameless
             | Self::Held(_)
             | Self::BackupUnknown
@@ -124,6 +135,18 @@ impl Unavailable {
     /// The answer to who asks over HTTP.
     pub(super) fn respond(&self) -> Result<JsValue, JsValue> {
         text(self.status(), &self.to_string())
+    }
+}
+
+impl From<OpenError> for Unavailable {
+    fn from(error: OpenError) -> Self {
+        match error {
+            // The platform has no other sign of it.
+            OpenError::Storage(error) if error.to_string().contains("SQL is not enabled") => {
+                Self::NoSqlite
+            }
+            error => Self::Closed(error),
+        }
     }
 }
 

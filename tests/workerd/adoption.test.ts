@@ -345,9 +345,11 @@ describe('a log in D1 of sync-cf 0.3.1 on a class of key-value storage, moved to
   const withServer = (RESTORE_EMPTY: string, use: (server: Server) => Promise<void>): Promise<void> =>
     deployment.with({ ...moved, vars: { RESTORE_EMPTY } }, use)
 
-  it('is out of reach as long as the class has no SQLite, and the log says so', () =>
+  it('is out of reach as long as the class has no SQLite, and clients and the log are told so', () =>
     deployment.with({}, async (server) => {
-      assert.equal((await visit(server, 'held')).status, 503)
+      const { status, body } = await visit(server, 'held')
+      assert.equal(status, 503)
+      assert.match(body, /has no SQLite.*`new_sqlite_classes`/)
       const isMeant = (line: string): boolean => line.includes('open-failed') && line.includes('new_sqlite_classes')
       await eventually('it is logged', () => server.logs.some(isMeant))
     }))
