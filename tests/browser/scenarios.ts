@@ -5,7 +5,7 @@ import { onStage, type Stage } from './stage.ts'
 import type { AppWindow } from './window.ts'
 
 /** How soon what one browser writes is to be seen in another; a machine that is shared with others is given more. */
-const soonMs = process.env['CI'] === undefined ? 2_000 : 10_000
+export const soonMs = process.env['CI'] === undefined ? 2_000 : 10_000
 
 /** Two profiles in sync, each with one window. */
 const two = async (stage: Stage) => {
@@ -15,12 +15,13 @@ const two = async (stage: Stage) => {
   return { profileA, profileB, a, b }
 }
 
-const areInSync = async (...windows: readonly AppWindow[]): Promise<void> => {
+/** Resolves once all windows say so. */
+export const areInSync = async (...windows: readonly AppWindow[]): Promise<void> => {
   for (const window of windows) await window.says('in-sync')
 }
 
 /** Resolves once all windows show `expected`, in one order. */
-const agree = async (expected: ReadonlySet<string>, ...windows: readonly AppWindow[]): Promise<void> => {
+export const agree = async (expected: ReadonlySet<string>, ...windows: readonly AppWindow[]): Promise<void> => {
   for (const window of windows) await window.shows(expected)
   const [first, ...others] = await Promise.all(windows.map((window) => window.todos()))
   for (const other of others) assert.deepEqual(other, first)

@@ -45,6 +45,8 @@ export interface Stage {
 export interface Props {
   /** What is to be done after the test, last first. */
   readonly cleanups: Array<() => Promise<void> | void>
+  /** What servers have printed, to be kept when the test fails. */
+  readonly outputs: Array<() => string>
   profile(): Promise<Browsing>
 }
 
@@ -64,7 +66,7 @@ after(async () => await (await browser)?.close())
 /** A test with profiles of a browser. */
 export const inBrowser = (title: string, play: (props: Props) => Promise<void>): void => {
   test(title, async () => {
-    const cleanups: Props['cleanups'] = []
+    const [cleanups, outputs]: [Props['cleanups'], Props['outputs']] = [[], []]
     const windows: AppWindow[] = []
     const said: string[] = []
     const profile = async (): Promise<Browsing> => {
@@ -84,9 +86,9 @@ export const inBrowser = (title: string, play: (props: Props) => Promise<void>):
       }
     }
     try {
-      await play({ cleanups, profile })
+      await play({ cleanups, outputs, profile })
     } catch (error) {
-      await keepPictures(title, windows, said)
+      await keepPictures(title, windows, [...said, ...outputs.map((output) => output())])
       throw error
     } finally {
       for (const cleanup of cleanups.reverse()) await cleanup()

@@ -30,8 +30,8 @@ export interface Project {
   readonly folder: string
   /** Runs the command line of an installed package to its end. */
   run(bin: string, ...args: readonly string[]): Promise<Finished>
-  /** Starts a server by it, and resolves once `ready` finds its address in what it prints. */
-  serve(bin: string, args: readonly string[], ready: RegExp): Promise<Running>
+  /** Starts a server by it, with further variables, and resolves once `ready` finds its address in what it prints. */
+  serve(bin: string, args: readonly string[], ready: RegExp, env?: NodeJS.ProcessEnv): Promise<Running>
   /** Ends all that runs in the project and removes it. */
   remove(): Promise<void>
 }
@@ -47,6 +47,8 @@ export interface Running {
   readonly url: string
   /** All it has printed so far, without colours. */
   readonly output: string
+  /** Ends it at once, with what it started. */
+  stop(): Promise<void>
 }
 
 /** A file of the tarball. */
@@ -111,15 +113,17 @@ export const link = (target: string, at: string): void => {
 }
 
 /** Where the packages are that a project has beside ours, by their names. */
-const packagesOf = (tools: Tools): ReadonlyMap<string, string> => {
-  const own = join(root, 'node_modules')
-  const folder = join(root, 'tests/package/projects', tools, 'node_modules')
-  const installed = tools === 'wrangler' ? [] : packagesIn(folder)
-  return new Map([['wrangler', join(own, 'wrangler')], ...installed.map((name) => [name, join(folder, name)] as const)])
+const packagesOf = (tools: Tools, app: string | undefined): ReadonlyMap<string, string> => {
+  const folders = [
+    ...(app === undefined ? [] : [join(root, app, 'node_modules')]),
+    ...(tools === 'wrangler' ? [] : [join(root, 'tests/package/projects', tools, 'node_modules')]),
+  ]
+  const installed = folders.flatMap((folder) => packagesIn(folder).map((name) => [name, join(folder, name)] as const))
+  return new Map([['wrangler', join(root, 'node_modules/wrangler')], ...installed])
 }
 
-/** Makes a project of these files, by path. */
-export const makeProject = (tools: Tools, files: Readonly<Record<string, string>>): Project => {
+/** Makes a project of these files, by path. `app` is an app's folder, from the root, whose packages it has as well. */
+export const makeProject = (tools: Tools, files: Readonly<Record<string, string>>, app?: string): Project => {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'project-'))
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true })
@@ -131,18 +135,22 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
   write('node_modules/.mf/cf.json', JSON.stringify({ colo: 'DFW', country: 'US' }))
 
   // The tools are links, which changes nothing for them: they find their own packages from where they really are.
-  for (const [name, path] of packagesOf(tools)) link(path, join(folder, 'node_modules', name))
   const own = join(folder, 'node_modules/livestore-sync-worker')
+  for (const [name, path] of packagesOf(tools, app)) {
+    const at = join(folder, 'node_modules', name)
+    if (at !== own) link(path, at)
+  }
+  link('../wrangler/bin/wrangler.js', join(folder, 'node_modules/.bin/wrangler'))
   mkdirSync(own, { recursive: true })
   execFileSync('tar', ['-xzf', '-', '--strip-components=1', '-C', own], { input: pack().bytes })
 
   const started: Array<{ readonly group: number; readonly exited: Promise<unknown> }> = []
-  const start = (bin: string, args: readonly string[]) => {
+  const start = (bin: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
     // In a group of its own, so that what it starts ends with it.
     const child = spawn(process.execPath, [join(folder, 'node_modules', bin), ...args], {
       cwd: folder,
       detached: true,
-      env: environment(folder),
+      env: { ...environment(folder), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const { pid } = child
@@ -153,7 +161,11 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
       return status as number | null
     })
     started.push({ group: pid, exited })
-    const state = { child, exited, output: '' }
+    const stop = async (): Promise<void> => {
+      kill(pid)
+      await exited
+    }
+    const state = { child, exited, stop, output: '' }
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => (state.output += stripVTControlCharacters(text)))
     return state
@@ -166,8 +178,8 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
       await once(state.child, 'close')
       return { status: await state.exited, output: state.output }
     },
-    serve: async (bin, args, ready) => {
-      const state = start(bin, args)
+    serve: async (bin, args, ready, env) => {
+      const state = start(bin, args, env)
       const url = await eventually(
         `${bin} ${args.join(' ')} says where it listens`,
         () => {
@@ -182,6 +194,7 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
         get output() {
           return state.output
         },
+        stop: state.stop,
       }
     },
     remove: async () => {
