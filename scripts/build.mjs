@@ -1,18 +1,20 @@
 // Builds a Worker: cargo compiles the core to WebAssembly, wasm-bindgen writes its JavaScript side, esbuild bundles that
-// with host/worker.ts, wasm-opt shrinks what the bundle can reach. Skips everything when no source is newer than the
-// result. Beside the WebAssembly that is shipped it leaves the same with the names of functions, for scripts/names.mjs.
+// with host/worker.ts, wasm-opt shrinks what the bundle can reach. Skips everything when the result is of these very
+// sources, whose digest lies beside it. Beside the WebAssembly that is shipped it leaves the same with the names of
+// functions, for scripts/names.mjs.
 //
 //   node scripts/build.mjs                        the Worker of this repository, into dist/
 //   node scripts/build.mjs examples/rust-hooks    that of a crate with hooks of its own, into its own dist/
 //   node scripts/build.mjs --draft tests/hooks    the same within seconds, large and slow: nothing to ship or to measure
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { root, toolchain, wasmTarget } from './toolchain.mjs'
 import { namedName, stripped } from './names.mjs'
+import { commandLine, digestName, digestOf, filesBelow, isBuiltFrom, ownSources } from './sources.mjs'
+import { root, toolchain, wasmTarget } from './toolchain.mjs'
 
 const started = Date.now()
 /** The folder of the crate that is built. */
@@ -28,10 +30,6 @@ const entries = isOwn ? ['worker', 'cf-worker'] : ['worker']
 const bindgen = join(root, '.cache', isOwn ? 'bindgen' : `bindgen-of/${basename(crate)}`)
 const dist = join(crate, 'dist')
 const result = join(dist, 'index_bg.wasm')
-
-/** @param {string} path @returns {string[]} */
-const filesBelow = (path) =>
-  statSync(path).isDirectory() ? readdirSync(path).flatMap((name) => filesBelow(join(path, name))) : [path]
 
 /** @param {string} path */
 const modified = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
@@ -73,23 +71,9 @@ const sizes = (name) => {
   return { bytes: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }
 }
 
-const ownSources = [
-  'migrations',
-  'src',
-  'host',
-  'Cargo.toml',
-  'Cargo.lock',
-  'package-lock.json',
-  'scripts/build.mjs',
-  'scripts/names.mjs',
-]
 const crateSources = ['src', 'Cargo.toml', 'Cargo.lock']
-const sources = [
-  ...ownSources.map((source) => join(root, source)),
-  ...(isOwn ? [] : crateSources.map((source) => join(crate, source))),
-]
-/** The package's command line, which is bundled by itself: there is nothing of the core in it. */
-const commandLine = join(root, 'host/cli')
+const sources = [...ownSources, ...(isOwn ? [] : crateSources.map((source) => join(crate, source)))]
+// The package's command line is bundled by itself: there is nothing of the core in it.
 if (isOwn && modified(join(dist, 'cli.js')) <= Math.max(...filesBelow(commandLine).map(modified))) {
   say('bundling the command line')
   const { build } = await import('esbuild')
@@ -105,10 +89,9 @@ if (isOwn && modified(join(dist, 'cli.js')) <= Math.max(...filesBelow(commandLin
   })
 }
 
-const isOfWorker = (/** @type {string} */ path) => !path.startsWith(commandLine)
-const newest = Math.max(...sources.flatMap(filesBelow).filter(isOfWorker).map(modified))
 const bundles = entries.map((name) => `${name}.js`)
-if (Math.min(...[result, ...bundles.map((name) => join(dist, name))].map(modified)) > newest) {
+const digest = digestOf(sources, profile)
+if (isBuiltFrom(dist, digest, [...bundles, basename(result)])) {
   say(`${shown(dist)} is up to date`)
   process.exit(0)
 }
@@ -123,7 +106,7 @@ const tools = toolchain()
 const compile = ['rustc', '--profile', profile, '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
 // The paths of sources, which panics are logged with, begin where those who read them know their way.
 const homes = [process.env['CARGO_HOME'] ?? join(homedir(), '.cargo'), root]
-const flags = homes.map((home) => `--remap-path-prefix=${home}=`)
+const flags = [...homes.map((home) => `--remap-path-prefix=${home}=`)]
 compile.push('--config', `target.${wasmTarget}.rustflags=${JSON.stringify(flags)}`)
 for (const [key, value] of Object.entries(isDraft ? draft : {}))
   compile.push('--config', `profile.draft.${key}=${JSON.stringify(value)}`)
@@ -164,6 +147,7 @@ const longString = `
 
 say('bundling')
 mkdirSync(dist, { recursive: true })
+rmSync(join(dist, digestName), { force: true })
 const esbuild = await import('esbuild')
 await esbuild.build({
   absWorkingDir: root,
@@ -253,6 +237,7 @@ else shrink(wasm, named)
 writeFileSync(result, stripped(readFileSync(named)))
 
 if (isOwn && !isDraft) declare()
+writeFileSync(join(dist, digestName), `${digest}\n`)
 
 const files = [...bundles, 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
 for (const { name, bytes, gzip } of files) say(`${shown(join(dist, name))} ${bytes} bytes, ${gzip} gzip`)

@@ -4,7 +4,7 @@
 //   node scripts/names.mjs < trap.log                    with the names of dist/
 //   node scripts/names.mjs examples/rust-hooks/dist      with those of another build
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 
@@ -108,6 +108,10 @@ export const withNames = (stack, names) =>
 
 if (import.meta.main) {
   const folder = resolve(process.argv[2] ?? 'dist')
+  if (!existsSync(join(folder, namedName))) {
+    console.error(`names: failed: ${folder} has no ${namedName}: only a build that was made here leaves it`)
+    process.exit(1)
+  }
   const named = readFileSync(join(folder, namedName))
   if (!stripped(named).equals(readFileSync(join(folder, 'index_bg.wasm')))) {
     console.error(`names: failed: ${folder} holds files of two builds`)

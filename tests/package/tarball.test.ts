@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { build } from 'esbuild'
+import { digestName, digestOf, ownSources } from '../../scripts/sources.mjs'
 import { root } from '../harness/server.ts'
 import { pack } from './project.ts'
 
@@ -15,6 +16,7 @@ const published = [
   /^dist\/(cf-worker|cli|worker)\.js$/,
   /^dist\/[\w-]+\.d\.ts$/,
   /^dist\/index_bg\.wasm$/,
+  /^dist\/sources\.sha256$/,
   /^examples\/todomvc(-0\.3|-shared)?\/(?!package-lock\.json)[^/]+$/,
   /^examples\/todomvc(-0\.3)?\/src\/.+\.tsx?$/,
   /^migrations\/\d+_\w+\.sql$/,
@@ -51,6 +53,10 @@ describe('the tarball', () => {
     const targets = [...leads(manifest['exports']), ...leads(manifest.bin).map((path) => `./${path}`)]
     assert.notEqual(targets.length, 0)
     for (const target of targets) assert.ok(paths.has(target), `${target} is packed`)
+  })
+
+  it('says which sources it was built from', () => {
+    assert.equal(readFileSync(join(root, 'dist', digestName), 'utf8'), `${digestOf(ownSources)}\n`)
   })
 
   it('asks for no other package', () => {
