@@ -1,11 +1,11 @@
-// Which Chromium the browser tests drive, and how one is installed where there is none. Runs on Node 18; finding needs no
-// package, the download of Playwright's own Chromium needs `playwright-core`.
+// Which Chromium the browser tests drive. Looks, installs nothing: scripts/setup.mjs installs what this module misses. Runs on
+// Node 18 and needs no package, but finds Playwright's own Chromium by `playwright-core` alone.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { findInPath, output, root } from './toolchain.mjs'
+import { findInPath, root } from './toolchain.mjs'
 
 /** The names that Chromium goes by in PATH: Debian's first. */
 const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
@@ -22,36 +22,17 @@ export const findChromium = () => {
   return names.map(findInPath).find((path) => path !== undefined) ?? playwrightChromium()
 }
 
+/** Where setup has Playwright put its browsers, unless they have a place already. */
+export const playwrightFolder = process.env['PLAYWRIGHT_BROWSERS_PATH'] ?? join(root, '.cache/playwright')
+
 /** @returns {string | undefined} */
 const playwrightChromium = () => {
   try {
+    process.env['PLAYWRIGHT_BROWSERS_PATH'] = playwrightFolder
     const path = createRequire(import.meta.url)('playwright-core').chromium.executablePath()
     return existsSync(path) ? path : undefined
   } catch {
     return undefined // The package, or this system's Chromium, is not there.
-  }
-}
-
-/** The commands that install a Chromium on this machine: Debian's package as root on Debian, else Playwright's download.
- * @returns {{ what: string, commands: string[][] }}
- */
-export const chromiumInstallation = () => {
-  const isDebian = process.platform === 'linux' && findInPath('apt-get') !== undefined
-  if (isDebian && process.getuid?.() === 0 && output('apt-cache', ['--version']) !== undefined) {
-    const apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get']
-    return {
-      what: 'apt-get install chromium',
-      commands: [
-        [...apt, 'update'],
-        [...apt, 'install', '-y', '--no-install-recommends', '--no-remove', 'chromium'],
-      ],
-    }
-  }
-  return {
-    what: "Playwright's download",
-    commands: [
-      [join(root, 'node_modules/.bin/node'), join(root, 'node_modules/playwright-core/cli.js'), 'install', 'chromium'],
-    ],
   }
 }
 

@@ -9,12 +9,11 @@
 
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { namedName, stripped } from './names.mjs'
 import { commandLine, digestName, digestOf, filesBelow, isBuiltFrom, ownSources } from './sources.mjs'
-import { root, toolchain, wasmTarget } from './toolchain.mjs'
+import { cargoHome, root, toolchain, wasmTarget } from './toolchain.mjs'
 
 const started = Date.now()
 /** The folder of the crate that is built. */
@@ -105,8 +104,8 @@ const tools = toolchain()
 // was built with, and crates that share a target folder would take one for the other.
 const compile = ['rustc', '--profile', profile, '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
 // The paths of sources, which panics are logged with, begin where those who read them know their way.
-const homes = [process.env['CARGO_HOME'] ?? join(homedir(), '.cargo'), root]
-const flags = [...homes.map((home) => `--remap-path-prefix=${home}=`)]
+const homes = [cargoHome(), root]
+const flags = [...tools.rustflags, ...homes.map((home) => `--remap-path-prefix=${home}=`)]
 compile.push('--config', `target.${wasmTarget}.rustflags=${JSON.stringify(flags)}`)
 for (const [key, value] of Object.entries(isDraft ? draft : {}))
   compile.push('--config', `profile.draft.${key}=${JSON.stringify(value)}`)

@@ -2,32 +2,35 @@
 // wasm32 alone. Says what it has to leave out.
 
 import { spawnSync } from 'node:child_process'
-import { findInPath, findWasmRust, output, root, wasmEnv, wasmTarget } from './toolchain.mjs'
+import { findRust, findWasmRust, output, root, rustEnv, rustVersionMin, wasmEnv, wasmTarget } from './toolchain.mjs'
 
 /** The crates beside the library's own. */
 const crates = ['examples/rust-hooks', 'tests/hooks']
 
-/** @param {string} cargo
- * @param {string[]} args
- * @param {NodeJS.ProcessEnv} [env] */
-const run = (cargo, args, env = process.env) => {
-  console.log(`check: cargo ${args.join(' ')}`)
-  const { status, error } = spawnSync(cargo, args, { cwd: root, env, stdio: 'inherit' })
-  if (status !== 0) {
-    console.error(`check: FAILED: cargo ${args.join(' ')}${error ? `: ${error.message}` : ''}`)
-    process.exit(1)
-  }
+/** @param {string} text @returns {never} */
+const fail = (text) => {
+  console.error(`check: FAILED: ${text}`)
+  process.exit(1)
 }
 
-/** Whether the cargo in PATH has this command; with rustup there is no excuse, as it can install it.
+const host = findRust() ?? fail(`no Rust ${rustVersionMin()} or newer found: run \`node scripts/setup.mjs --rust\``)
+
+/** @param {string[]} args
+ * @param {string} [cargo]
+ * @param {NodeJS.ProcessEnv} [env] */
+const run = (args, cargo = host.cargo, env = rustEnv(host)) => {
+  console.log(`check: cargo ${args.join(' ')}`)
+  const { status, error } = spawnSync(cargo, args, { cwd: root, env, stdio: 'inherit' })
+  if (status !== 0) fail(`cargo ${args.join(' ')}${error ? `: ${error.message}` : ''}`)
+}
+
+/** Whether this Rust has the command; with rustup's there is no excuse, as rustup can install it.
  * @param {'fmt' | 'clippy'} command
  * @param {string} component */
 const hasCommand = (command, component) => {
-  if (output('cargo', [command, '--version']) !== undefined) return true
-  if (findInPath('rustup')) {
-    console.error(`check: FAILED: cargo ${command} is not installed: run \`rustup component add ${component}\``)
-    process.exit(1)
-  }
+  if (output(host.cargo, [command, '--version']) !== undefined) return true
+  if (output('rustup', ['which', 'cargo']) !== undefined)
+    fail(`cargo ${command} is not installed: run \`rustup component add ${component}\``)
   console.log(`check: SKIPPED cargo ${command}: this machine's Rust comes without it`)
   return false
 }
@@ -36,17 +39,17 @@ const hasCommand = (command, component) => {
 const manifestOf = (crate) => ['--manifest-path', `${crate}/Cargo.toml`]
 
 if (hasCommand('fmt', 'rustfmt')) {
-  run('cargo', ['fmt', '--check'])
-  for (const crate of crates) run('cargo', ['fmt', '--check', ...manifestOf(crate)])
+  run(['fmt', '--check'])
+  for (const crate of crates) run(['fmt', '--check', ...manifestOf(crate)])
 }
 
 if (hasCommand('clippy', 'clippy')) {
-  run('cargo', ['clippy', '--all-targets', '--', '-D', 'warnings'])
+  run(['clippy', '--all-targets', '--', '-D', 'warnings'])
 
   const rust = findWasmRust()
-  if (rust && !rust.isDebian) {
+  if (rust?.from === 'PATH' && rust.std === rust.sysroot) {
     for (const manifest of [[], ...crates.map(manifestOf)]) {
-      run(rust.cargo, ['clippy', ...manifest, '--target', wasmTarget, '--', '-D', 'warnings'], wasmEnv(rust))
+      run(['clippy', ...manifest, '--target', wasmTarget, '--', '-D', 'warnings'], rust.cargo, wasmEnv(rust))
     }
   } else {
     const why = rust ? `the compiler that has this target (in ${rust.sysroot}) comes without clippy` : 'no such target'

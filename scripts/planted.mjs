@@ -95,7 +95,7 @@ const synchronise = () => {
   mkdirSync(temporary, { recursive: true })
   writeFileSync(listed, JSON.stringify(files))
   const shared = ['', 'tests/clients/v03/', 'tests/clients/v04/', 'tests/clients/v05/'].map((at) => `${at}node_modules`)
-  for (const path of [...shared, '.cache/tools', '.cache/peers'])
+  for (const path of [...shared, '.cache/tools', '.cache/rust-std', '.cache/peers'])
     if (existsSync(join(root, path)) && !existsSync(join(copy, path))) symlinkSync(join(root, path), join(copy, path))
 }
 
