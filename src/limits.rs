@@ -376,10 +376,6 @@ pub const KEY_SETS_KEPT: usize = 16;
 /// Bytes that `JWT_SECRET` has at least. *Source*: RFC 7518 section 3.2. Enforced by `auth`.
 pub const JWT_SECRET_BYTES_MIN: usize = 32;
 
-/// Bytes that the modulus of an RSA key has at least. *Source*: RFC 7518 section 3.3, 2048 bits. Enforced
-/// by `auth`.
-pub const RSA_BYTES_MIN: usize = 256;
-
 /// Latest moment that is told from later ones, in milliseconds since the epoch. *Source*: 2^53 - 1, the
 /// largest integer JavaScript holds exactly. Enforced by `auth`.
 pub const TIME_MS_MAX: u64 = (1 << 53) - 1;

@@ -4,38 +4,44 @@
 //! not in it, but then at most once a minute, so that made-up names cost nothing. Who fetches it tells what
 //! came of it. The set is a fact of its address, whoever asks for it.
 
-use std::rc::Rc;
-
-use super::keys::Key;
 use crate::limits::{JWKS_AGE_MAX_MS, JWKS_RETRY_MS};
 
-/// A key set, if it has been had yet.
-#[derive(Clone, Debug, Default)]
-pub struct KeySet {
-    kept: Option<Kept>,
+/// A key set, if it has been had yet. `K` are its keys, as the host has read them.
+#[derive(Clone, Debug)]
+pub struct KeySet<K> {
+    kept: Option<Kept<K>>,
     /// When it was last asked for, whatever came of it.
     asked_at_ms: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Kept {
-    keys: Rc<[Key]>,
+struct Kept<K> {
+    keys: K,
     fetched_at_ms: u64,
 }
 
-impl KeySet {
+impl<K> Default for KeySet<K> {
+    fn default() -> Self {
+        Self {
+            kept: None,
+            asked_at_ms: 0,
+        }
+    }
+}
+
+impl<K: Clone> KeySet<K> {
     /// The keys to verify with; `None` when the set is to be fetched, now.
-    pub fn current(&mut self, now_ms: u64) -> Option<Rc<[Key]>> {
+    pub fn current(&mut self, now_ms: u64) -> Option<K> {
         self.no_older_than(JWKS_AGE_MAX_MS, now_ms)
     }
 
     /// The keys to look again in for one that the current ones lack; `None` when the set is to be fetched,
     /// now.
-    pub fn newer(&mut self, now_ms: u64) -> Option<Rc<[Key]>> {
+    pub fn newer(&mut self, now_ms: u64) -> Option<K> {
         self.no_older_than(0, now_ms)
     }
 
-    fn no_older_than(&mut self, age_max_ms: u64, now_ms: u64) -> Option<Rc<[Key]>> {
+    fn no_older_than(&mut self, age_max_ms: u64, now_ms: u64) -> Option<K> {
         if let Some(kept) = &self.kept {
             let is_current = now_ms.saturating_sub(kept.fetched_at_ms) <= age_max_ms;
             let was_just_asked = now_ms.saturating_sub(self.asked_at_ms) < JWKS_RETRY_MS;
@@ -52,14 +58,9 @@ impl KeySet {
     ///
     /// # Errors
     /// It brought nothing, and there never was a set.
-    pub fn fetched(
-        &mut self,
-        keys: Result<Vec<Key>, String>,
-        asked_at_ms: u64,
-    ) -> Result<Rc<[Key]>, String> {
+    pub fn fetched(&mut self, keys: Result<K, String>, asked_at_ms: u64) -> Result<K, String> {
         match (keys, &self.kept) {
             (Ok(keys), _) => {
-                let keys: Rc<[Key]> = keys.into();
                 self.kept = Some(Kept {
                     keys: keys.clone(),
                     fetched_at_ms: asked_at_ms,
@@ -78,25 +79,12 @@ mod tests {
 
     const START_MS: u64 = 1_700_000_000_000;
 
-    fn keys(names: &[&str]) -> Vec<Key> {
-        let key = |name: &&str| {
-            let mut key = Key::secret("a secret of more than thirty-two bytes").unwrap();
-            key.kid = Some((*name).to_owned());
-            key
-        };
-        names.iter().map(key).collect()
-    }
-
-    fn names(keys: &[Key]) -> Vec<&str> {
-        keys.iter().filter_map(|key| key.kid.as_deref()).collect()
-    }
-
     /// A set that has been fetched at the start.
-    fn fetched() -> KeySet {
+    fn fetched() -> KeySet<&'static str> {
         let mut set = KeySet::default();
         assert!(set.current(START_MS).is_none());
-        let had = set.fetched(Ok(keys(&["a"])), START_MS).unwrap();
-        assert_eq!(names(&had), ["a"]);
+        let had = set.fetched(Ok("a"), START_MS).unwrap();
+        assert_eq!(had, "a");
         set
     }
 
@@ -104,17 +92,14 @@ mod tests {
     fn a_set_is_kept_for_ten_minutes() {
         let mut set = fetched();
         for later_ms in [0, 1, JWKS_AGE_MAX_MS] {
-            let kept = set.current(START_MS + later_ms).unwrap();
-            assert_eq!(names(&kept), ["a"], "{later_ms}");
+            let kept = set.current(START_MS + later_ms);
+            assert_eq!(kept, Some("a"), "{later_ms}");
         }
         let now_ms = START_MS + JWKS_AGE_MAX_MS + 1;
         assert!(set.current(now_ms).is_none());
-        let had = set.fetched(Ok(keys(&["b"])), now_ms).unwrap();
-        assert_eq!(names(&had), ["b"]);
-        assert_eq!(
-            names(&set.current(now_ms + JWKS_AGE_MAX_MS).unwrap()),
-            ["b"]
-        );
+        let had = set.fetched(Ok("b"), now_ms).unwrap();
+        assert_eq!(had, "b");
+        assert_eq!(set.current(now_ms + JWKS_AGE_MAX_MS), Some("b"));
     }
 
     #[test]
@@ -124,7 +109,7 @@ mod tests {
         let now_ms = START_MS + JWKS_RETRY_MS;
         assert!(set.newer(now_ms).is_none());
         assert!(set.newer(now_ms).is_some(), "it is asked for already");
-        set.fetched(Ok(keys(&["a", "b"])), now_ms).unwrap();
+        set.fetched(Ok("b"), now_ms).unwrap();
         assert!(set.newer(now_ms + JWKS_RETRY_MS - 1).is_some());
         assert!(set.newer(now_ms + JWKS_RETRY_MS).is_none());
     }
@@ -135,14 +120,14 @@ mod tests {
         let now_ms = START_MS + JWKS_AGE_MAX_MS + 1;
         assert!(set.current(now_ms).is_none());
         let had = set.fetched(Err("out of order".to_owned()), now_ms).unwrap();
-        assert_eq!(names(&had), ["a"]);
+        assert_eq!(had, "a");
         assert!(set.current(now_ms + JWKS_RETRY_MS - 1).is_some());
         assert!(set.current(now_ms + JWKS_RETRY_MS).is_none());
     }
 
     #[test]
     fn without_a_set_each_request_asks_for_it() {
-        let mut set = KeySet::default();
+        let mut set = KeySet::<&str>::default();
         for _ in 0..3 {
             assert!(set.current(START_MS).is_none());
             let failure = set.fetched(Err("out of order".to_owned()), START_MS);

@@ -1,4 +1,4 @@
-//! The members of a JSON object: a token's header, its claims, a key.
+//! The members of a JSON object: a token's header, its claims, a set of keys.
 //!
 //! Values stay text until someone asks for them. An object in which a name stands twice is refused,
 //! because two readers could take it for two things. *Source*: RFC 7515 section 4, RFC 7519 section 4.

@@ -1,6 +1,5 @@
 //! Who may connect to a store. Pure: facts of the request in, a decision out. Fails closed.
 
-mod base64;
 mod grant;
 mod jwt;
 mod key_set;
@@ -16,9 +15,9 @@ use thiserror::Error;
 use crate::json;
 
 pub use grant::{Access, Grant};
-pub use jwt::{JwtError, JwtPolicy, KeySource, Token, looks_like_jwt};
+pub use jwt::{JwtError, JwtPolicy, Token, looks_like_jwt};
 pub use key_set::KeySet;
-pub use keys::{Algorithm, JwksError, Key, KeyError, Material};
+pub use keys::{JwksError, KeyError, KeySource, keys_of_set};
 pub use token::{AdminSecret, Tokens};
 
 /// What a deployment asks of those who connect.

@@ -1,7 +1,7 @@
 //! The variables `JWT_*`: what a deployment asks of JSON Web Tokens.
 
 use super::variable::{ConfigError, HIDDEN, Variables};
-use crate::auth::{JwtPolicy, Key, KeyError, KeySource};
+use crate::auth::{JwtPolicy, KeyError, KeySource};
 use crate::limits::JWT_GRACE_SECONDS_MAX;
 
 const SECRET: &str = "JWT_SECRET";
@@ -50,16 +50,21 @@ pub(super) fn parse(variables: Variables<'_>) -> Result<Option<JwtPolicy>, Confi
     }))
 }
 
+/// The error about `JWT_PUBLIC_KEY`, of which the host says what it is instead of a public key.
+#[must_use]
+pub fn no_public_key(what: String) -> ConfigError {
+    ConfigError::new(PUBLIC_KEY, HIDDEN, KeyError::NotPublic(what).to_string())
+}
+
 fn source(variables: Variables<'_>) -> Result<Option<KeySource>, ConfigError> {
     let [secret, public, url] = [SECRET, PUBLIC_KEY, JWKS_URL].map(|name| variables.get(name));
-    let fixed = |name, key: Result<Key, KeyError>| match key {
-        Ok(key) => Ok(KeySource::Fixed(vec![key])),
-        Err(error) => Err(ConfigError::new(name, HIDDEN, error.to_string())),
+    let fixed = |name, source: Result<KeySource, KeyError>| {
+        source.map_err(|error| ConfigError::new(name, HIDDEN, error.to_string()))
     };
     let source = match (&secret, &public, &url) {
         (None, None, None) => return Ok(None),
-        (Some(secret), None, None) => fixed(SECRET, Key::secret(secret))?,
-        (None, Some(key), None) => fixed(PUBLIC_KEY, Key::public(key))?,
+        (Some(secret), None, None) => fixed(SECRET, KeySource::secret(secret))?,
+        (None, Some(key), None) => fixed(PUBLIC_KEY, KeySource::public(key))?,
         (None, None, Some(url)) => KeySource::Jwks {
             url: jwks_url(url.trim())?,
         },
@@ -105,7 +110,6 @@ fn host<'u>(url: &'u str, scheme: &str) -> Option<&'u str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Algorithm, Material};
 
     const SECRET_TEXT: &str = "a secret of more than thirty-two bytes";
     const ED25519_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
@@ -145,7 +149,7 @@ mod tests {
             KeySource::Jwks { url } => {
                 assert_eq!(url, "https://id.example.com/.well-known/jwks.json");
             }
-            KeySource::Fixed(_) => panic!("{policy:?}"),
+            _ => panic!("{policy:?}"),
         }
         assert_eq!(policy.issuer.as_deref(), Some("https://id.example.com/"));
         assert_eq!(policy.audiences, ["a", "b"]);
@@ -154,19 +158,7 @@ mod tests {
         assert_eq!(policy.grace_s, 86_400);
 
         let policy = parse_policy(&[(SECRET, SECRET_TEXT)]).unwrap().unwrap();
-        let KeySource::Fixed(keys) = &policy.source else {
-            panic!("{policy:?}");
-        };
-        match keys.as_slice() {
-            [
-                Key {
-                    algorithm: Algorithm::Hs256,
-                    kid: None,
-                    material: Material::Secret(bytes),
-                },
-            ] => assert_eq!(bytes, SECRET_TEXT.as_bytes()),
-            keys => panic!("{keys:?}"),
-        }
+        assert!(matches!(&policy.source, KeySource::Secret(secret) if secret == SECRET_TEXT));
         assert_eq!(
             (policy.issuer, policy.audiences.len(), policy.grace_s),
             (None, 0, 0)
@@ -228,7 +220,7 @@ mod tests {
         let hush = "hush-hush-hush-hush";
         for variables in [
             &[(SECRET, hush)][..],
-            &[(PUBLIC_KEY, hush)],
+            &[(PUBLIC_KEY, "{hush")],
             &[(JWKS_URL, hush)],
             &[(JWKS_URL, "https://user:hush@id.example.com/jwks")],
             &[(SECRET, hush), (JWKS_URL, hush)],
@@ -296,11 +288,18 @@ mod tests {
     fn a_key_that_is_none_is_hidden_and_said_what_it_is() {
         for (name, value, words) in [
             (SECRET, "a secret that is one byte short", "32 bytes"),
-            (PUBLIC_KEY, r#"{"kty":"oct","k":"c2VjcmV0"}"#, "symmetric"),
+            (
+                PUBLIC_KEY,
+                r#"{"kty":"oct","k":"c2VjcmV0""#,
+                "no JSON object",
+            ),
         ] {
             let error = parse_policy(&[(name, value)]).unwrap_err();
             assert_eq!((error.name, &*error.value), (name, HIDDEN));
             assert!(error.expected.contains(words), "{error}");
         }
+        let error = no_public_key("a fish".to_owned());
+        assert_eq!((error.name, &*error.value), (PUBLIC_KEY, HIDDEN));
+        assert!(error.expected.ends_with(", and it is a fish"), "{error}");
     }
 }

@@ -16,6 +16,7 @@ use crate::limits::{
 
 use crate::wire::Transport;
 
+pub use jwt::no_public_key;
 pub use variable::ConfigError;
 use variable::Variables;
 

@@ -1,6 +1,6 @@
 //! The Worker's door: gathers the facts of a request, lets `route` decide, answers or forwards.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -9,10 +9,10 @@ use worker::Env;
 use worker::worker_sys::types::D1Database;
 use worker::worker_sys::web_sys::Request;
 
-use super::jwt::{Unverified, verify};
+use super::jwt::{Keys, Unverified};
 use super::poll::now_or_later;
 use super::{backup, config, js};
-use crate::auth::{Decision, Grant};
+use crate::auth::{Decision, Grant, KeySource};
 use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
 use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
@@ -28,6 +28,8 @@ pub struct Worker(Rc<Inner>);
 /// What requests that wait share.
 struct Inner {
     config: Result<Config, Misconfigured>,
+    /// The keys of `JWT_*`; empty until they are read.
+    keys: OnceCell<Result<Keys, ConfigError>>,
     /// The binding that holds the stores' objects; undefined when there is none.
     objects: JsValue,
     /// The database of backups.
@@ -60,7 +62,10 @@ impl Worker {
             .as_ref()
             .ok()
             .and_then(|config| binding(&env, config));
+        let source = config.as_ref().ok().and_then(key_source);
+        let keys = source.and_then(Keys::at_once).map(Ok);
         Self(Rc::new(Inner {
+            keys: keys.map_or_else(OnceCell::new, OnceCell::from),
             config,
             objects: objects.unwrap_or_default(),
             database,
@@ -89,6 +94,19 @@ impl Worker {
                 return worker.answer(&with_facts(&request, None, misconfigured)?);
             }
         };
+        match (worker.keys.get(), key_source(config)) {
+            (None, Some(KeySource::Public(text))) => {
+                let read = read_key(worker.clone(), text.clone(), request, hooks.clone());
+                return now_or_later(read);
+            }
+            (Some(Err(error)), _) => {
+                let misconfigured = |facts: &route::Request<'_>| {
+                    route::misconfigured(error, &config.origins, facts)
+                };
+                return worker.answer(&with_facts(&request, None, misconfigured)?);
+            }
+            _ => {}
+        }
         let has_binding = !worker.objects.is_undefined();
         let decide = |facts: &route::Request<'_>| route::decide(config, facts, has_binding);
         match with_facts(&request, Some(config), decide)? {
@@ -104,6 +122,24 @@ impl Worker {
             }
         }
     }
+}
+
+/// Where the keys of a deployment come from.
+fn key_source(config: &Config) -> Option<&KeySource> {
+    config.policy.jwt.as_ref().map(|policy| &policy.source)
+}
+
+/// Reads the public key of a deployment, and answers the request that has waited for it.
+async fn read_key<H: Hooks>(
+    worker: Rc<Inner>,
+    text: String,
+    request: Request,
+    hooks: Rc<Installed<H>>,
+) -> Result<JsValue, JsValue> {
+    let keys = Keys::read(&text).await;
+    // Another request may have read it meanwhile.
+    worker.keys.get_or_init(|| keys);
+    Worker(worker).fetch(request.into(), &hooks)
 }
 
 /// Answers which stores have a backup.
@@ -128,13 +164,14 @@ async fn admit<H: Hooks>(
 ) -> Result<JsValue, JsValue> {
     let config = worker.config.as_ref().ok();
     let policy = config.and_then(|config| config.policy.jwt.as_ref());
-    let mut grant = match (&entrant.decision, policy) {
+    let keys = worker.keys.get().and_then(|keys| keys.as_ref().ok());
+    let mut grant = match (&entrant.decision, policy.zip(keys)) {
         (Decision::Granted, _) => Grant::default(),
         (Decision::Verify(_), None) => {
             return worker.answer(&entrant.refusal(Reason::Token, "Invalid auth token"));
         }
-        (Decision::Verify(token), Some(policy)) => {
-            match verify(policy, token, &entrant.store_id).await {
+        (Decision::Verify(token), Some((policy, keys))) => {
+            match keys.verify(policy, token, &entrant.store_id).await {
                 Ok(verified) => verified,
                 Err(Unverified::Refused(error)) => {
                     return worker.answer(&entrant.refusal(Reason::Token, error.text()));

@@ -533,39 +533,6 @@ export const orUnavailable = (answer, headers) =>
     () => respond(503, 'The store is not available: try again', headers),
   )
 
-/** @type {Record<string, any>} */
-const algorithms = {
-  HS256: { name: 'HMAC', hash: 'SHA-256' },
-  RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
-  ES256: { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
-  EdDSA: { name: 'Ed25519' },
-}
-
-/** Imported keys by what they were imported from: importing takes longer than verifying. @type {Map<string, CryptoKey>} */
-const imported = new Map()
-
-/**
- * @param {string} algorithm
- * @param {'raw' | 'spki' | 'jwk'} format
- * @param {any} material
- * @param {Uint8Array} signature
- * @param {string} input
- */
-export const verify = async (algorithm, format, material, signature, input) => {
-  // It lies in the memory of WebAssembly, which may move while this waits.
-  signature = signature.slice()
-  const parameters = algorithms[algorithm]
-  const id = `${algorithm} ${material}`
-  let key = imported.get(id)
-  if (key === undefined) {
-    const data = format === 'jwk' ? JSON.parse(material) : material
-    key = /** @type {CryptoKey} */ (await crypto.subtle.importKey(format, data, parameters, false, ['verify']))
-    if (imported.size >= 64) imported.clear()
-    imported.set(id, key)
-  }
-  return crypto.subtle.verify(parameters, key, /** @type {any} */ (signature), new TextEncoder().encode(input))
-}
-
 /**
  * What a host answers is taken from that host alone: it redirects within its own origin.
  *

@@ -234,15 +234,6 @@ extern "C" {
     #[wasm_bindgen(js_name = orUnavailable)]
     pub(super) fn or_unavailable(answer: &JsValue, headers: &str) -> JsValue;
 
-    /// A promise of whether WebCrypto verifies a signature.
-    pub(super) fn verify(
-        algorithm: &str,
-        format: &str,
-        material: &JsValue,
-        signature: &[u8],
-        input: &str,
-    ) -> Promise;
-
     /// A promise of the text at a URL, of at most `max` bytes, after at most so many redirects on the same host.
     #[wasm_bindgen(js_name = fetchText)]
     pub(super) fn fetch_text(url: &str, max: usize, redirects: u32) -> Promise;

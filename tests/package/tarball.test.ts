@@ -12,6 +12,7 @@ import { pack } from './project.ts'
 const published = [
   /^(CHANGELOG|README)\.md$/,
   /^LICENSE-(APACHE|MIT)$/,
+  /^LICENSE-JOSE$/,
   /^package\.json$/,
   /^dist\/(cf-worker|cli|worker)\.js$/,
   /^dist\/[\w-]+\.d\.ts$/,
@@ -44,6 +45,11 @@ describe('the tarball', () => {
         paths.some((path) => pattern.test(path)),
         `a file is ${pattern}`,
       )
+  })
+
+  it('holds the licence of what its modules are bundled with', () => {
+    const own = readFileSync(join(root, 'LICENSE-JOSE'), 'utf8')
+    assert.equal(own, readFileSync(join(root, 'node_modules/jose/LICENSE.md'), 'utf8'))
   })
 
   it('holds every file that the manifest leads to', () => {

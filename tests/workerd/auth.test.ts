@@ -20,6 +20,7 @@ import {
   isMade,
   refusalAt,
 } from './doors.ts'
+import { withServer } from '../harness/servers.ts'
 import { knock } from './knock.ts'
 import { assertEvents, logOf, Peer } from './peer.ts'
 import {
@@ -30,7 +31,6 @@ import {
   hs256,
   jwkOf,
   keyPairOf,
-  paddedBy,
   partsOf,
   pemOf,
   privateJwkOf,
@@ -39,6 +39,7 @@ import {
   secret,
   signedBy,
   tokenBy,
+  tokenByOther,
   tokenOf,
 } from './tokens.ts'
 
@@ -322,16 +323,14 @@ for (const algorithm of publicAlgorithms) {
   const ofThisAlgorithm: Wrongs =
     algorithm === 'RS256'
       ? [
-          ['a token by RS512', byPayload(tokenOf({ alg: 'RS512' }, {}, signedBy(own, 512))), reasons.algorithm],
-          ['a token by PS256', byPayload(tokenOf({ alg: 'PS256' }, {}, paddedBy(own))), reasons.algorithm],
           [
             'a token by PS256 that calls itself RS256',
-            byPayload(tokenOf({ alg: 'RS256' }, {}, paddedBy(own))),
+            byPayload(tokenOf({ alg: 'RS256' }, {}, signedBy(own, 'PS256'))),
             reasons.signature,
           ],
           [
             'a token by RS512 that calls itself RS256',
-            byPayload(tokenOf({ alg: 'RS256' }, {}, signedBy(own, 512))),
+            byPayload(tokenOf({ alg: 'RS256' }, {}, signedBy(own, 'RS512'))),
             reasons.signature,
           ],
         ]
@@ -342,9 +341,17 @@ for (const algorithm of publicAlgorithms) {
               byPayload(tokenOf({ alg: 'ES256' }, {}, derSignedBy(own))),
               reasons.signature,
             ],
-            ['a token by ES384', byPayload(tokenOf({ alg: 'ES384' }, {}, signedBy(own, 384))), reasons.algorithm],
+            ['a token by ES384', byPayload(tokenByOther(own, 'ES384')), reasons.algorithm],
           ]
         : [['a token by Ed448', byPayload(tokenOf({ alg: 'Ed448' }, {}, signedBy(own))), reasons.algorithm]]
+  const alsoRight: Rights =
+    algorithm === 'RS256'
+      ? (['RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const).map(
+          (other) => [`a token by ${other}`, byPayload(tokenByOther(own, other))] as const,
+        )
+      : algorithm === 'EdDSA'
+        ? [['a token that calls itself Ed25519', byPayload(tokenBy(own, {}, { alg: 'Ed25519' }))]]
+        : []
 
   deployment(
     `with a PEM of ${algorithm} as JWT_PUBLIC_KEY`,
@@ -352,9 +359,7 @@ for (const algorithm of publicAlgorithms) {
     [
       ...rightsOfEveryKey(right),
       ['a token that names a key', byPayload(tokenBy(own, {}, { kid: 'any' }))],
-      ...(algorithm === 'EdDSA'
-        ? [['a token that calls itself Ed25519', byPayload(tokenBy(own, {}, { alg: 'Ed25519' }))] as const]
-        : []),
+      ...alsoRight,
     ],
     [...wrongsOfEveryKey(right), ...confusions, ...foreigners, ...ofThisAlgorithm],
   )
@@ -376,6 +381,40 @@ for (const algorithm of publicAlgorithms) {
       ...foreigners,
     ],
   )
+}
+
+for (const [algorithm, other] of [
+  ['RS512', 'RS256'],
+  ['PS256', 'RS256'],
+  ['ES384', 'ES256'],
+  ['ES512', 'ES384'],
+] as const) {
+  const own = keyPairOf(algorithm)
+  for (const [what, text] of [
+    ['JWK', JSON.stringify(jwkOf(own, { alg: algorithm }))],
+    ...(algorithm.startsWith('ES') ? [['PEM', pemOf(own)] as const] : []),
+  ] as const) {
+    deployment(
+      `with a ${what} of ${algorithm} as JWT_PUBLIC_KEY`,
+      jwt({ JWT_PUBLIC_KEY: text }),
+      [['a token', byPayload(tokenBy(own))]],
+      [
+        ['a token by another key', byPayload(tokenBy(keyPairOf(algorithm))), reasons.signature],
+        [`a token by ${other}`, byPayload(tokenByOther(own, other)), reasons.algorithm],
+        [`a token that calls itself ${other}`, byPayload(tokenBy(own, {}, { alg: other })), reasons.algorithm],
+        [
+          `a token by ${other} that calls itself ${algorithm}`,
+          byPayload(tokenOf({ alg: algorithm }, {}, signedBy(own, other))),
+          reasons.signature,
+        ],
+        [
+          `a token of HS256 whose secret is the public key's ${what}`,
+          byPayload(tokenOf({ alg: 'HS256' }, {}, hmac(text))),
+          reasons.algorithm,
+        ],
+      ],
+    )
+  }
 }
 
 const onOneLine = keyPairOf('ES256')
@@ -475,6 +514,26 @@ deployment(
     ['a token that is valid after them', () => inPayload(hs256({ nbf: secondsFromNow(700) })), reasons.early],
   ],
 )
+
+describe('a key that nobody has read yet', () => {
+  for (const [what, vars, right, wrong] of [
+    ['a PEM', { JWT_PUBLIC_KEY: pemOf(rsa) }, tokenBy(rsa), tokenBy(keyPairOf('RS256'))],
+    ['a JWK', { JWT_PUBLIC_KEY: JSON.stringify(jwkOf(onOneLine)) }, tokenBy(onOneLine), tokenBy(keyPairOf('ES256'))],
+    ['a secret', { JWT_SECRET: secret }, hs256(), hs256({}, `${secret}.`)],
+  ] as const) {
+    it(`is waited for by all who come at once: ${what}`, () =>
+      withServer({ vars: jwt(vars) }, async (server) => {
+        const knocks = Array.from({ length: 20 }, async (_, index) => {
+          const door = doors[index % doors.length]!
+          const isRight = index % 4 !== 0
+          const { status, body } = await enter(server, door, freshStoreId(), inPayload(isRight ? right : wrong))
+          if (isRight) assert.equal(status, door.isSocket ? 101 : 200, body)
+          else assert.equal(body, refusalAt(door, reasons.signature))
+        })
+        await Promise.all(knocks)
+      }))
+  }
+})
 
 describe('a payload that is no JSON', () => {
   const server = serverOf({ AUTH_TOKEN: first })

@@ -33,6 +33,7 @@ import {
   publicAlgorithms,
   secret,
   tokenBy,
+  tokenByOther,
   tokenOf,
 } from './tokens.ts'
 
@@ -131,7 +132,7 @@ describe('of a key set', () => {
       symmetric,
       { kty: 'of the future', kid: 'future' },
       jwkOf(forEncryption, { kid: 'is for encryption', use: 'enc' }),
-      jwkOf(forAnother, { kid: 'is for another algorithm', alg: 'RS512' }),
+      jwkOf(forAnother, { kid: 'is for another algorithm', alg: 'RSA-OAEP-256' }),
       privateJwkOf(isPrivate, { kid: 'is a private one' }),
       jwkOf(signs, { kid: 'is for signing alone', key_ops: ['sign'] }),
       ...usual,
@@ -181,6 +182,24 @@ describe('of a key set', () => {
 
     it(`the key of ${algorithm} is not for a token that names none and is by another key`, () =>
       assertRefused(server, freshStoreId(), inPayload(tokenBy(keyPairOf(algorithm))), reasons.signature))
+  }
+
+  for (const algorithm of ['RS512', 'PS256', 'ES384', 'ES512'] as const) {
+    const pair = keyPairOf(algorithm)
+    it(
+      `a key of ${algorithm} opens every door, and to no other algorithm`,
+      withDeployment(
+        [...usual, jwkOf(pair, { kid: kidOf(pair), alg: algorithm, use: 'sig' })],
+        async ({ server: own }) => {
+          await assertLetsIn(own, inPayload(tokenBy(pair, {}, { kid: kidOf(pair) })))
+          await assertLetsIn(own, inHeader(tokenBy(pair)))
+          const foreign = tokenBy(keyPairOf(algorithm), {}, { kid: kidOf(pair) })
+          await assertRefused(own, freshStoreId(), inPayload(foreign), reasons.signature)
+          const other = tokenByOther(pair, algorithm.startsWith('ES') ? 'ES256' : 'RS384', {}, { kid: kidOf(pair) })
+          await assertRefused(own, freshStoreId(), inPayload(other), reasons.algorithm)
+        },
+      ),
+    )
   }
 
   for (const [what, pair] of Object.entries(unusable)) {
@@ -431,7 +450,7 @@ describe('a key set that is elsewhere', () => {
 })
 
 describe('what is no key set', () => {
-  const none = /no public key for RS256 \(2048 bits or more\), ES256 or EdDSA \(Ed25519\)$/
+  const none = /no public key that could verify a token: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519$/
   const malformed = /not a JSON object with an array `keys`$/
   const set = (...keys: readonly Jwk[]): string => JSON.stringify({ keys })
   const documents: ReadonlyArray<readonly [what: string, body: string, why: RegExp, status?: number]> = [

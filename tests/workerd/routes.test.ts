@@ -3,11 +3,13 @@
  * before a store's object is reached.
  */
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { eventually } from '../clients/waiting.ts'
 import { batchOf } from '../clients/events.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { authToken, type Server, type ServerOptions, startServer, templateToken } from '../harness/server.ts'
+import { withServer } from '../harness/servers.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
 import { generations, logOf, Peer, pushedFrame } from './peer.ts'
 
@@ -482,6 +484,7 @@ describe('the Durable Object binding', () => {
 
 describe('a variable that does not parse', () => {
   const secret = 'x'.repeat(32)
+  const smallKey = generateKeyPairSync('rsa', { modulusLength: 1_024 }).publicKey
   const privateKey = '{"kty":"EC","crv":"P-256","x":"a","y":"b","d":"hidden-key"}'
   const bad: ReadonlyArray<readonly [name: string, value: string, others?: Record<string, string>]> = [
     ['ALLOW_ANONYMOUS', 'yes'],
@@ -534,5 +537,28 @@ describe('a variable that does not parse', () => {
         await server.stop()
       }
     })
+  }
+
+  for (const [what, key, words] of [
+    ['a private key', privateKey, 'a private key (only the public one belongs here)'],
+    ['a secret', '{"kty":"oct","k":"hidden-key"}', 'a symmetric key (JWT_SECRET is for those)'],
+    [
+      'a certificate',
+      '-----BEGIN CERTIFICATE-----hidden-key',
+      'a certificate (`openssl x509 -pubkey -noout` prints its public key)',
+    ],
+    ['a small key', String(smallKey.export({ type: 'spki', format: 'pem' })), 'a key of another kind or size'],
+    ['no text of a key', 'hidden-key', 'a text that cannot be read as one'],
+  ] as const) {
+    it(`JWT_PUBLIC_KEY that is ${what} is told to be that, also to those who ask at once`, () =>
+      withServer({ vars: { JWT_PUBLIC_KEY: key } }, async (server) => {
+        const targets = [sync('a', { authToken }), '/', sync('a', { authToken })]
+        const answers = await Promise.all(targets.map((target) => knock(server, { target })))
+        for (const { status, body } of answers) {
+          assert.equal(status, 500)
+          assert.ok(body.endsWith(`, and it is ${words}`), body)
+          assert.ok(!body.includes('hidden-key') && !body.includes('BEGIN'), body)
+        }
+      }))
   }
 })

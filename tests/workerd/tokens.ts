@@ -5,13 +5,11 @@
  */
 import { constants, createHmac, generateKeyPairSync, type KeyObject, sign as signWith } from 'node:crypto'
 
-/** The algorithms that a deployment may have a key for. */
-export type Algorithm = 'HS256' | 'RS256' | 'ES256' | 'EdDSA'
+/** An algorithm whose keys are pairs. */
+export type PublicAlgorithm = keyof typeof pairs
 
-/** The algorithms whose keys are pairs. */
-export const publicAlgorithms = ['RS256', 'ES256', 'EdDSA'] as const
-
-export type PublicAlgorithm = (typeof publicAlgorithms)[number]
+/** One algorithm for each kind of key that is most used. */
+export const publicAlgorithms = ['RS256', 'ES256', 'EdDSA'] as const satisfies readonly PublicAlgorithm[]
 
 /** A key pair: it signs, and others verify with its public half. */
 export interface KeyPair {
@@ -25,16 +23,30 @@ export type Jwk = Readonly<Record<string, unknown>>
 
 const base64Url = (bytes: string | Uint8Array): string => Buffer.from(bytes).toString('base64url')
 
+const [pkcs1, pss] = [
+  { padding: constants.RSA_PKCS1_PADDING },
+  { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },
+]
+const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2_048 })
+const ec = (namedCurve: string) => () => generateKeyPairSync('ec', { namedCurve })
+const asPair = { dsaEncoding: 'ieee-p1363' } as const
+
+/** How keys of each algorithm are made, and how they sign. */
+const pairs = {
+  RS256: { make: rsa, digest: 'sha256', signing: pkcs1 },
+  RS384: { make: rsa, digest: 'sha384', signing: pkcs1 },
+  RS512: { make: rsa, digest: 'sha512', signing: pkcs1 },
+  PS256: { make: rsa, digest: 'sha256', signing: pss },
+  PS384: { make: rsa, digest: 'sha384', signing: pss },
+  PS512: { make: rsa, digest: 'sha512', signing: pss },
+  ES256: { make: ec('P-256'), digest: 'sha256', signing: asPair },
+  ES384: { make: ec('P-384'), digest: 'sha384', signing: asPair },
+  ES512: { make: ec('P-521'), digest: 'sha512', signing: asPair },
+  EdDSA: { make: () => generateKeyPairSync('ed25519'), digest: null, signing: {} },
+} as const
+
 /** A pair of an algorithm's own kind. */
-export const keyPairOf = (algorithm: PublicAlgorithm): KeyPair => {
-  const pair =
-    algorithm === 'RS256'
-      ? generateKeyPairSync('rsa', { modulusLength: 2_048 })
-      : algorithm === 'ES256'
-        ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
-        : generateKeyPairSync('ed25519')
-  return { algorithm, ...pair }
-}
+export const keyPairOf = (algorithm: PublicAlgorithm): KeyPair => ({ algorithm, ...pairs[algorithm].make() })
 
 /** The public half as PEM. */
 export const pemOf = ({ publicKey }: KeyPair): string => String(publicKey.export({ type: 'spki', format: 'pem' }))
@@ -63,23 +75,13 @@ export const hmac =
   (input) =>
     createHmac(`sha${bits}`, secret).update(input).digest()
 
-/** The signature that a pair's own algorithm makes, by SHA-256 unless told. */
+/** The signature that a pair makes by its own algorithm, unless another is named. */
 export const signedBy =
-  ({ algorithm, privateKey }: KeyPair, bits = 256): Signer =>
-  (input) =>
-    algorithm === 'EdDSA'
-      ? signWith(null, Buffer.from(input), privateKey)
-      : signWith(`sha${bits}`, Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363' })
-
-/** The signature of an RSA pair with the padding of `PS256`. */
-export const paddedBy =
-  ({ privateKey }: KeyPair): Signer =>
-  (input) =>
-    signWith('sha256', Buffer.from(input), {
-      key: privateKey,
-      padding: constants.RSA_PKCS1_PSS_PADDING,
-      saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
-    })
+  ({ algorithm, privateKey }: KeyPair, by: PublicAlgorithm = algorithm): Signer =>
+  (input) => {
+    const { digest, signing } = pairs[by]
+    return signWith(digest, Buffer.from(input), { key: privateKey, ...signing })
+  }
 
 /** The signature of an EC pair in the form that certificates have it in, which is not that of tokens. */
 export const derSignedBy =
@@ -112,6 +114,14 @@ export const hs256 = (claims: object = {}, key: string = secret): string =>
 /** A right token of a pair. */
 export const tokenBy = (pair: KeyPair, claims: object = {}, header: object = {}): string =>
   tokenOf({ alg: pair.algorithm, typ: 'JWT', ...header }, claims, signedBy(pair))
+
+/** A token of a pair, signed by another algorithm than its own. */
+export const tokenByOther = (
+  pair: KeyPair,
+  algorithm: PublicAlgorithm,
+  claims: object = {},
+  header: object = {},
+): string => tokenOf({ alg: algorithm, typ: 'JWT', ...header }, claims, signedBy(pair, algorithm))
 
 /** The three parts of a token. */
 export const partsOf = (token: string): readonly [header: string, claims: string, signature: string] => {

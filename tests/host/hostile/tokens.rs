@@ -1,15 +1,14 @@
-//! Tokens, key sets and keys by chance: each is refused, or is what it says, and nothing panics.
+//! Tokens, key sets and keys by chance: each is refused, or is what it says, and nothing panics. What the host makes of
+//! keys is the affair of `tests/workerd/keys.test.ts`.
 
-use livestore_sync_worker::auth::{Grant, JwtPolicy, Key, KeySource, Material, Token};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use livestore_sync_worker::auth::{Grant, JwtPolicy, KeySource, Token, keys_of_set};
 use livestore_sync_worker::config::Config;
 
 use super::random::{edit, json};
 use super::*;
 
-const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
-    MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOEIXmkewSSKQhXgpITR6aYRMWl1S\n\
-    VXMbbVkXeFR3wxRVjkslwQgbr140dcr85+c/89l0H6G0K84jNYTCAqqVtA==\n\
-    -----END PUBLIC KEY-----";
 const JWKS: &str = r#"{"keys":[
     {"kty":"EC","crv":"P-256","kid":"a","alg":"ES256","use":"sig","key_ops":["verify"],"x":"OEIXmkewSSKQhXgpITR6aYRMWl1SVXMbbVkXeFR3wxQ","y":"VY5LJcEIG69eNHXK_OfnP_PZdB-htCvOIzWEwgKqlbQ"},
     {"kty":"OKP","crv":"Ed25519","x":"P9NnZrGRzzJx9HCCrOcpdsviCFZhopHAYbXYvW-_kMY"},
@@ -34,38 +33,23 @@ fn policy() -> JwtPolicy {
     Config::parse(lookup).unwrap().policy.jwt.unwrap()
 }
 
-/// Base64url, digit by digit.
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
-    (0..bytes.len() * 8)
-        .step_by(6)
-        .map(|at| (at..at + 6).fold(0, |digit, at| digit << 1 | bit(at)))
-        .map(|digit: u8| char::from(ALPHABET[usize::from(digit)]))
-        .collect()
-}
-
 fn jwt(header: &[u8], claims: &[u8]) -> String {
-    format!("{}.{}.c2ln", base64url(header), base64url(claims))
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+    format!("{header}.{claims}.c2ln")
 }
 
-/// Takes a token through all that is done with it, as if each key had signed it; whether it was good.
+/// Takes a token through all that is done with it, as if a key had signed it; whether it was good.
 fn attack(text: &str) -> bool {
-    let Ok(token) = Token::parse(text) else {
+    let Ok(token) = Token::parse(text, |part| URL_SAFE_NO_PAD.decode(part).ok()) else {
         return false;
     };
-    assert!(text.starts_with(token.signing_input()));
-    let (policy, keys) = (policy(), Key::jwks(JWKS).unwrap());
-    let is_signed = policy.candidates(&token, &keys).is_ok_and(|candidates| {
-        assert!(!candidates.is_empty());
-        true
-    });
-    match policy.check(&token, &StoreId::new(STORE), NOW_MS) {
+    assert_eq!(token.text(), text);
+    match policy().check(&token, &StoreId::new(STORE), NOW_MS) {
         Err(_) => false,
         Ok(grant) => {
             assert!(!grant.is_expired(NOW_MS));
             assert_eq!(Grant::from_json(&grant.json()), Some(grant));
-            is_signed
+            true
         }
     }
 }
@@ -78,30 +62,32 @@ fn changed(text: &str, edits: &[super::random::Edit]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a text as every kind of key; no key that comes out of one is a secret.
+/// Reads a text as what keys are read from, and gives the host nothing that it cannot read.
 fn attack_keys(text: &str) {
-    let one = Key::public(text).into_iter();
-    for key in one.chain(Key::jwks(text).into_iter().flatten()) {
-        match &key.material {
-            Material::Secret(_) => panic!("{text}"),
-            Material::Spki(der) => assert!(!der.is_empty()),
-            Material::Jwk(jwk) => assert!(Key::public(jwk).is_ok(), "{jwk}"),
-        }
+    if let Ok(array) = keys_of_set(text) {
+        let keys: Vec<&RawValue> = serde_json::from_str(&array).unwrap();
+        assert!(!keys.is_empty(), "{text}");
+        assert!(keys.iter().all(|key| key.get().starts_with('{')), "{text}");
     }
-    let lookup = |name: &str| (name == "JWT_JWKS_URL").then(|| text.to_owned());
-    if let Some(policy) = Config::parse(lookup)
-        .ok()
-        .and_then(|config| config.policy.jwt)
-    {
-        assert!(matches!(policy.source, KeySource::Jwks { .. }));
+    for variable in ["JWT_JWKS_URL", "JWT_PUBLIC_KEY"] {
+        let lookup = |name: &str| (name == variable).then(|| text.to_owned());
+        let config = Config::parse(lookup).ok();
+        match config.and_then(|config| config.policy.jwt.map(|policy| policy.source)) {
+            None => {}
+            Some(KeySource::Jwks { url }) => assert_eq!(variable, "JWT_JWKS_URL", "{url}"),
+            Some(KeySource::Public(key)) => {
+                assert_eq!(key, text.trim_ascii());
+                assert!(!key.starts_with('{') || serde_json::from_str::<&RawValue>(&key).is_ok());
+            }
+            Some(KeySource::Secret(_)) => panic!("{text}"),
+        }
     }
 }
 
 #[test]
 fn the_token_that_is_changed_is_a_good_one() {
     assert!(attack(&jwt(HEADER.as_bytes(), CLAIMS.as_bytes())));
-    assert!(Key::public(PEM).is_ok());
-    assert_eq!(Key::jwks(JWKS).unwrap().len(), 2);
+    assert_eq!(keys_of_set(JWKS).unwrap().matches("kty").count(), 3);
 }
 
 proptest! {
@@ -140,18 +126,14 @@ proptest! {
     #[test]
     fn a_key_with_bytes_changed_does_no_harm(
         edits in proptest::collection::vec(edit(), 1..4),
-        der in proptest::collection::vec(any::<u8>(), 0..60),
         json in json(),
     ) {
         let one = JWKS.lines().nth(1).unwrap().trim().trim_end_matches(',');
-        for text in [PEM, JWKS, one] {
+        for text in [JWKS, one] {
             if let Ok(text) = String::from_utf8(changed(text, &edits)) {
                 attack_keys(&text);
             }
         }
-        let body = base64url(&der).replace('-', "+").replace('_', "/");
-        let padding = "=".repeat((4 - body.len() % 4) % 4);
-        attack_keys(&format!("-----BEGIN PUBLIC KEY-----{body}{padding}-----END PUBLIC KEY-----"));
         attack_keys(&json);
         attack_keys(&format!("{{\"keys\":[{json}]}}"));
         attack_keys(&format!("{{\"keys\":{json}}}"));
