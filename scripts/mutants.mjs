@@ -41,8 +41,8 @@ const skipped = slow.flatMap((test) => ['--skip', test])
 /** @type {{ name: string, targets: string[], skipped: string[], env: Record<string, string> }[]} */
 const stages = [
   { name: 'src', targets: ['--lib'], skipped, env: { PROPTEST_CASES: '16' } },
-  { name: 'quick', targets: ['--test=host'], skipped, env: { PROPTEST_CASES: '4', SIMULATION_STEPS: '1500' } },
-  { name: 'all', targets: ['--tests'], skipped: [], env: {} },
+  { name: 'quick', targets: ['--test=host'], skipped, env: { PROPTEST_CASES: '4', SIMULATION_STEPS: '1500', FUZZ_RUNS: '200' } },
+  { name: 'all', targets: ['--tests'], skipped: [], env: { FUZZ_RUNS: '2000' } },
 ]
 
 const target = join(root, 'target/mutants')
@@ -61,7 +61,7 @@ const fail = (why) => {
 const running = join(target, 'running')
 if (existsSync(running)) rmSync(join(target, 'mutants/incremental'), { recursive: true, force: true })
 
-const sources = ['Cargo.toml', 'Cargo.lock', '.cargo', 'src', 'tests/host', 'tests/transcripts']
+const sources = ['Cargo.toml', 'Cargo.lock', '.cargo', 'src', 'fuzz/src', 'tests/host', 'tests/transcripts']
 for (const path of ['src', 'tests']) rmSync(join(tree, path), { recursive: true, force: true })
 // All of it is newer than what was built, which may be of a mutant if an earlier run was stopped.
 for (const path of sources) cpSync(join(root, path), join(tree, path), { recursive: true })
@@ -135,7 +135,7 @@ for (const { name, targets, skipped, env } of stages) {
   // Whoever iterates leaves out what an earlier run has caught. (Patterns of names are not heeded for every kind.)
   const others = all.filter((mutant) => !now.includes(mutant))
   writeFileSync(join(output, 'mutants.out/caught.txt'), others.map((mutant) => `${mutant}\n`).join(''))
-  const cargoArgs = targets.map((target) => `--cargo-arg=${target}`)
+  const cargoArgs = targets.map((target) => `--cargo-arg=${target}`).concat('--cargo-arg=--locked')
   const options = ['--iterate', '--in-place', '--output', output, '--colors', 'never', ...cargoArgs]
   mutants([...options, '--', '--', ...skipped], { stdio: ['ignore', 'inherit', 'inherit'], env })
   /** @param {string} kind */

@@ -14,6 +14,7 @@
 //! | [`simulation`] | the same beside hooks, followers, every transport, crashes, alarms, resets and failing storage |
 //! | [`changed_rows`] | rows that somebody else changes are noticed, and who goes on, starts over or leaves for it |
 //! | [`transcripts`] | the frames that recorded clients of each generation were sent |
+//! | [`fuzz`] | the bodies of `fuzz/` hold for recorded input changed in places |
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
 //! | [`connections`] | what is on its way, who is asked whether he still listens, what waits for a hook |
@@ -52,6 +53,7 @@ mod connections;
 mod d1;
 mod deletion;
 mod followers;
+mod fuzz;
 mod host_sql;
 mod hostile;
 mod layout;
