@@ -4,9 +4,10 @@
  * What somebody may do who was let in is the affair of `grants.test.ts`, and how keys are fetched that of `jwks.test.ts`.
  */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { authToken, type Server, type ServerOptions, startServer, templateToken } from '../harness/server.ts'
+import { serverOf as anyServerOf } from '../harness/servers.ts'
 import {
   assertRefused,
   assertSyncs,
@@ -84,17 +85,7 @@ const reasons = {
   access: invalid("it says neither 'read' nor 'write'"),
 } as const
 
-/** One server for all tests of the enclosing `describe`. */
-const serverOf = (vars: Vars): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    server = await startServer({ vars })
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
+const serverOf = (vars: Vars): (() => Server) => anyServerOf({ vars })
 
 /** A deployment with these variables: what opens it, and what does not. The first of `rights` is its usual one. */
 const deployment = (what: string, vars: Vars, rights: Rights, wrongs: Wrongs): void => {

@@ -2,8 +2,8 @@
  * What no client of a release sends: the answer is the reference's or a better one, whoever sent it is served on, the log
  * stays as it was, and another connection of the store notices nothing.
  *
- * Which answer belongs to which input is for `tests/host/hostile` to say. Here each kind comes once by each way, with what
- * the platform makes of it before the core sees it: bytes, letters that are none, depth and size.
+ * Which answer belongs to which input is for `tests/host/hostile` to say. Here is what the platform makes of input before
+ * the core sees it: nothing, bytes, letters that are none, depth and size; and one of each kind of answer, by each way.
  */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
@@ -119,20 +119,15 @@ const rpcCases = (
   const event = batchOf(3)[0]!
   const pushOf = (...events: readonly object[]): object => altered(push, {}, { batch: events })
   const refused = (words: string): Case['answers'] => [new RegExp(`^UnknownError ${id}: .*${words}`)]
-  const lifetime = { _tag: 'Some', value: { backendId: 'another', eventSequenceNumber: 1 } }
   return [
     { what: 'that is empty', input: '', answers: [syntax] },
-    { what: 'that is no JSON', input: '{not json', answers: [syntax] },
     { what: 'of bytes that are no text', input: Buffer.from([0x92, 0x01, 0x02]), answers: [syntax] },
-    { what: 'of text that is cut inside a letter', input: Buffer.from('{"é').subarray(0, 3), answers: [syntax] },
     {
       what: 'of a request in Latin-1',
       input: Buffer.from(JSON.stringify(pull).replace(storeId, 'ÿ'), 'latin1'),
       answers: [syntax],
     },
     { what: 'of a request in bytes', input: Buffer.from(JSON.stringify(pull)), answers: pulled },
-    { what: 'that is no message', input: '7', answers: [unknown('undefined')] },
-    { what: 'with an unknown _tag', input: '{"_tag":"Bogus"}', answers: [unknown('Bogus')] },
     {
       what: 'of a list with a ping, something else and a request',
       input: [{ _tag: 'Ping' }, 7, pull],
@@ -144,41 +139,21 @@ const rpcCases = (
       answers: [generation === 'v04' ? unknown(otherTag) : `Die ${id}: Unknown request tag: ${otherTag}`],
     },
     {
-      what: 'with a request without id',
-      input: altered(pull, { id: undefined }),
-      answers: ['Defect: Request.id must be a string or a number'],
-    },
-    { what: 'with a request without payload', input: altered(pull, { payload: undefined }), answers: die },
-    {
       what: 'with a pull of another store',
       input: altered(pull, {}, { storeId: 'another' }),
       answers: refused('storeId'),
     },
     {
-      what: 'with a pull of another lifetime of the log',
-      input: altered(pull, {}, { cursor: lifetime }),
-      answers: [`BackendIdMismatchError ${id}: received another`],
-    },
-    { what: 'with a push of no event', input: pushOf(), answers: [`Success ${id}: {}`] },
-    { what: 'with a gap in a batch', input: pushOf(event, ...batchOf(5)), answers: refused('batch\\[1\\]') },
-    {
       what: 'with a push onto a stale head',
       input: pushOf(...batchOf(1, 1, 'stale')),
       answers: [`ServerAheadError ${id}: minimum 3, provided 1`],
     },
-    {
-      what: 'with a name that is no Unicode text',
-      input: JSON.stringify(pushOf({ ...event, name: 'LONE' })).replace('LONE', '\\ud800'),
-      answers: die,
-    },
-    { what: 'nested a million times', input: deep, answers: [unknown('undefined')] },
     { what: 'opened a million times', input: '{"a":'.repeat(1e6), answers: [syntax] },
     {
       what: 'with a pull whose cursor is nested a million times',
       input: JSON.stringify(pull).replace('{"_tag":"None"}', deep),
       answers: die,
     },
-    { what: 'of 20 MB that is no JSON', input: 'x'.repeat(20e6), answers: [syntax] },
     { what: 'of 20 MB of brackets', input: '['.repeat(20e6), answers: [syntax] },
     { what: 'of 20 MB in an unknown key', input: { ...pull, padding: 'x'.repeat(20e6) }, answers: pulled },
     {
@@ -186,7 +161,6 @@ const rpcCases = (
       input: pushOf({ ...event, args: 'x'.repeat(20e6) }),
       answers: refused('MAX_EVENT_BYTES'),
     },
-    { what: 'with 20,000 events', input: pushOf(...batchOf(3, 20_000)), answers: refused('MAX_BATCH_EVENTS') },
   ]
 }
 
@@ -201,7 +175,6 @@ describe('v04: a frame', () => {
         input: [frames.pull, { ...interrupt, _tag: 'Ack' }],
         answers: ['Chunk "7": 3 events', 'Success "7": null'],
       },
-      { what: 'Interrupt of a request that there never was', input: interrupt, answers: ['Interrupted "999"'] },
     ]
   })
 
@@ -223,7 +196,6 @@ describe('v05: a body', () => {
     return [
       ...rpcCases('v05', storeId, { pull, push, otherTag: 'SyncWsRpc.Pull' }),
       { what: 'of an empty list', input: '[]', answers: [] },
-      { what: 'Interrupt', input: { _tag: 'Interrupt', requestId: request }, answers: [] },
     ]
   })
 })
@@ -237,34 +209,23 @@ describe('v03: a frame', () => {
     const refused = (words: string): Case['answers'] => [new RegExp(`^Error ${id}: .*${words}`)]
     const ignored = { answers: [] }
     return [
-      { what: 'that is no JSON', input: '{oops', ...ignored },
       { what: 'of bytes that are no text', input: Buffer.from([0x92, 0x01, 0x02]), ...ignored },
       { what: 'of a pull in bytes', input: Buffer.from(JSON.stringify(pull)), answers: ['PullRes: 3 events'] },
-      { what: 'of a later generation', input: pullFrame('v04', request, ''), ...ignored },
       {
         what: 'of a ping with its keys the other way round',
         input: '{"requestId":"ping","_tag":"WSMessage.Ping"}',
         answers: ['WSMessage.Pong "ping"'],
       },
       {
-        what: 'with a pull whose cursor is beyond the head',
-        input: { ...pull, cursor: 99 },
-        answers: refused('the store was emptied since this client pulled from it'),
-      },
-      { what: 'with a push of no event', input: pushOf(), answers: [`WSMessage.PushAck ${id}`] },
-      {
         what: 'with a push onto a stale head',
         input: pushOf(...batchOf(1, 1, 'stale')),
         answers: [`Error ${id}: Invalid parent event number. Received e1 but expected e3`],
       },
-      { what: 'with a gap in a batch', input: pushOf(event, ...batchOf(5)), answers: refused('batch\\[1\\]') },
       {
         what: 'of an administrator without the secret',
         input: { _tag: 'WSMessage.AdminResetRoomReq', requestId: 'request-7', adminSecret: 'guess' },
         answers: [`Error ${id}: Invalid admin secret`],
       },
-      { what: 'nested a million times', input: deep, ...ignored },
-      { what: 'of 20 MB that is no JSON', input: 'x'.repeat(20e6), ...ignored },
       {
         what: 'with an event of 20 MB',
         input: pushOf({ ...event, args: 'x'.repeat(20e6) }),

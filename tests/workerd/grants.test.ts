@@ -4,11 +4,12 @@
  */
 import assert from 'node:assert/strict'
 import { type IncomingMessage, request as send } from 'node:http'
-import { after, before, describe, it } from 'node:test'
+import { after, describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually, within } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
-import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { authToken, type Server, type ServerOptions } from '../harness/server.ts'
+import { serverOf as anyServerOf } from '../harness/servers.ts'
 import { lineOf } from './answers.ts'
 import {
   assertRefused,
@@ -41,18 +42,9 @@ import {
 } from './peer.ts'
 import { hs256, partsOf, secret } from './tokens.ts'
 
-/** One server for all tests of the enclosing `describe`. */
-const serverOf = (vars: NonNullable<ServerOptions['vars']>): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    // The token of the templates is that of witnesses: it grants everything, for ever.
-    server = await startServer({ vars: { JWT_SECRET: secret, LOG_LEVEL: 'debug', ...vars } })
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
+/** The token of the templates is that of witnesses: it grants everything, for ever. */
+const serverOf = (vars: NonNullable<ServerOptions['vars']>): (() => Server) =>
+  anyServerOf({ vars: { JWT_SECRET: secret, LOG_LEVEL: 'debug', ...vars } })
 
 /** The line of an answer that refuses request `request` for `reason`. */
 const refusalLine = (generation: Generation, request: number, reason: string): string =>

@@ -5,11 +5,12 @@
  * Minutes pass in no time here: the bundle is edited so that its clock can be set ahead.
  */
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { authToken, type Server, type ServerOptions, startServer } from '../harness/server.ts'
+import { serverOf as anyServerOf } from '../harness/servers.ts'
 import { adminSecret, storePath } from './administration.ts'
 import { both, type Credential, doors, enter, inPayload } from './doors.ts'
 import { KeyServer } from './key-server.ts'
@@ -50,17 +51,8 @@ const withTestHeaders = (source: string): string => {
   return edited
 }
 
-/** One server for all tests of the enclosing `describe`. */
-const serverOf = (vars: NonNullable<ServerOptions['vars']>): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    server = await startServer({ vars, edit: withTestHeaders })
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
+const serverOf = (vars: NonNullable<ServerOptions['vars']>): (() => Server) =>
+  anyServerOf({ vars, edit: withTestHeaders })
 
 /** The lines about refusals for a reason. */
 const linesOf = ({ logs }: Server, reason: string): readonly Line[] =>

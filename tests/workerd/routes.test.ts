@@ -4,28 +4,16 @@
  */
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { eventually } from '../clients/waiting.ts'
 import { batchOf } from '../clients/events.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { authToken, type Server, type ServerOptions, startServer, templateToken } from '../harness/server.ts'
-import { withServer } from '../harness/servers.ts'
+import { serverOf, withServer } from '../harness/servers.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
 import { generations, logOf, Peer, pushedFrame } from './peer.ts'
 
 const anonymous = { AUTH_TOKEN: undefined, ALLOW_ANONYMOUS: 'true', ALLOWED_ORIGINS: undefined }
-
-/** One server for all tests of the enclosing `describe`. */
-const serverOf = (options: ServerOptions): (() => Server) => {
-  let server: Server | undefined
-  before(async () => {
-    server = await startServer(options)
-  })
-  after(async () => {
-    await server?.stop()
-  })
-  return () => server!
-}
 
 const greeting = 'Info: Sync backend endpoint for @livestore/sync-cf.'
 const notWebSocket = 'Durable Object expected Upgrade: websocket'
