@@ -102,7 +102,7 @@ if (library === undefined) fail(`${crate}/Cargo.toml names no package`)
 const tools = toolchain()
 // The library is a WebAssembly module here alone: as a dependency its file would have the same name whatever features it
 // was built with, and crates that share a target folder would take one for the other.
-const compile = ['rustc', '--profile', profile, '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
+const compile = ['rustc', '--locked', '--profile', profile, '--lib', '--target', wasmTarget, '--crate-type', 'cdylib']
 // The paths of sources, which panics are logged with, begin where those who read them know their way.
 const homes = [cargoHome(), root]
 const flags = [...tools.rustflags, ...homes.map((home) => `--remap-path-prefix=${home}=`)]

@@ -1,11 +1,16 @@
-// Format and lints of the Rust code, for the host and for wasm32, and of the crates that have hooks, which exist for
-// wasm32 alone. Says what it has to leave out.
+// Format, lints and documentation of the Rust code, for the host and for wasm32, and of the crates that have hooks, which
+// exist for wasm32 alone. Says what it has to leave out.
 
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { findRust, findWasmRust, output, root, rustEnv, rustVersionMin, wasmEnv, wasmTarget } from './toolchain.mjs'
 
 /** The crates beside the library's own. */
 const crates = ['examples/rust-hooks', 'tests/hooks']
+
+/** Formatted, but not linted here: its files are part of the host's tests, its targets are calls of them. */
+const formatted = [...crates, 'fuzz']
 
 /** @param {string} text @returns {never} */
 const fail = (text) => {
@@ -40,19 +45,35 @@ const manifestOf = (crate) => ['--manifest-path', `${crate}/Cargo.toml`]
 
 if (hasCommand('fmt', 'rustfmt')) {
   run(['fmt', '--check'])
-  for (const crate of crates) run(['fmt', '--check', ...manifestOf(crate)])
+  for (const crate of formatted) run(['fmt', '--check', ...manifestOf(crate)])
 }
 
 if (hasCommand('clippy', 'clippy')) {
-  run(['clippy', '--all-targets', '--', '-D', 'warnings'])
+  run(['clippy', '--locked', '--all-targets', '--', '-D', 'warnings'])
 
   const rust = findWasmRust()
   if (rust?.from === 'PATH' && rust.std === rust.sysroot) {
     for (const manifest of [[], ...crates.map(manifestOf)]) {
-      run(['clippy', ...manifest, '--target', wasmTarget, '--', '-D', 'warnings'], rust.cargo, wasmEnv(rust))
+      run(
+        ['clippy', '--locked', ...manifest, '--target', wasmTarget, '--', '-D', 'warnings'],
+        rust.cargo,
+        wasmEnv(rust),
+      )
     }
   } else {
     const why = rust ? `the compiler that has this target (in ${rust.sysroot}) comes without clippy` : 'no such target'
     console.log(`check: SKIPPED cargo clippy --target ${wasmTarget}: ${why}`)
   }
+}
+
+// Links of the documentation lead somewhere. It is for who works here, so it has what is private, and leads there.
+const doc = ['doc', '--locked', '--no-deps', '--document-private-items']
+const strict = { RUSTDOCFLAGS: '-D warnings -A rustdoc::private-intra-doc-links' }
+run(doc, host.cargo, { ...rustEnv(host), ...strict })
+const wasm = findWasmRust()
+if (wasm && wasm.std === wasm.sysroot && existsSync(join(dirname(wasm.cargo), 'rustdoc'))) {
+  // As on the host, but for src/edge.
+  run([...doc, '--target', wasmTarget], wasm.cargo, { ...wasmEnv(wasm), ...strict })
+} else {
+  console.log(`check: SKIPPED cargo doc --target ${wasmTarget}: no rustdoc that has this target`)
 }

@@ -41,7 +41,12 @@ const skipped = slow.flatMap((test) => ['--skip', test])
 /** @type {{ name: string, targets: string[], skipped: string[], env: Record<string, string> }[]} */
 const stages = [
   { name: 'src', targets: ['--lib'], skipped, env: { PROPTEST_CASES: '16' } },
-  { name: 'quick', targets: ['--test=host'], skipped, env: { PROPTEST_CASES: '4', SIMULATION_STEPS: '1500', FUZZ_RUNS: '200' } },
+  {
+    name: 'quick',
+    targets: ['--test=host'],
+    skipped,
+    env: { PROPTEST_CASES: '4', SIMULATION_STEPS: '1500', FUZZ_RUNS: '200' },
+  },
   { name: 'all', targets: ['--tests'], skipped: [], env: { FUZZ_RUNS: '2000' } },
 ]
 
