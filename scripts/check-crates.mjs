@@ -22,7 +22,7 @@ const checks = ['licenses', 'bans', 'sources', ...(wantsAdvisories ? ['advisorie
 for (const crate of ['.', 'examples/rust-hooks', 'tests/hooks', 'fuzz']) {
   const args = ['--manifest-path', join(crate, 'Cargo.toml'), '--locked']
   if (!wantsAdvisories) args.push('--offline')
-  args.push('check', '--config', join(root, 'deny.toml'), '--hide-inclusion-graph', ...checks)
+  args.push('--config', join(root, 'deny.toml'), 'check', '--hide-inclusion-graph', ...checks)
   console.log(`check: cargo-deny ${args.join(' ')}`)
   const { status, error } = spawnSync(deny, args, { cwd: root, stdio: 'inherit' })
   if (status !== 0) {
