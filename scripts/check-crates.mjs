@@ -1,27 +1,22 @@
 // Licences, duplicates and sources of all crates in the lock files, by deny.toml: `npm run check` does this.
 //
-//   node scripts/check-crates.mjs                 what can be told offline
+//   node scripts/check-crates.mjs                 what the crates say themselves
 //   node scripts/check-crates.mjs --advisories    known vulnerabilities too, by a database that is fetched from GitHub
 
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { findInPath, root } from './toolchain.mjs'
+import { cargoDenyVersion, findCargoDeny, root } from './toolchain.mjs'
 
 const wantsAdvisories = process.argv.includes('--advisories')
-const own = join(root, '.cache/tools/bin/cargo-deny')
-const deny = existsSync(own) ? own : findInPath('cargo-deny')
-if (!deny) {
-  const install = 'cargo install --locked cargo-deny --version ^0.20 --root .cache/tools'
-  console.log(`check: SKIPPED crates: cargo-deny is not installed (${install})`)
-  // Who asks for it by name, or is a machine that ought to have it, is not told that all is well.
-  process.exit(wantsAdvisories || process.env['REQUIRE_CARGO_DENY'] ? 1 : 0)
+const deny = findCargoDeny()
+if (deny === undefined) {
+  console.error(`check: FAILED: no cargo-deny ${cargoDenyVersion} found: run \`node scripts/setup.mjs --tests\``)
+  process.exit(1)
 }
 
 const checks = ['licenses', 'bans', 'sources', ...(wantsAdvisories ? ['advisories'] : [])]
 for (const crate of ['.', 'examples/rust-hooks', 'tests/hooks', 'fuzz']) {
   const args = ['--manifest-path', join(crate, 'Cargo.toml'), '--locked']
-  if (!wantsAdvisories) args.push('--offline')
   args.push('--config', join(root, 'deny.toml'), 'check', '--hide-inclusion-graph', ...checks)
   console.log(`check: cargo-deny ${args.join(' ')}`)
   const { status, error } = spawnSync(deny, args, { cwd: root, stdio: 'inherit' })

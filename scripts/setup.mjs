@@ -8,7 +8,7 @@
 //   --rust       what compiling needs, even if dist/ is up to date
 //   --examples   also the packages of the example apps
 //   --tests      all of these, the LiveStore clients that tests and benchmarks drive, the tools of the projects in which tests
-//                use the package, and a Chromium for the apps
+//                use the package, cargo-deny, and a Chromium for the apps
 //
 // Runs on Node 18 and needs no package, because it comes before `npm ci`.
 
@@ -17,6 +17,7 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { findChromium, playwrightFolder, runsChromium } from './browser.mjs'
 import * as debian from './setup/debian.mjs'
+import { installCargoDeny } from './setup/cargo-deny.mjs'
 import { isWorkerBuilt, takePrebuilt } from './setup/prebuilt.mjs'
 import { installRust } from './setup/rust.mjs'
 import { Failure, attempt, fail, run, say, seconds, step } from './setup/steps.mjs'
@@ -50,8 +51,10 @@ const main = () => {
   if (forTests) for (const [folder, what] of testPackages) installPackagesBelow(folder, what)
   if (forTests || options.includes('--examples')) installPackagesBelow('examples', 'example')
   if (forTests) installChromium()
-  if (forTests || options.includes('--rust')) installBuild(false)
-  else if (isWorkerBuilt()) say('Worker: dist/ is of these sources, nothing is to be compiled')
+  if (forTests || options.includes('--rust')) {
+    const rust = installBuild(false)
+    if (rust && forTests) installCargoDeny(rust)
+  } else if (isWorkerBuilt()) say('Worker: dist/ is of these sources, nothing is to be compiled')
   else installBuild(true)
   say(`ready after ${seconds(startMs)}`)
 }
@@ -62,6 +65,7 @@ const main = () => {
 const installBuild = (mayBePrebuilt) => {
   const rust = installRust(() => mayBePrebuilt && takePrebuilt())
   if (rust) installWasmBindgen(rust)
+  return rust
 }
 
 // ----- npm -----

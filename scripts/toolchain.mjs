@@ -207,7 +207,7 @@ const hasWasmStd = (sysroot) => {
  */
 export const sysrootOf = (rustc) => output(rustc, ['--print', 'sysroot'])
 
-/** Where scripts/setup.mjs puts a wasm-bindgen. */
+/** Where scripts/setup.mjs puts a wasm-bindgen and a cargo-deny. */
 export const toolsFolder = join(root, '.cache/tools')
 
 /** The wasm-bindgen command in the version of the crate, as the two check that they match: the project's, else the machine's.
@@ -223,6 +223,17 @@ export const findWasmBindgen = () => {
 export const wasmBindgenVersion = () =>
   /\nname = "wasm-bindgen"\nversion = "([^"]+)"/.exec(read(join(root, 'Cargo.lock')) ?? '')?.[1] ??
   wasmBindgenVersionDefault
+
+/** The release of cargo-deny by whose rules deny.toml is written. */
+export const cargoDenyVersion = '0.20.2'
+
+/** The cargo-deny command of that release: the project's, else the machine's.
+ * @returns {string | undefined}
+ */
+export const findCargoDeny = () => {
+  const places = [join(toolsFolder, 'bin/cargo-deny'), findInPath('cargo-deny')]
+  return places.find((path) => path !== undefined && output(path, ['--version']) === `cargo-deny ${cargoDenyVersion}`)
+}
 
 /** The oldest Rust that Cargo.toml accepts. */
 export const rustVersionMin = () => /^rust-version = "([^"]+)"/m.exec(read(join(root, 'Cargo.toml')) ?? '')?.[1] ?? '0'

@@ -214,7 +214,7 @@ export interface PlayedRust {
   readonly sysroot: string
 }
 
-/** Puts a Rust on the machine. Its cargo builds a standard library, and installs a wasm-bindgen, of a file each. */
+/** Puts a Rust on the machine. Its cargo builds a standard library, and installs programs, of a file each. */
 export const playRust = (
   machine: Machine,
   { bin, sysroot }: PlayedRust,
@@ -242,10 +242,14 @@ esac`,
     `case "$1" in
   --version) echo "cargo ${version}" ;;
   install)
+    case "$2" in
+      wasm-bindgen-cli) name=wasm-bindgen; is='wasm-bindgen ${wasmBindgenVersion}' ;;
+      *) name=$2; is="$2 \${4#=}" ;;
+    esac
     root=; while [ $# -gt 0 ]; do [ "$1" = --root ] && root=$2; shift; done
     mkdir -p "$root/bin"
-    printf '#!/bin/sh\\necho wasm-bindgen ${wasmBindgenVersion}\\n' > "$root/bin/wasm-bindgen"
-    chmod +x "$root/bin/wasm-bindgen" ;;
+    printf '#!/bin/sh\\necho %s\\n' "'$is'" > "$root/bin/$name"
+    chmod +x "$root/bin/$name" ;;
   build)
     deps=target/${wasmTarget}/release/deps
     mkdir -p $deps && touch $deps/libcore-1.rlib $deps/libstd-1.rlib $deps/libnothing-1.rlib $deps/core.d

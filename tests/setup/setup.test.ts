@@ -6,6 +6,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { cargoDenyVersion } from '../../scripts/toolchain.mjs'
 import {
   type Finished,
   type Machine,
@@ -25,6 +26,8 @@ import {
 const npmCi = 'npm ci --no-audit --no-fund --loglevel=error'
 const cargoInstall = (machine: Machine): string =>
   `cargo install wasm-bindgen-cli --version =${wasmBindgenVersion} --root ${machine.project}/.cache/tools --force`
+const denyInstall = (machine: Machine): string =>
+  `cargo install cargo-deny --version =${cargoDenyVersion} --locked --root ${machine.project}/.cache/tools --force`
 const targetAdd = `rustup target add ${wasmTarget}`
 const apt = 'apt-get -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60 -q'
 const aptInstall = (...packages: string[]): string[] => [
@@ -614,7 +617,7 @@ describe('set-up', { concurrency: 2 }, () => {
     on('takes a Chromium that is there', async (machine) => {
       playRust(machine, rustupRust, { target: true })
       machine.play('chromium', 'echo Chromium 156')
-      assertDone(await machine.setup('--tests'), { did: [npmCi, cargoInstall(machine)] })
+      assertDone(await machine.setup('--tests'), { did: [npmCi, cargoInstall(machine), denyInstall(machine)] })
       await assertSkips(machine, '--tests')
     })
 
@@ -623,7 +626,7 @@ describe('set-up', { concurrency: 2 }, () => {
       playDebian(machine)
       const first = await machine.setup('--tests')
       assertDone(first, {
-        did: [npmCi, ...aptInstall('chromium'), cargoInstall(machine)],
+        did: [npmCi, ...aptInstall('chromium'), cargoInstall(machine), denyInstall(machine)],
         touched: ['bin/chromium', 'installed'],
       })
       await assertSkips(machine, '--tests')
@@ -631,7 +634,7 @@ describe('set-up', { concurrency: 2 }, () => {
 
     on('downloads Playwright’s Chromium into .cache elsewhere', async (machine) => {
       playRust(machine, rustupRust, { target: true })
-      assertDone(await machine.setup('--tests'), { did: [npmCi, cargoInstall(machine)] })
+      assertDone(await machine.setup('--tests'), { did: [npmCi, cargoInstall(machine), denyInstall(machine)] })
       assert.ok(machine.has('project/.cache/playwright/chrome'))
       await assertSkips(machine, '--tests')
     })
@@ -656,7 +659,11 @@ describe('set-up', { concurrency: 2 }, () => {
       for (const folder of ['tests/clients/v04', 'tests/package/projects/hono', 'examples/todomvc'])
         machine.write(`project/${folder}/package-lock.json`, '{}')
       const first = await machine.setup('--tests')
-      assert.deepEqual(first.did, [npmCi, npmCi, npmCi, npmCi, cargoInstall(machine)], first.output)
+      assert.deepEqual(
+        first.did,
+        [npmCi, npmCi, npmCi, npmCi, cargoInstall(machine), denyInstall(machine)],
+        first.output,
+      )
       for (const what of ['client v04', 'project hono', 'example todomvc'])
         assert.match(first.output, new RegExp(`^setup: ${what}: npm ci: took`, 'm'))
       await assertSkips(machine, '--tests')
