@@ -647,20 +647,36 @@ pub(crate) fn opening<S: Sql>(sql: &S, store_id: &StoreId) -> Opening<S::Stateme
 }
 
 /// How many of the `?2` events after `?1` go into a page of `budget` bytes, at least one: what does not go into it is not
-/// made. All counts as if each letter but those of args had to be escaped, so that a full page may have some hundred bytes
-/// left for each of its events. No text is read for that: SQLite keeps their lengths apart.
+/// made. Mostly they all do, however many letters have to be escaped; else what goes into it is counted, of those whose args
+/// alone would. The lengths of texts SQLite keeps apart from them.
 fn fitting(table: &str, family: Family, budget: usize) -> String {
     let shape = family.item_shape();
-    let fixed = KEYS.len() + shape.metadata.len() + shape.close.len() + 4 * 2 + 2 * DIGITS_MAX + 1;
-    let rows = format!(
-        "SELECT seqNum, {fixed} + 6 * (octet_length(name) + octet_length(clientId) + octet_length(sessionId) \
-         + octet_length(createdAt)) + ifnull(octet_length(args), 4) AS bytes \
-         FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT {LIMIT}"
+    let keys = KEYS.len() + shape.metadata.len() + shape.close.len() + 1;
+    let args = "ifnull(octet_length(args), 4)";
+    // Quoted, a letter has six bytes at most.
+    let at_most = format!(
+        "{} + 6 * (octet_length(name) + octet_length(clientId) + octet_length(sessionId) + octet_length(createdAt)) + {args}",
+        keys + 4 * 2 + 2 * DIGITS_MAX
     );
+    let exactly = format!(
+        "{keys} + octet_length(concat(seqNum, parentSeqNum, json_quote(name), json_quote(clientId), \
+         json_quote(sessionId), json_quote(createdAt))) + {args}"
+    );
+    let rows = |bytes: &str, limit: &str| {
+        format!(
+            "SELECT seqNum, {bytes} AS bytes FROM \"{table}\" WHERE seqNum > ?1 ORDER BY seqNum LIMIT {limit}"
+        )
+    };
+    let count = |rows: &str| {
+        format!(
+            "(SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY seqNum) AS total FROM ({rows})) WHERE total <= {budget})"
+        )
+    };
+    let candidates = count(&rows(args, LIMIT));
+    let counted = count(&rows(&exactly, &candidates));
+    let all = rows(&at_most, LIMIT);
     format!(
-        "CASE WHEN (SELECT sum(bytes) FROM ({rows})) <= {budget} THEN {LIMIT} \
-         ELSE max(1, (SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY seqNum) AS total FROM ({rows})) \
-         WHERE total <= {budget})) END"
+        "CASE WHEN (SELECT sum(bytes) FROM ({all})) <= {budget} THEN {LIMIT} ELSE max(1, {counted}) END"
     )
 }
 
