@@ -22,9 +22,11 @@ impl World {
             Cursor::Anywhere(after) => Some(after),
         };
         let reused = self.socket(index).pulls.last().map(|pull| pull.id.clone());
+        // What a client of 0.3 is sent without a pull has the id of its push.
+        let has_pulled = generation != Generation::V03 || self.socket(index).has_pulled;
         let reused = reused.filter(|id| {
             let is_number = !id.starts_with('"');
-            same_id && is_number == (generation == Generation::V05)
+            same_id && has_pulled && is_number == (generation == Generation::V05)
         });
         let id = reused.unwrap_or_else(|| self.new_id(index, generation));
         let is_abandoning = self.socket(index).abandon(&id);
