@@ -1,13 +1,22 @@
 /** The first minutes of somebody who has Node alone: the commands of the README, from an empty folder to two browsers. */
 import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { findInPath } from '../../scripts/toolchain.mjs'
 import { root } from '../harness/server.ts'
-import { startRegistry } from '../package/registry.ts'
+import { pack } from '../package/project.ts'
 import { startDev } from './dev-server.ts'
 import { inBrowser } from './stage.ts'
 
@@ -37,7 +46,7 @@ const commandsBelow = (heading: string): readonly string[] => {
 const fetched = join(execFileSync('npm', ['config', 'get', 'cache'], { encoding: 'utf8' }).trim(), '_cacache')
 
 /** The environment of the newcomer; only what this process was told of npm is left out. */
-const environmentOf = (folder: string, registry: string): NodeJS.ProcessEnv => {
+const environmentOf = (folder: string): NodeJS.ProcessEnv => {
   const cache = join(folder, 'cache')
   mkdirSync(cache)
   if (existsSync(fetched)) symlinkSync(fetched, join(cache, '_cacache'))
@@ -48,7 +57,6 @@ const environmentOf = (folder: string, registry: string): NodeJS.ProcessEnv => {
     // A request that is never answered is made again; npm itself would wait for five minutes.
     npm_config_fetch_timeout: '30000',
     npm_config_prefer_offline: 'true',
-    npm_config_registry: registry,
     npm_config_yes: 'true',
   }
 }
@@ -68,9 +76,14 @@ for (const [release, flags] of [
     async ({ cleanups, profile }) => {
       const folder = mkdtempSync(join(realpathSync(tmpdir()), 'newcomer-'))
       cleanups.push(() => rmSync(folder, { recursive: true, force: true }))
-      const registry = await startRegistry()
-      cleanups.push(() => registry.stop())
-      const env = environmentOf(folder, registry.url)
+      const env = environmentOf(folder)
+      // As the README has it for as long as the package is not on npm.
+      const tarball = join(folder, 'livestore-sync-worker.tgz')
+      writeFileSync(tarball, pack().bytes)
+      const named: Readonly<Record<string, string>> = {
+        'npx livestore-sync-worker create todo': `npx --package=${tarball} livestore-sync-worker create todo${flags}`,
+        'npm install': `npm install ${tarball}`,
+      }
       for (const missing of ['cargo', 'rustc', 'git'])
         await assert.rejects(run(`command -v ${missing}`, { cwd: folder, env }), `there is no ${missing}`)
 
@@ -80,8 +93,10 @@ for (const [release, flags] of [
       mkdirSync(cwd)
       for (const command of commands.slice(0, -1)) {
         const [, to] = /^cd (\S+)$/.exec(command) ?? []
-        if (to === undefined) await run(command.includes(' create ') ? command + flags : command, { cwd, env })
-        else cwd = resolve(cwd, to)
+        const line = named[command]
+        assert.ok(to !== undefined || line !== undefined, `what takes the place of '${command}'`)
+        if (to !== undefined) cwd = resolve(cwd, to)
+        else await run(line!, { cwd, env })
       }
       await run('npm run check', { cwd, env })
 
