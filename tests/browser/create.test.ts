@@ -57,6 +57,10 @@ const environmentOf = (folder: string): NodeJS.ProcessEnv => {
     // A request that is never answered is made again; npm itself would wait for five minutes.
     npm_config_fetch_timeout: '30000',
     npm_config_prefer_offline: 'true',
+    // Nothing is asked for but packages: where a registry is all that can be reached, these would wait for nobody.
+    npm_config_audit: 'false',
+    npm_config_fund: 'false',
+    npm_config_update_notifier: 'false',
     npm_config_yes: 'true',
   }
 }
