@@ -45,13 +45,16 @@ const commandsBelow = (heading: string): readonly string[] => {
 /** What npm has fetched before: who has a cache is not made to fetch everything again. */
 const fetched = join(execFileSync('npm', ['config', 'get', 'cache'], { encoding: 'utf8' }).trim(), '_cacache')
 
+/** Variables that are no word of npm or Node to this process, but may say how this machine reaches the registry. */
+const isOfMachine = /^(?!npm_|NODE_)|^NODE_EXTRA_CA_CERTS$|^npm_config_(registry|cafile|userconfig|(https_|no)?proxy)$/i
+
 /** The environment of the newcomer; only what this process was told of npm is left out. */
 const environmentOf = (folder: string): NodeJS.ProcessEnv => {
   const cache = join(folder, 'cache')
   mkdirSync(cache)
   if (existsSync(fetched)) symlinkSync(fetched, join(cache, '_cacache'))
   return {
-    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_)/.test(name))),
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => isOfMachine.test(name))),
     PATH: makePath(join(folder, 'bin')),
     npm_config_cache: cache,
     // A request that is never answered is made again; npm itself would wait for five minutes.
