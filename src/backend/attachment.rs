@@ -2,9 +2,9 @@
 //!
 //! *Shape*: a JSON text. `storeId` and `pullRequestIds` as sync-cf writes them; the rest is ours:
 //! `format`, `backendId` (the lifetime its pulls are of), `plainPull`, `isOver` and `isFresh` (the
-//! pull of a 0.3 client, whether its lifetime is over, whether it has neither pulled nor been sent events), `firstRequestId`, `awaitingPullSince` (ms since
-//! the epoch), `pulls` for those that are not simply live at the head, and `grant`, what the auth step
-//! verified. An attachment without `pullRequestIds` belongs to a 0.3 socket. One without `format` was
+//! pull of a 0.3 client, whether its lifetime is over, whether it has neither pulled nor been sent
+//! events), `firstRequestId`, `awaitingPullSince` (ms since the epoch), `pulls` for those that are not
+//! simply live at the head, and `grant`, what the auth step verified. An attachment without `pullRequestIds` belongs to a 0.3 socket. One without `format` was
 //! written by sync-cf or by the first version of this backend, and is understood; one of a later format is not.
 
 use std::rc::Rc;

@@ -87,12 +87,11 @@ impl<S: Sql> SyncBackend<S> {
         parent: SeqNum,
         turn: &mut Turn<S::Text>,
     ) {
-        let lacks_some = parent < self.store.last_stored() && !self.store.had_lifetimes();
-        let is_fresh = self.connections.get(from).is_some_and(Connection::is_fresh);
-        if !is_fresh || !lacks_some {
+        if parent >= self.store.last_stored() || self.store.had_lifetimes() {
             return;
         }
-        let Some(connection) = self.connections.get_mut(from) else {
+        let connection = self.connections.get_mut(from);
+        let Some(connection) = connection.filter(|connection| connection.is_fresh()) else {
             return;
         };
         let transport = connection.transport();

@@ -203,10 +203,7 @@ impl<S: Sql> SyncBackend<S> {
         if !sent.frames.is_empty() {
             connection.mark_paged();
         }
-        let viewer = shows.then(|| Viewer {
-            peer: peer_of(connection),
-            is_unasked,
-        });
+        let peer = shows.then(|| peer_of(connection));
         if family == Family::Plain && !connection.subscriptions().is_empty() {
             // Nothing will tell when its client has taken what was sent.
             let has_room = connection.room().has_room();
@@ -215,7 +212,7 @@ impl<S: Sql> SyncBackend<S> {
         }
         self.stats.pages += sent.pages;
         for frame in sent.frames {
-            self.send_page(to, viewer.as_ref(), frame, turn);
+            self.send_page(to, peer.as_ref(), frame, turn);
         }
         if let Some((requester, error)) = failed {
             self.fail_pull(to, &requester, error, turn);
@@ -229,7 +226,7 @@ impl<S: Sql> SyncBackend<S> {
     fn send_page(
         &mut self,
         to: ConnectionId,
-        viewer: Option<&Viewer>,
+        peer: Option<&Peer>,
         sent: SentFrame<S::Text>,
         turn: &mut Turn<S::Text>,
     ) {
@@ -237,8 +234,9 @@ impl<S: Sql> SyncBackend<S> {
             pull,
             frame,
             is_end,
+            is_unasked,
         } = sent;
-        let Some(Viewer { peer, is_unasked }) = viewer else {
+        let Some(peer) = peer else {
             return turn.out.push(Output::Send { to, frame });
         };
         if is_end {
@@ -434,13 +432,6 @@ impl<T: Clone> PageHeads<T> {
     }
 }
 
-/// For whom a hook is shown what is sent.
-struct Viewer {
-    peer: Peer,
-    /// Whether there is no pull that it could end.
-    is_unasked: bool,
-}
-
 /// How far a turn got with one pull.
 enum Sent {
     /// To the end of the log.
@@ -455,6 +446,8 @@ struct SentFrame<T> {
     frame: T,
     /// Whether it ends its pull.
     is_end: bool,
+    /// Whether its client has made no pull, which a hook could end.
+    is_unasked: bool,
 }
 
 /// What a turn sends for the pulls of a connection.
@@ -535,6 +528,7 @@ impl<S: Sql> Pages<'_, S> {
             pull: Rc::clone(subscription.requester()),
             frame,
             is_end,
+            is_unasked: self.is_unasked,
         });
     }
 }
