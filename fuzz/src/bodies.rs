@@ -183,7 +183,7 @@ fn there_and_back(json: &str) {
 }
 
 /// A deployment that asks everything of a token.
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let lookup = |name: &str| {
         let value = match name {
             "AUTH_TOKEN" => "a-token",

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use livestore_sync_worker::backend::Frame;
 use livestore_sync_worker::wire::Generation;
 use serde::Deserialize;
@@ -134,7 +136,7 @@ fn msgpack() -> Vec<Vec<u8>> {
     let texts = sent().into_iter().flat_map(|(_, frames)| frames);
     distinct(
         base64
-            .map(|text| from_base64(&text))
+            .map(|text| STANDARD.decode(&text).unwrap())
             .chain(texts.map(String::into_bytes)),
     )
 }
@@ -191,22 +193,4 @@ fn distinct(seeds: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
     seeds.sort();
     seeds.dedup();
     seeds
-}
-
-fn from_base64(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => panic!("{byte:#04x} is not base64"),
-    };
-    let digits: Vec<u8> = text.trim_end_matches('=').bytes().map(digit).collect();
-    let group = |digits: &[u8]| {
-        let word = digits.iter().zip([18, 12, 6, 0]);
-        let word = word.fold(0, |word, (digit, shift)| word | u32::from(*digit) << shift);
-        word.to_be_bytes()[1..digits.len()].to_vec()
-    };
-    digits.chunks(4).flat_map(group).collect()
 }

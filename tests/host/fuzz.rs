@@ -6,40 +6,23 @@
 // For the crate of cargo-fuzz they are public.
 #[allow(unreachable_pub)]
 #[path = "../../fuzz/src/bodies.rs"]
-mod bodies;
+pub(crate) mod bodies;
 #[allow(unreachable_pub)]
 #[path = "../../fuzz/src/seeds.rs"]
 mod seeds;
 
+use crate::simulation::random::Random;
 use seeds::{TARGETS, Target};
 
-/// Numbers that look random and are the same in every run.
-struct Random(u64);
+fn one_of<'a, T>(random: &mut Random, all: &'a [T]) -> &'a T {
+    &all[random.index(all.len())]
+}
 
-impl Random {
-    /// *Source*: splitmix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ word >> 31
-    }
-
-    /// A number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-
-    /// A part of `all` of at most `most` bytes.
-    fn part<'a>(&mut self, all: &'a [u8], most: usize) -> &'a [u8] {
-        let start = self.below(all.len() + 1);
-        let rest = &all[start..];
-        &rest[..self.below(rest.len().min(most) + 1)]
-    }
+/// A part of `all` of at most `most` bytes.
+fn part<'a>(random: &mut Random, all: &'a [u8], most: usize) -> &'a [u8] {
+    let start = random.index(all.len() + 1);
+    let rest = &all[start..];
+    &rest[..random.index(rest.len().min(most) + 1)]
 }
 
 /// What stands at the edges of formats more often than chance has it.
@@ -64,33 +47,33 @@ const WORDS: [&[u8]; 16] = [
 
 /// Changes a seed in one to six places.
 fn change(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = random.of(seeds).clone();
-    for _ in 0..=random.below(6) {
-        let at = random.below(bytes.len() + 1);
-        let end = (at + random.below(17)).min(bytes.len());
-        match random.below(6) {
+    let mut bytes = one_of(random, seeds).clone();
+    for _ in 0..=random.index(6) {
+        let at = random.index(bytes.len() + 1);
+        let end = (at + random.index(17)).min(bytes.len());
+        match random.index(6) {
             0 => {
                 bytes.splice(at..end, []);
             }
             1 => {
-                bytes.splice(at..at, random.of(&WORDS).iter().copied());
+                bytes.splice(at..at, one_of(random, &WORDS).iter().copied());
             }
             2 => {
-                bytes.splice(at..end, random.of(&WORDS).iter().copied());
+                bytes.splice(at..end, one_of(random, &WORDS).iter().copied());
             }
             3 => {
-                let other = random.of(seeds);
-                let part = random.part(other, 200).to_vec();
+                let other = one_of(random, seeds);
+                let part = part(random, other, 200).to_vec();
                 bytes.splice(at..end, part);
             }
             4 => {
                 let own = bytes.clone();
-                let part = random.part(&own, 64).to_vec();
+                let part = part(random, &own, 64).to_vec();
                 bytes.splice(at..at, part);
             }
             _ => {
                 if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= 1 << random.below(8);
+                    *byte ^= 1 << random.index(8);
                 }
             }
         }
@@ -123,7 +106,7 @@ fn fuzz(name: &str, runs: usize) {
         run(target, seed);
     }
     let wanted = std::env::var_os("FUZZ_RUNS").map(|runs| runs.to_str().unwrap().parse().unwrap());
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for _ in 0..wanted.unwrap_or(runs) {
         run(target, &change(&mut random, &seeds));
     }

@@ -22,7 +22,7 @@ mod clients;
 mod ends;
 mod followers;
 mod log;
-mod random;
+pub(crate) mod random;
 mod seen;
 mod settle;
 mod words;

@@ -24,6 +24,8 @@ mod scenarios;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{ConnectionId, Frame, Output, Rules, SyncBackend, Turn};
 use livestore_sync_worker::event::{BackendId, StoreId};
@@ -153,21 +155,6 @@ fn expanded(text: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-fn from_base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
-    for letter in text.bytes().filter(|letter| *letter != b'=') {
-        let value = ALPHABET.iter().position(|known| *known == letter).unwrap();
-        bits = bits << 6 | u32::try_from(value).unwrap();
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 255).unwrap());
-        }
-    }
-    bytes
 }
 
 /// A frame with everything that differs in every scenario taken out.
@@ -624,7 +611,7 @@ fn replay(
                 let sent = if kind == "ws-text" {
                     data.into_bytes()
                 } else {
-                    from_base64(&data)
+                    STANDARD.decode(&data).unwrap()
                 };
                 assert_eq!(sent.len(), line.bytes, "{}", scenario.file);
                 match String::from_utf8(sent) {

@@ -8,6 +8,7 @@ use livestore_sync_worker::config::Config;
 
 use super::random::{edit, json};
 use super::*;
+use crate::fuzz::bodies;
 
 const JWKS: &str = r#"{"keys":[
     {"kty":"EC","crv":"P-256","kid":"a","alg":"ES256","use":"sig","key_ops":["verify"],"x":"OEIXmkewSSKQhXgpITR6aYRMWl1SVXMbbVkXeFR3wxQ","y":"VY5LJcEIG69eNHXK_OfnP_PZdB-htCvOIzWEwgKqlbQ"},
@@ -17,20 +18,9 @@ const JWKS: &str = r#"{"keys":[
 const HEADER: &str = r#"{"alg":"ES256","kid":"a","typ":"JWT"}"#;
 const CLAIMS: &str = r#"{"iss":"i","aud":["a","b"],"exp":1795342752.5,"nbf":1,"stores":["quiet-store"],"role":"read"}"#;
 
-/// A deployment that asks for everything.
+/// What a deployment that asks everything of a token asks of one that is signed.
 fn policy() -> JwtPolicy {
-    let lookup = |name: &str| {
-        let value = match name {
-            "JWT_JWKS_URL" => "https://id.example.com/jwks",
-            "JWT_ISSUER" => "i",
-            "JWT_AUDIENCE" => "a",
-            "JWT_STORE_CLAIM" => "stores",
-            "JWT_ACCESS_CLAIM" => "role",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    Config::parse(lookup).unwrap().policy.jwt.unwrap()
+    bodies::policy().jwt.unwrap()
 }
 
 fn jwt(header: &[u8], claims: &[u8]) -> String {

@@ -1,11 +1,11 @@
-//! Chance that can be had again: everything in a world follows from its seed.
+//! Chance that can be had again: everything in a world follows from its seed. Changed inputs (`fuzz`) do so, too.
 
 /// `SplitMix64`. *Source*: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self(seed);
         // Seeds that are neighbours have nothing else in common.
         random.0 = random.next() ^ seed.rotate_left(32);
@@ -21,22 +21,22 @@ impl Random {
     }
 
     /// A number below `bound`, which is not 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// An index into something of `len` things, of which there is at least one.
-    pub(super) fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap()
     }
 
     /// Whether something happens that does so `percent` times out of a hundred.
-    pub(super) fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// One of `choices`, each as often as its weight says.
-    pub(super) fn weighted<T: Copy>(&mut self, choices: &[(u64, T)]) -> T {
+    pub(crate) fn weighted<T: Copy>(&mut self, choices: &[(u64, T)]) -> T {
         let total = choices.iter().map(|(weight, _)| weight).sum();
         let mut left = self.below(total);
         for (weight, choice) in choices {
