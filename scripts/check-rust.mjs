@@ -20,6 +20,9 @@ const fail = (text) => {
 
 const host = findRust() ?? fail(`no Rust ${rustVersionMin()} or newer found: run \`node scripts/setup.mjs --rust\``)
 
+/** The Rust of the Worker; it may be another. */
+const wasm = findWasmRust()
+
 /** @param {string[]} args
  * @param {string} [cargo]
  * @param {NodeJS.ProcessEnv} [env] */
@@ -51,17 +54,16 @@ if (hasCommand('fmt', 'rustfmt')) {
 if (hasCommand('clippy', 'clippy')) {
   run(['clippy', '--locked', '--all-targets', '--', '-D', 'warnings'])
 
-  const rust = findWasmRust()
-  if (rust?.from === 'PATH' && rust.std === rust.sysroot) {
+  if (wasm?.from === 'PATH' && wasm.std === wasm.sysroot) {
     for (const manifest of [[], ...crates.map(manifestOf)]) {
       run(
         ['clippy', '--locked', ...manifest, '--target', wasmTarget, '--', '-D', 'warnings'],
-        rust.cargo,
-        wasmEnv(rust),
+        wasm.cargo,
+        wasmEnv(wasm),
       )
     }
   } else {
-    const why = rust ? `the compiler that has this target (in ${rust.sysroot}) comes without clippy` : 'no such target'
+    const why = wasm ? `the compiler that has this target (in ${wasm.sysroot}) comes without clippy` : 'no such target'
     console.log(`check: SKIPPED cargo clippy --target ${wasmTarget}: ${why}`)
   }
 }
@@ -70,7 +72,6 @@ if (hasCommand('clippy', 'clippy')) {
 const doc = ['doc', '--locked', '--no-deps', '--document-private-items']
 const strict = { RUSTDOCFLAGS: '-D warnings -A rustdoc::private-intra-doc-links' }
 run(doc, host.cargo, { ...rustEnv(host), ...strict })
-const wasm = findWasmRust()
 if (wasm && wasm.std === wasm.sysroot && existsSync(join(dirname(wasm.cargo), 'rustdoc'))) {
   // As on the host, but for src/edge.
   run([...doc, '--target', wasmTarget], wasm.cargo, { ...wasmEnv(wasm), ...strict })
