@@ -6,6 +6,7 @@ import type * as CfTypes from '@cloudflare/workers-types'
 import { core, outlive, unavailable, workerOf } from './core.ts'
 import { settled } from './effect.ts'
 import { type Host, once } from './hooks.ts'
+import { inspect } from './inspect.ts'
 import { decode } from './schema.ts'
 import { checkNames, hasPolicy, isPolicySet, type Variables, variablesOf, withoutPolicy } from './settings.ts'
 import type {
@@ -228,7 +229,8 @@ export const makeWorker = <TEnv extends Env = Env, TDurableObjectRpc = undefined
   const fetch = async (request: Request, env: TEnv & object, ctx: CfTypes.ExecutionContext): Promise<Response> => {
     const isAnywhere = options.enableCORS === true && !hasOrigins(env)
     const more = isAnywhere ? { ...bindings, ALLOWED_ORIGINS: '*' } : bindings
-    return handle({ request, env, ctx }, options, variables(options, more, env, true))
+    const all = variables(options, more, env, true)
+    return inspect(request, env, all) ?? handle({ request, env, ctx }, options, all)
   }
   return { fetch } as never
 }

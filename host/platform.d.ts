@@ -17,3 +17,13 @@ declare module '*.wasm' {
   const module: WebAssembly.Module
   export default module
 }
+
+/** The page of the administration, as `scripts/inspector.mjs` writes it. */
+declare module '*/inspector.js' {
+  /** The whole document. */
+  export const html: string
+  /** Its Content-Security-Policy. */
+  export const policy: string
+  /** Its entity tag, quotes included. */
+  export const etag: string
+}

@@ -3,6 +3,7 @@
  */
 import { outlive, unavailable, workerOf } from './core.ts'
 import { makeDurableObject } from './durable-object.ts'
+import { inspect } from './inspect.ts'
 
 /** The sync backend of one store: owns its event log, its sockets and their subscriptions. */
 export class SyncBackendDO extends makeDurableObject() {}
@@ -13,5 +14,5 @@ export class WebSocketServer extends SyncBackendDO {}
 export default {
   /** Routes a request: to its store's object, or to an answer that says what is wrong with it. */
   fetch: (request: Request, env: object): Response | Promise<Response> =>
-    outlive<Response>(() => workerOf(env, {})().fetch(request, undefined), unavailable),
+    inspect(request, env, {}) ?? outlive<Response>(() => workerOf(env, {})().fetch(request, undefined), unavailable),
 }

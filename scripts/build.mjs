@@ -12,7 +12,8 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { namedName, stripped } from './names.mjs'
-import { commandLine, digestName, digestOf, filesBelow, isBuiltFrom, ownSources } from './sources.mjs'
+import { bundleInspector } from './inspector.mjs'
+import { commandLine, digestName, digestOf, filesBelow, inspector, isBuiltFrom, ownSources } from './sources.mjs'
 import { cargoHome, root, toolchain, wasmTarget } from './toolchain.mjs'
 
 const started = Date.now()
@@ -88,6 +89,15 @@ if (isOwn && modified(join(dist, 'cli.js')) <= Math.max(...filesBelow(commandLin
   })
 }
 
+// So is the page of the administration, which the bundles import once somebody opens it.
+const page = join(dist, 'inspector.js')
+const pageSources = [inspector, join(root, 'scripts/inspector.mjs')].flatMap(filesBelow)
+if (modified(page) <= Math.max(...pageSources.map(modified))) {
+  say('bundling the page of the administration')
+  mkdirSync(dist, { recursive: true })
+  await bundleInspector(page)
+}
+
 const bundles = entries.map((name) => `${name}.js`)
 const digest = digestOf(sources, profile)
 if (isBuiltFrom(dist, digest, [...bundles, basename(result)])) {
@@ -158,7 +168,7 @@ await esbuild.build({
   minify: true,
   legalComments: 'none',
   logLevel: 'warning',
-  external: ['cloudflare:workers', './index_bg.wasm'],
+  external: ['cloudflare:workers', './index_bg.wasm', './inspector.js'],
   plugins: [
     {
       name: 'core',
@@ -238,7 +248,7 @@ writeFileSync(result, stripped(readFileSync(named)))
 if (isOwn && !isDraft) declare()
 writeFileSync(join(dist, digestName), `${digest}\n`)
 
-const files = [...bundles, 'index_bg.wasm'].map((name) => ({ name, ...sizes(name) }))
+const files = [...bundles, basename(page), basename(result)].map((name) => ({ name, ...sizes(name) }))
 for (const { name, bytes, gzip } of files) say(`${shown(join(dist, name))} ${bytes} bytes, ${gzip} gzip`)
 // A Worker is one of the bundles, and the WebAssembly.
 const whole = (files[0]?.gzip ?? 0) + (files.at(-1)?.gzip ?? 0)

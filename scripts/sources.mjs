@@ -7,7 +7,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { read, root } from './toolchain.mjs'
 
-/** All that `dist/` is made of, below {@link root}. */
+/** All that the Worker in `dist/` is made of but the page that it serves, below {@link root}. */
 export const ownSources = [
   'migrations',
   'src',
@@ -22,8 +22,11 @@ export const ownSources = [
 /** Below `host/`, but no part of the Worker: the package's command line. */
 export const commandLine = join(root, 'host/cli')
 
-/** What a Worker consists of, in its folder: the bundles and the WebAssembly. */
-export const ownResults = ['worker.js', 'cf-worker.js', 'index_bg.wasm']
+/** The page of the administration. Bundled by itself, as the command line is: nothing is compiled for a change of it. */
+export const inspector = join(root, 'inspector')
+
+/** What a Worker consists of, in its folder: the bundles, the page and the WebAssembly. */
+export const ownResults = ['worker.js', 'cf-worker.js', 'inspector.js', 'index_bg.wasm']
 
 /** Beside the result of a build: the digest of its sources. */
 export const digestName = 'sources.sha256'

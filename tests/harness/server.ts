@@ -143,7 +143,8 @@ const bundleReference = (name: ReferenceBackend): void => {
 /** The files of a built Worker as Miniflare modules, the main one first. */
 const modulesOf = ({ folder, main }: { folder: string; main: string }) => {
   const path = join(root, folder)
-  const names = [main, ...readdirSync(path).filter((name) => name.endsWith('.wasm'))]
+  const besides = (name: string): boolean => name.endsWith('.wasm') || name === 'inspector.js'
+  const names = [main, ...readdirSync(path).filter(besides)]
   return names.map((name) => ({
     type: name.endsWith('.wasm') ? ('CompiledWasm' as const) : ('ESModule' as const),
     path: join(path, name),

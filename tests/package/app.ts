@@ -44,7 +44,10 @@ database_id = "00000000-0000-0000-0000-000000000000"
 ADMIN_SECRET = "change-me-before-deploying"
 `
 
-/** The Worker of the 0.4 template, whose hooks count: one app at one path, the page beside it. */
+/** What opens the administration of the projects that have it. */
+export const adminSecret = 'secret-of-the-administration'
+
+/** The Worker of the 0.4 template, whose hooks count: one app at one path, the page and the administration beside it. */
 export const worker = `
 import type { CfTypes } from 'livestore-sync-worker/cf-worker'
 import * as SyncBackend from 'livestore-sync-worker/cf-worker'
@@ -61,8 +64,11 @@ export class SyncBackendDO extends SyncBackend.makeDurableObject({
   },
 }) {}
 
+const administration = SyncBackend.makeWorker({ adminSecret: '${adminSecret}' })
+
 export default {
   async fetch(request: CfTypes.Request, env: SyncBackend.Env, ctx: CfTypes.ExecutionContext) {
+    if (/^\\/admin(\\/|$)/.test(new URL(request.url).pathname)) return administration.fetch(request, env, ctx)
     const searchParams = SyncBackend.matchSyncRequest(request)
     if (searchParams === undefined) return new Response(JSON.stringify(seen))
     return SyncBackend.handleSyncRequest({

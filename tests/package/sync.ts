@@ -37,6 +37,16 @@ export const assertSyncs = async (url: string, options: SyncOptions = {}): Promi
   }
 }
 
+/** The page of the administration at `url` is served, and `secret` opens what it asks. */
+export const assertAdministered = async (url: string, secret: string): Promise<void> => {
+  const page = await fetch(`${url}/admin`)
+  assert.equal(page.status, 200)
+  assert.match(page.headers.get('content-security-policy') ?? '', /script-src 'sha256-/)
+  assert.match(await page.text(), /^<!doctype html>/)
+  const state = await fetch(`${url}/admin/v1/stores/a-store`, { headers: { authorization: `Bearer ${secret}` } })
+  assert.deepEqual([state.status, await state.json()], [404, { error: 'there is no such store' }])
+}
+
 /** Asserts that no line of what a tool printed is a warning or an error. */
 export const assertQuiet = (output: string): void => {
   const alarming = output.split('\n').filter((line) => /warn|error|deprecat|fail|▲|✘/i.test(line))

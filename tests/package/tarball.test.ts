@@ -14,7 +14,7 @@ const published = [
   /^LICENSE-(APACHE|MIT)$/,
   /^LICENSE-JOSE$/,
   /^package\.json$/,
-  /^dist\/(cf-worker|cli|worker)\.js$/,
+  /^dist\/(cf-worker|cli|inspector|worker)\.js$/,
   /^dist\/[\w-]+\.d\.ts$/,
   /^dist\/index_bg\.wasm$/,
   /^dist\/sources\.sha256$/,

@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { configuration, dates, page, viteConfig, worker } from './app.ts'
+import { adminSecret, configuration, dates, page, viteConfig, worker } from './app.ts'
 import { makeProject, type Project } from './project.ts'
-import { assertQuiet, assertSyncs } from './sync.ts'
+import { assertAdministered, assertQuiet, assertSyncs } from './sync.ts'
 import { serve, vite } from './vite.ts'
 
 for (const tools of ['vite-plugin', 'vite-plugin-1.13'] as const) {
@@ -25,6 +25,7 @@ for (const tools of ['vite-plugin', 'vite-plugin-1.13'] as const) {
     it('syncs clients in the development server', async () => {
       const server = await serve(project)
       await assertSyncs(server.url, { path: '/sync' })
+      await assertAdministered(server.url, adminSecret)
       assertQuiet(server.output)
     })
 
@@ -35,6 +36,7 @@ for (const tools of ['vite-plugin', 'vite-plugin-1.13'] as const) {
       assert.equal(status, 0)
       const server = await serve(project, 'preview')
       await assertSyncs(server.url, { path: '/sync' })
+      await assertAdministered(server.url, adminSecret)
       assert.match(await (await fetch(server.url)).text(), /My app/)
       assertQuiet(server.output)
     })

@@ -61,6 +61,12 @@ it('stores what is pushed', async () => {
   webSocket.close()
 })
 
+it('serves the page of the administration', async () => {
+  const response = await exports.default.fetch('https://app.example.com/admin')
+  expect(response.status).toBe(200)
+  expect(await response.text()).toMatch(/^<!doctype html>/)
+})
+
 it('lets in nobody whom it does not know', async () => {
   const response = await connect('mine', 'another')
   expect(response.status).toBe(400)
@@ -81,7 +87,7 @@ after(() => project.remove())
 
 it("a user's own tests of his Worker pass in the runtime", async () => {
   const { status, output } = await project.run('vitest/vitest.mjs', 'run')
-  assert.match(output, /Tests +2 passed/, output)
+  assert.match(output, /Tests +3 passed/, output)
   assertQuiet(output)
   assert.equal(status, 0)
 })

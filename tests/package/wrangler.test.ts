@@ -5,9 +5,9 @@ import { makeClient as makeClientV03 } from '../clients/v03/client.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { templateToken } from '../harness/server.ts'
 import { knock } from '../workerd/knock.ts'
-import { configuration, database, dates, of03, worker, worker03, workerHono } from './app.ts'
+import { adminSecret, configuration, database, dates, of03, worker, worker03, workerHono } from './app.ts'
 import { makeProject, type Project, type Running, type Tools } from './project.ts'
-import { assertQuiet, assertSyncs } from './sync.ts'
+import { assertAdministered, assertQuiet, assertSyncs } from './sync.ts'
 
 const wrangler = 'wrangler/bin/wrangler.js'
 
@@ -48,6 +48,8 @@ for (const [name, date] of Object.entries(dates)) {
         assert.deepEqual(seen, { pushes: 3, pulls: 1 })
       })
 
+      it('has the administration beside it', () => assertAdministered(server().url, adminSecret))
+
       it('lets in nobody whom it does not know', async () => {
         const target = targetOf({ storeId: 'a-store', path: '/sync', payload: { authToken: 'another' } })
         const { status, body } = await knock(server(), { target, upgrade: 'websocket' })
@@ -60,9 +62,11 @@ for (const [name, date] of Object.entries(dates)) {
 
 describe('wrangler, the file of the package as main', () => {
   const main = 'node_modules/livestore-sync-worker/dist/worker.js'
-  const more = `\n[vars]\nAUTH_TOKEN = "${templateToken}"\n`
+  const more = `\n[vars]\nAUTH_TOKEN = "${templateToken}"\nADMIN_SECRET = "${adminSecret}"\n`
   inProject('wrangler', { 'wrangler.toml': configuration({ main, date: dates.template, more }) }, (server) => {
     it('syncs clients', () => assertSyncs(server().url))
+
+    it('has the administration', () => assertAdministered(server().url, adminSecret))
   })
 })
 

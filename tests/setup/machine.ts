@@ -31,7 +31,17 @@ import { promisify } from 'node:util'
 const repository = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 /** What of the repository the copy has: all that the set-up reads, and that a build is made of. */
-const copied = ['scripts', 'src', 'host', 'migrations', 'Cargo.toml', 'Cargo.lock', 'package.json', 'package-lock.json']
+const copied = [
+  'scripts',
+  'src',
+  'host',
+  'inspector',
+  'migrations',
+  'Cargo.toml',
+  'Cargo.lock',
+  'package.json',
+  'package-lock.json',
+]
 
 /** Programs that are what they are on any machine. */
 const real = [

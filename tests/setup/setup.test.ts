@@ -439,7 +439,7 @@ describe('set-up', { concurrency: 2 }, () => {
       machine.write('project/scripts/digest.mjs', program)
       const { output } = await machine.run('scripts/digest.mjs')
       rmSync(join(machine.project, 'scripts/digest.mjs'))
-      for (const name of ['worker.js', 'cf-worker.js', 'cli.js', 'index_bg.wasm', 'worker.d.ts'])
+      for (const name of ['worker.js', 'cf-worker.js', 'cli.js', 'inspector.js', 'index_bg.wasm', 'worker.d.ts'])
         machine.write(`published/dist/${name}`, `the ${name} of npm`)
       machine.write('published/dist/sources.sha256', output)
     }
@@ -469,7 +469,7 @@ describe('set-up', { concurrency: 2 }, () => {
       assert.deepEqual(first.touched, [])
       assert.deepEqual(first.touchedInProject, ['.cache', 'dist', 'node_modules'])
       assert.deepEqual(asked, ['/livestore-sync-worker', '/package.tgz'])
-      for (const name of ['worker.js', 'cf-worker.js', 'cli.js', 'index_bg.wasm', 'worker.d.ts'])
+      for (const name of ['worker.js', 'cf-worker.js', 'cli.js', 'inspector.js', 'index_bg.wasm', 'worker.d.ts'])
         assert.equal(machine.read(`project/dist/${name}`), `the ${name} of npm`)
 
       const build = await machine.run('scripts/build.mjs')
