@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::json::{JsonError, Reader};
+use crate::json::{JsonError, Value};
 use crate::limits::{EVENT_NAME_BYTES_MAX, Limits, ORIGIN_ID_BYTES_MAX, SEQ_NUM_MAX};
 
 /// Global sequence number of an event; root, the head of an empty log, is 0.
@@ -153,23 +153,22 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     /// When it is none.
-    pub fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
-        let start = reader.clone();
+    pub fn read(value: Value<'_, 'a>) -> Result<Self, JsonError> {
         let (mut name, mut args, mut client_id, mut session_id) = (None, None, None, None);
         let (mut seq_num, mut parent_seq_num) = (None, None);
-        reader.object(|reader, key| {
+        value.object(|value, key| {
             match key {
-                "name" => name = Some(reader.string()?),
-                "args" => args = Some(reader.raw()?),
-                "seqNum" => seq_num = Some(reader.integer()?),
-                "parentSeqNum" => parent_seq_num = Some(reader.integer()?),
-                "clientId" => client_id = Some(reader.string()?),
-                "sessionId" => session_id = Some(reader.string()?),
-                _ => reader.skip()?,
+                "name" => name = Some(value.string()?),
+                "args" => args = Some(value.raw()?),
+                "seqNum" => seq_num = Some(value.integer()?),
+                "parentSeqNum" => parent_seq_num = Some(value.integer()?),
+                "clientId" => client_id = Some(value.string()?),
+                "sessionId" => session_id = Some(value.string()?),
+                _ => {}
             }
             Ok(())
         })?;
-        let missing = |field| start.missing(field);
+        let missing = JsonError::missing;
         Ok(Self {
             name: name.ok_or_else(|| missing("name"))?,
             args,
@@ -184,10 +183,10 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     /// When it is none.
-    pub fn read_all(reader: &mut Reader<'a>) -> Result<Vec<Self>, JsonError> {
+    pub fn read_all(value: Value<'_, 'a>) -> Result<Vec<Self>, JsonError> {
         let mut events = Vec::new();
-        reader.array(|reader| {
-            events.push(Self::read(reader)?);
+        value.array(|value| {
+            events.push(Self::read(value)?);
             Ok(())
         })?;
         Ok(events)

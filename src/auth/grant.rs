@@ -77,7 +77,7 @@ impl Grant {
     #[must_use]
     #[inline(never)]
     pub fn from_json(text: &str) -> Option<Self> {
-        json::object(text)
+        json::object(text).ok()
     }
 }
 

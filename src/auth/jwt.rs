@@ -257,10 +257,10 @@ fn time_ms(
     name: &str,
     not_a_number: JwtError,
 ) -> Result<Option<u64>, JwtError> {
-    let Some(ms) = claims.thousandths(name) else {
+    if !claims.has(name) {
         return Ok(None);
-    };
-    let ms = ms.map_err(|_| not_a_number)?;
+    }
+    let ms = claims.thousandths(name).ok_or(not_a_number)?;
     Ok(Some(u64::try_from(ms).unwrap_or(0).min(TIME_MS_MAX)))
 }
 

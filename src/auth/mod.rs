@@ -97,7 +97,8 @@ fn token_in(payload: &str) -> Option<String> {
     struct Payload {
         auth_token: String,
     }
-    json::object(payload).map(|Payload { auth_token }| auth_token)
+    let payload = json::object(payload).ok();
+    payload.map(|Payload { auth_token }| auth_token)
 }
 
 impl Policy {

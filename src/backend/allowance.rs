@@ -38,12 +38,11 @@ impl Allowances {
 /// Whom a token names.
 fn subject(grant: &Grant) -> Option<String> {
     let mut subject = None;
-    let read = json::read(grant.claims.as_deref()?, |reader| {
-        reader.object(|reader, key| {
-            if key != "sub" {
-                return reader.skip();
+    let read = json::read(grant.claims.as_deref()?, |value| {
+        value.object(|value, key| {
+            if key == "sub" {
+                subject = Some(value.raw()?.to_owned());
             }
-            subject = Some(reader.raw()?.to_owned());
             Ok(())
         })
     });

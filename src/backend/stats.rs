@@ -245,13 +245,13 @@ mod tests {
         for message in [
             "Unknown request tag: made up",
             "Unknown request tag: made tag: up",
-            "SyncWsRpc.Push: payload: seqNum is missing at byte 7",
+            "SyncWsRpc.Push: payload: seqNum is missing at column 7",
         ] {
             let message = message.to_owned();
             let malformed = Malformed::Message { message };
             stats.refuse(&Refusal::of_message(&malformed), 0);
         }
-        let kept = "SyncWsRpc.Push: payload: seqNum is missing at byte 7";
+        let kept = "SyncWsRpc.Push: payload: seqNum is missing at column 7";
         let unknown = "Unknown request";
         assert_eq!(errors(&stats), [unknown, unknown, kept]);
         assert_eq!(stats.refusals(Reason::Malformed), 3);

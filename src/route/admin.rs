@@ -191,7 +191,7 @@ fn read_about<'de, T: Deserialize<'de>>(
     named: impl Fn(&T) -> &StoreId,
 ) -> Result<T, Refusal> {
     let nothing = |message: &str| Refusal::new(400, &format!("nothing was done: {message}"));
-    let ask: T = serde_json::from_str(body)
+    let ask: T = json::object(body)
         .map_err(|error| nothing(&format!("the body does not parse: {error}")))?;
     if *named(&ask) != *store_id {
         return Err(nothing(
@@ -550,7 +550,7 @@ pub fn confirm(body: &str, store_id: &StoreId) -> Result<(), Refusal> {
         store_id: StoreId,
     }
     match json::object(body) {
-        Some(Body { store_id: named }) if named == *store_id => Ok(()),
+        Ok(Body { store_id: named }) if named == *store_id => Ok(()),
         _ => Err(Refusal::new(
             400,
             "nothing was done: the body must be {\"storeId\":\"<the id of this store>\"}",

@@ -195,17 +195,16 @@ fn decode_payload(encoded: &str) -> Option<String> {
 #[must_use]
 pub fn store_in(requests: &str) -> Option<StoreId> {
     let mut found = None;
-    let read = json::read(requests, |reader| {
-        reader.array(|reader| {
-            reader.object(|reader, key| {
+    let read = json::read(requests, |value| {
+        value.array(|value| {
+            value.object(|value, key| {
                 if key != "payload" {
-                    return reader.skip();
+                    return Ok(());
                 }
-                reader.object(|reader, key| {
-                    if key != "storeId" {
-                        return reader.skip();
+                value.object(|value, key| {
+                    if key == "storeId" {
+                        found.get_or_insert(StoreId::new(value.string()?));
                     }
-                    found.get_or_insert(StoreId::new(reader.string()?));
                     Ok(())
                 })
             })

@@ -76,7 +76,7 @@ impl Visit {
     /// escaped, which means the same.
     #[must_use]
     pub fn from_header(header: &str, object_id: &str) -> Option<Self> {
-        let received: Received = json::object(header)?;
+        let received: Received = json::object(header).ok()?;
         let is_ours = received.to.as_bytes().ct_eq(object_id.as_bytes());
         bool::from(is_ours).then_some(received.visit)
     }

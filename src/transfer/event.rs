@@ -182,23 +182,22 @@ impl<'a> Written<'a> {
         let (mut name, mut args, mut text_of_args) = (None, None, None);
         let (mut client_id, mut session_id, mut created_at) = (None, None, None);
         let (mut seq_num, mut parent) = (None, None);
-        let event = json::read(text, |reader| {
-            let start = reader.clone();
-            reader.object(|reader, key| {
+        let event = json::read(text, |value| {
+            value.object(|value, key| {
                 match key {
-                    "seqNum" => seq_num = Some(reader.integer()?),
-                    "parentSeqNum" => parent = Some(reader.integer()?),
-                    "name" => name = Some(reader.string()?),
-                    "args" => args = Some(Cow::Borrowed(reader.raw()?)),
-                    "argsText" => text_of_args = Some(reader.string()?),
-                    "clientId" => client_id = Some(reader.string()?),
-                    "sessionId" => session_id = Some(reader.string()?),
-                    "createdAt" => created_at = Some(reader.string()?),
-                    _ => reader.skip()?,
+                    "seqNum" => seq_num = Some(value.integer()?),
+                    "parentSeqNum" => parent = Some(value.integer()?),
+                    "name" => name = Some(value.string()?),
+                    "args" => args = Some(Cow::Borrowed(value.raw()?)),
+                    "argsText" => text_of_args = Some(value.string()?),
+                    "clientId" => client_id = Some(value.string()?),
+                    "sessionId" => session_id = Some(value.string()?),
+                    "createdAt" => created_at = Some(value.string()?),
+                    _ => {}
                 }
                 Ok(())
             })?;
-            let missing = |field: &str| -> JsonError { start.missing(field) };
+            let missing = JsonError::missing;
             Ok(Self {
                 seq_num: seq_num.ok_or_else(|| missing("seqNum"))?,
                 parent: parent.ok_or_else(|| missing("parentSeqNum"))?,

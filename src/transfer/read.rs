@@ -158,13 +158,15 @@ impl Kept {
 
     fn read(text: &str) -> Option<Self> {
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
-        let read = json::read(text, |reader| {
-            reader.array(|reader| {
-                reader.array(|reader| {
-                    if reader.kind()? == json::Kind::Number {
-                        numbers.push(reader.integer()?.cast_unsigned());
+        let mut lists = 0;
+        let read = json::read(text, |value| {
+            value.array(|value| {
+                lists += 1;
+                value.array(|value| {
+                    if lists == 1 {
+                        numbers.push(value.integer()?.cast_unsigned());
                     } else {
-                        let text = reader.optional(json::Reader::string)?;
+                        let text = value.optional(|value| value.string())?;
                         texts.push(text.map(Cow::into_owned));
                     }
                     Ok(())
@@ -468,14 +470,14 @@ impl State {
     /// Compares the last line of an export with what has been read.
     fn read_last_line(&self, text: &str) -> Result<(), Fault> {
         let (mut events, mut head, mut checksum) = (None, None, None);
-        json::read(text, |reader| {
-            reader.object(|reader, _| {
-                reader.object(|reader, key| {
+        json::read(text, |value| {
+            value.object(|value, _| {
+                value.object(|value, key| {
                     match key {
-                        "events" => events = Some(reader.integer()?),
-                        "head" => head = Some(reader.integer()?),
-                        "crc32" => checksum = Some(reader.string()?),
-                        _ => reader.skip()?,
+                        "events" => events = Some(value.integer()?),
+                        "head" => head = Some(value.integer()?),
+                        "crc32" => checksum = Some(value.string()?),
+                        _ => {}
                     }
                     Ok(())
                 })
@@ -566,16 +568,16 @@ impl Says {
     /// Reads the first line of an export.
     fn read_first_line(&mut self, text: &str) -> Result<(), Fault> {
         let (mut format, mut version, mut head) = (None, None, None);
-        json::read(text, |reader| {
-            reader.object(|reader, key| {
+        json::read(text, |value| {
+            value.object(|value, key| {
                 match key {
-                    "format" => format = Some(reader.string()?),
-                    "version" => version = Some(reader.integer()?),
-                    "storeId" => self.store_id = Some(reader.string()?.into_owned()),
-                    "backendId" => self.backend_id = Some(reader.string()?.into_owned()),
-                    "head" => head = Some(reader.integer()?),
-                    "exportedAt" => self.exported_at = Some(reader.string()?.into_owned()),
-                    _ => reader.skip()?,
+                    "format" => format = Some(value.string()?),
+                    "version" => version = Some(value.integer()?),
+                    "storeId" => self.store_id = Some(value.string()?.into_owned()),
+                    "backendId" => self.backend_id = Some(value.string()?.into_owned()),
+                    "head" => head = Some(value.integer()?),
+                    "exportedAt" => self.exported_at = Some(value.string()?.into_owned()),
+                    _ => {}
                 }
                 Ok(())
             })
@@ -594,12 +596,12 @@ impl Says {
     /// Reads a member of LiveStore's document.
     fn read_member(&mut self, member: Member, text: &str) -> Result<(), Fault> {
         let mut number = None;
-        json::read(text, |reader| {
+        json::read(text, |value| {
             match member {
-                Member::Version | Member::EventCount => number = Some(reader.integer()?),
-                Member::StoreId => self.store_id = Some(reader.string()?.into_owned()),
-                Member::ExportedAt => self.exported_at = Some(reader.string()?.into_owned()),
-                Member::Events | Member::Other => reader.skip()?,
+                Member::Version | Member::EventCount => number = Some(value.integer()?),
+                Member::StoreId => self.store_id = Some(value.string()?.into_owned()),
+                Member::ExportedAt => self.exported_at = Some(value.string()?.into_owned()),
+                Member::Events | Member::Other => {}
             }
             Ok(())
         })?;

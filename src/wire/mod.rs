@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::event::{BackendId, Event, SeqNum};
-use crate::json::{self, Reader, quote};
+use crate::json::{self, quote};
 use crate::limits::REQUEST_ID_BYTES_MAX;
 
 /// A wire dialect.
@@ -114,7 +114,7 @@ impl RequestId {
         let first = json.bytes().next()?;
         let is_id = match first {
             // Half of a surrogate pair is no text that could be echoed.
-            b'"' => !json.contains('\\') || json::read(json, Reader::string).is_ok(),
+            b'"' => !json.contains('\\') || json::read(json, |value| value.string()).is_ok(),
             b'-' | b'0'..=b'9' => true,
             _ => false,
         };

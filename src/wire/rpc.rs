@@ -12,7 +12,7 @@ use super::{
     Requester, Transport,
 };
 use crate::event::{BackendId, Event, SeqNum};
-use crate::json::{self, JsonError, Reader, quote};
+use crate::json::{self, JsonError, Value, quote};
 use crate::limits::{FRAME_MESSAGES_MAX, TRACE_ID_BYTES_MAX};
 
 pub(super) const PING: &str = r#"{"_tag":"Ping"}"#;
@@ -63,28 +63,21 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+    /// Reads an envelope; what `payload` does not read of one is left out.
+    fn read(
+        value: Value<'_, 'a>,
+        payload: fn(Value<'_, 'a>) -> Result<Option<Payload<'a>>, JsonError>,
+    ) -> Result<Self, JsonError> {
         let mut envelope = Self::default();
-        reader.object(|reader, key| {
+        value.object(|value, key| {
             match key {
-                "_tag" => envelope.message_tag = Some(reader.string()?),
-                "id" => envelope.id = Some(reader.raw()?),
-                "tag" => envelope.tag = reader.optional(Reader::string)?,
-                "requestId" => envelope.request_id = Some(reader.raw()?),
-                "traceId" => envelope.trace_id = Some(reader.raw()?),
-                "payload" => {
-                    let start = reader.clone();
-                    let payload = Payload::read(reader);
-                    if let Err(error) = &payload {
-                        if error.is_syntax() {
-                            return Err(error.clone());
-                        }
-                        *reader = start;
-                        reader.skip()?;
-                    }
-                    envelope.payload = Some(payload);
-                }
-                _ => reader.skip()?,
+                "_tag" => envelope.message_tag = Some(value.string()?),
+                "id" => envelope.id = Some(value.raw()?),
+                "tag" => envelope.tag = value.optional(|value| value.string())?,
+                "requestId" => envelope.request_id = Some(value.raw()?),
+                "traceId" => envelope.trace_id = Some(value.raw()?),
+                "payload" => envelope.payload = payload(value)?.map(Ok),
+                _ => {}
             }
             Ok(())
         })?;
@@ -106,25 +99,24 @@ struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+    fn read(value: Value<'_, 'a>) -> Result<Self, JsonError> {
         let mut payload = Self::default();
-        reader.object(|reader, key| {
+        value.object(|value, key| {
             match key {
-                "storeId" => payload.store_id = reader.optional(Reader::string)?,
-                "live" => payload.live = reader.optional(Reader::boolean)?,
+                "storeId" => payload.store_id = value.optional(|value| value.string())?,
+                "live" => payload.live = value.optional(|value| value.boolean())?,
                 "cursor" => {
-                    payload.cursor =
-                        reader.optional(|reader| effect_option(reader, read_cursor))?;
+                    payload.cursor = value.optional(|value| effect_option(value, read_cursor))?;
                 }
-                "batch" => payload.batch = reader.optional(Event::read_all)?,
+                "batch" => payload.batch = value.optional(Event::read_all)?,
                 "backendId" => {
                     payload.backend_id =
-                        reader.optional(|reader| effect_option(reader, Reader::string))?;
+                        value.optional(|value| effect_option(value, |value| value.string()))?;
                 }
-                "rpcContext" => payload.caller = reader.optional(read_rpc_context)?,
-                "durableObjectId" => payload.object_id = reader.optional(Reader::string)?,
-                "requestId" => payload.request_id = reader.optional(Reader::raw)?,
-                _ => reader.skip()?,
+                "rpcContext" => payload.caller = value.optional(read_rpc_context)?,
+                "durableObjectId" => payload.object_id = value.optional(|value| value.string())?,
+                "requestId" => payload.request_id = value.optional(|value| value.raw())?,
+                _ => {}
             }
             Ok(())
         })?;
@@ -149,65 +141,66 @@ impl<T> EffectOption<T> {
 
 /// Reads an option.
 fn effect_option<'a, T>(
-    reader: &mut Reader<'a>,
-    read: fn(&mut Reader<'a>) -> Result<T, JsonError>,
+    value: Value<'_, 'a>,
+    read: fn(Value<'_, 'a>) -> Result<T, JsonError>,
 ) -> Result<EffectOption<T>, JsonError> {
-    let start = reader.clone();
-    let (mut tag, mut value) = (None, None);
-    reader.object(|reader, key| {
+    let (mut tag, mut inner) = (None, None);
+    value.object(|value, key| {
         match key {
-            "_tag" => tag = Some(reader.string()?),
-            "value" => value = Some(reader.clone()),
+            "_tag" => tag = Some(value.string()?),
+            "value" => inner = Some(read(value)?),
             _ => {}
-        }
-        if key == "_tag" { Ok(()) } else { reader.skip() }
-    })?;
-    match (tag.as_deref(), value) {
-        (Some("None"), _) => Ok(EffectOption::None),
-        (Some("Some"), Some(mut value)) => read(&mut value).map(EffectOption::Some),
-        (Some("Some"), None) => Err(start.missing("value")),
-        _ => Err(start.shape("an Option was expected, with the _tag None or Some")),
-    }
-}
-
-fn read_cursor<'a>(reader: &mut Reader<'a>) -> Result<Cursor<'a>, JsonError> {
-    let start = reader.clone();
-    let (mut backend_id, mut after) = (None, None);
-    reader.object(|reader, key| {
-        match key {
-            "backendId" => backend_id = Some(reader.string()?),
-            "eventSequenceNumber" => after = Some(reader.integer()?),
-            _ => reader.skip()?,
         }
         Ok(())
     })?;
+    match (tag.as_deref(), inner) {
+        (Some("None"), _) => Ok(EffectOption::None),
+        (Some("Some"), Some(inner)) => Ok(EffectOption::Some(inner)),
+        (Some("Some"), None) => Err(JsonError::missing("value")),
+        _ => {
+            let message = "an Option was expected, with the _tag None or Some";
+            Err(JsonError::shape(message))
+        }
+    }
+}
+
+fn read_cursor<'a>(value: Value<'_, 'a>) -> Result<Cursor<'a>, JsonError> {
+    let (mut backend_id, mut after) = (None, None);
+    value.object(|value, key| {
+        match key {
+            "backendId" => backend_id = Some(value.string()?),
+            "eventSequenceNumber" => after = Some(value.integer()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let missing = JsonError::missing;
     Ok(Cursor {
-        backend_id: Some(backend_id.ok_or_else(|| start.missing("backendId"))?),
+        backend_id: Some(backend_id.ok_or_else(|| missing("backendId"))?),
         // Below the first event is from the first event; beyond any number is beyond the head.
-        after: SeqNum::clamped(after.ok_or_else(|| start.missing("eventSequenceNumber"))?),
+        after: SeqNum::clamped(after.ok_or_else(|| missing("eventSequenceNumber"))?),
     })
 }
 
-fn read_rpc_context<'a>(reader: &mut Reader<'a>) -> Result<CallerContext<'a>, JsonError> {
-    let start = reader.clone();
+fn read_rpc_context<'a>(value: Value<'_, 'a>) -> Result<CallerContext<'a>, JsonError> {
     let (mut binding, mut object_id) = (None, None);
-    reader.object(|reader, key| {
+    value.object(|value, key| {
         if key != "callerContext" {
-            return reader.skip();
+            return Ok(());
         }
-        reader.object(|reader, key| {
+        value.object(|value, key| {
             match key {
-                "bindingName" => binding = Some(reader.string()?),
-                "durableObjectId" => object_id = Some(reader.string()?),
-                _ => reader.skip()?,
+                "bindingName" => binding = Some(value.string()?),
+                "durableObjectId" => object_id = Some(value.string()?),
+                _ => {}
             }
             Ok(())
         })
     })?;
+    let missing = JsonError::missing;
     Ok(CallerContext {
-        binding_name: binding.ok_or_else(|| start.missing("callerContext.bindingName"))?,
-        durable_object_id: object_id
-            .ok_or_else(|| start.missing("callerContext.durableObjectId"))?,
+        binding_name: binding.ok_or_else(|| missing("callerContext.bindingName"))?,
+        durable_object_id: object_id.ok_or_else(|| missing("callerContext.durableObjectId"))?,
     })
 }
 
@@ -217,14 +210,14 @@ pub(super) fn split(frame: &str) -> Result<Vec<&str>, Malformed> {
     }
     // Not yet read: so many and no more, since each may call for an answer.
     let mut messages = Vec::new();
-    let read = json::read(frame, |reader| {
-        reader.array(|reader| {
+    let read = json::read(frame, |value| {
+        value.array(|value| {
             if messages.len() == FRAME_MESSAGES_MAX {
-                return Err(reader.shape(format!(
+                return Err(JsonError::shape(format!(
                     "a frame may hold at most {FRAME_MESSAGES_MAX} messages"
                 )));
             }
-            messages.push(reader.raw()?);
+            messages.push(value.raw()?);
             Ok(())
         })
     });
@@ -245,15 +238,32 @@ pub(super) fn decode(transport: Transport, message: &str) -> Inbound<'_> {
     if let Some(ack) = decode_ack(message) {
         return ack;
     }
-    match json::read(message, Envelope::read) {
+    match json::read(message, |value| {
+        Envelope::read(value, |payload| Payload::read(payload).map(Some))
+    }) {
         Ok(envelope) => interpret(transport, envelope),
-        // Reading stopped at the first surprise; what comes after it may be no JSON.
-        Err(_) => Inbound::Malformed(match json::read(message, Reader::skip) {
-            Err(error) => Malformed::Syntax {
-                message: error.to_string(),
+        Err(error) => decode_partly(transport, message, error),
+    }
+}
+
+/// Reads a message of which `error` was found: if that is in its payload, the request alone fails, and a message whose payload has
+/// no meaning does not.
+#[cold]
+#[inline(never)]
+fn decode_partly(transport: Transport, message: &str, error: JsonError) -> Inbound<'_> {
+    if error.is_syntax() {
+        let message = error.to_string();
+        return Inbound::Malformed(Malformed::Syntax { message });
+    }
+    match json::read(message, |value| Envelope::read(value, |_| Ok(None))) {
+        Ok(envelope) => interpret(
+            transport,
+            Envelope {
+                payload: Some(Err(error)),
+                ..envelope
             },
-            Ok(()) => unknown_tag("undefined"),
-        }),
+        ),
+        Err(_) => Inbound::Malformed(unknown_tag("undefined")),
     }
 }
 
@@ -306,7 +316,7 @@ fn request<'a>(
     let payload = match payload {
         Some(Ok(payload)) => payload,
         Some(Err(error)) => {
-            let message = format!("{tag}: payload: {error}");
+            let message = format!("{tag}: {error}");
             return Err(Malformed::Request { requester, message });
         }
         None => return Err(missing(requester, &tag, "payload")),

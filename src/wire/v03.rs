@@ -9,7 +9,7 @@ use super::{
     AdminAsk, Cursor, Failure, Generation, Inbound, ItemShape, PageInfo, RequestId, Requester,
 };
 use crate::event::{Event, SeqNum};
-use crate::json::{self, JsonError, Reader, quote};
+use crate::json::{self, JsonError, Value, quote};
 
 pub(super) const PING: &str = r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#;
 pub(super) const PONG: &str = r#"{"_tag":"WSMessage.Pong","requestId":"ping"}"#;
@@ -29,17 +29,21 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+    fn read(value: Value<'_, 'a>) -> Result<Self, JsonError> {
         let mut message = Self::default();
-        reader.object(|reader, key| {
+        value.object(|value, key| {
             match key {
-                "_tag" => message.tag = reader.string()?,
-                "requestId" => message.request_id = reader.raw()?,
+                "_tag" => message.tag = value.string()?,
+                "requestId" => message.request_id = value.raw()?,
                 // Absent is from the start; a null is no cursor that a client sends, so the message is none.
-                "cursor" => message.cursor = Some(reader.truncated(0)?),
-                "batch" => message.batch = reader.optional(Event::read_all)?,
-                "adminSecret" => message.admin_secret = Some(reader.string()?),
-                _ => reader.skip()?,
+                "cursor" => {
+                    let after = json::truncated(value.raw()?, 0);
+                    let none = || JsonError::shape("a number was expected");
+                    message.cursor = Some(after.ok_or_else(none)?);
+                }
+                "batch" => message.batch = value.optional(Event::read_all)?,
+                "adminSecret" => message.admin_secret = Some(value.string()?),
+                _ => {}
             }
             Ok(())
         })?;

@@ -5,7 +5,7 @@ use crate::backend::refusal::Refusal;
 use crate::backend::{SyncBackend, Turn};
 use crate::event::{BackendId, Event, SeqNum};
 use crate::hooks::HookError;
-use crate::json::{self, JsonError, Reader};
+use crate::json::{self, JsonError, Value};
 use crate::limits::{HOOK_DEADLINE_MS, HOOK_RETRY_MS, HOOK_RETRY_MS_MAX};
 use crate::store::EventStore;
 use crate::store::sql::{Form, Sql};
@@ -55,14 +55,13 @@ pub fn read_events(array: &str) -> Result<Vec<Event<'_>>, JsonError> {
     json::read(array, read_items)
 }
 
-fn read_items<'a>(reader: &mut Reader<'a>) -> Result<Vec<Event<'a>>, JsonError> {
+fn read_items<'a>(value: Value<'_, 'a>) -> Result<Vec<Event<'a>>, JsonError> {
     let mut events = Vec::new();
-    reader.array(|reader| {
-        reader.object(|reader, key| {
-            if key != "eventEncoded" {
-                return reader.skip();
+    value.array(|value| {
+        value.object(|value, key| {
+            if key == "eventEncoded" {
+                events.push(Event::read(value)?);
             }
-            events.push(Event::read(reader)?);
             Ok(())
         })
     })?;

@@ -239,8 +239,67 @@ fn each_field_of_a_wrong_type_fails_its_request() {
 }
 
 #[test]
+fn what_is_wrong_with_a_payload_is_told_with_its_place_and_without_its_text() {
+    let secret = "a secret ".repeat(100_000);
+    let push = |id: &str| {
+        let event = Sample::new(EVENTS + 1).json();
+        speaker(Generation::V05).push(id, None, &format!("[{event}]"))
+    };
+    let quoted = format!("\"{secret}\"");
+    for (field, wrong, expected) in [
+        (
+            "\"seqNum\":4",
+            format!("\"seqNum\":{quoted}"),
+            "SyncWsRpc.Push: payload: batch: seqNum: an integer was expected at column ",
+        ),
+        (
+            "\"clientId\":\"client-A\"",
+            format!("\"secret\":{quoted}"),
+            "SyncWsRpc.Push: payload: batch: clientId is missing at column ",
+        ),
+        (
+            "\"batch\":[",
+            format!("\"batch\":{quoted},\"a\":["),
+            "SyncWsRpc.Push: payload: batch: an array was expected at column ",
+        ),
+        (
+            "\"payload\":{",
+            format!("\"payload\":{quoted},\"a\":{{"),
+            "SyncWsRpc.Push: payload: an object was expected at column ",
+        ),
+    ] {
+        let frame = push("1");
+        assert!(frame.contains(field), "{frame} has no {field}");
+        let heard = Room::ask(Family::Rpc, &frame.replace(field, &wrong));
+        let [Heard::Died { id, defect }] = &heard[..] else {
+            panic!("{heard:?}")
+        };
+        assert_eq!(id, "1");
+        let column = defect
+            .strip_prefix(expected)
+            .unwrap_or_else(|| panic!("{defect}"));
+        assert!(column.parse::<usize>().is_ok(), "{defect}");
+    }
+}
+
+#[test]
+fn of_a_name_that_stands_twice_the_last_counts() {
+    let event = Sample::new(EVENTS + 1).json();
+    for generation in [Generation::V03, Generation::V04, Generation::V05] {
+        let speaker = speaker(generation);
+        let push = speaker.push(&speaker.id(1), None, &format!("[{event}]"));
+        let twice = push.replace("\"seqNum\":4", "\"seqNum\":9,\"seqNum\":4");
+        assert_ne!(twice, push);
+        let mut room = Room::new(generation.family());
+        room.attack_text(&twice);
+        assert_eq!(room.rows(), 4, "{twice}");
+    }
+}
+
+#[test]
 fn fields_that_are_not_ours_may_be_anything() {
-    for anything in ["null", "7", "\"x\"", "[[]]", "{\"a\":{}}"] {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    for anything in ["null", "7", "\"x\"", "[[]]", "{\"a\":{}}", &deep] {
         let field = format!("\"payload\":{anything}");
         let inner = pull("\"5\"").replace("\"live\":false", &format!("\"live\":false,{field}"));
         let headers = pull("5").replace("\"headers\":[]", &format!("\"headers\":{anything}"));

@@ -179,15 +179,15 @@ fn errors_name_line_and_member() {
         ),
         (
             with(two.replace("\"name\"", "\"nom\"")),
-            "line 3: name is missing at byte 0",
+            "line 3: name is missing",
         ),
         (
             with(two.replace("\"c\"", "1")),
-            "line 3: a string was expected at byte 60",
+            "line 3: clientId: a string was expected at column 61",
         ),
         (
             with(two.replace("\"seqNum\":2", "\"seqNum\":\"2\"")),
-            "line 3: an integer was expected at byte 10",
+            "line 3: seqNum: an integer was expected at column 13",
         ),
         (
             with(two.replace("createdAt", "at")),
@@ -203,7 +203,7 @@ fn errors_name_line_and_member() {
         ),
         (
             with(two.replace("\"args\":1", "\"args\":x")),
-            "line 3: a value was expected at byte 47",
+            "line 3: expected value at column 48",
         ),
         (
             with(two.replace("\"a\"", &format!("\"{}\"", long(4_096)))),
@@ -231,7 +231,7 @@ fn errors_name_line_and_member() {
         ),
         (
             with(String::new()),
-            "line 3: the text ends where a value was expected at byte 0",
+            "line 3: EOF while parsing a value at column 0",
         ),
         (format!("{file}\n"), "line 5: nothing may follow the end"),
         (format!("{file}x"), "line 5: nothing may follow the end"),

@@ -158,11 +158,11 @@ fn errors_in_a_document_name_the_event() {
         ),
         (
             of(&|it| it["events"][2]["name"] = json!(1)),
-            "event 3: a string was expected at byte",
+            "event 3: name: a string was expected at column",
         ),
         (
             of(&|it| it["events"][2] = json!(7)),
-            "event 3: an object was expected at byte 0",
+            "event 3: an object was expected at column 1",
         ),
         (of(&|it| it["events"] = json!({})), "byte"),
         (
