@@ -151,7 +151,7 @@ describe('a request to the administration', () => {
   }
 
   it('is no request to the administration without the whole beginning of its path', async () => {
-    for (const target of ['/admin/v1', '/admin', '/admin/v2/stores/a', '/x/admin/v1/stores/a']) {
+    for (const target of ['/admin/v1', '/admin/v2/stores/a', '/x/admin/v1/stores/a']) {
       const { status, body } = await administer(server(), target)
       assert.deepEqual([status, body], [400, 'Invalid path'], target)
     }
