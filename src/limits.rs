@@ -399,6 +399,9 @@ pub const STUCK_PULL_MS: u64 = 30_000;
 /// Errors that are kept for an operator.
 pub const ERRORS_KEPT: usize = 20;
 
+/// Bytes that are kept for an operator of how a client, or who stands behind it, is called.
+pub const NAME_BYTES_KEPT: usize = 200;
+
 /// Sockets that a store's state lists; all are counted.
 pub const SOCKETS_LISTED: usize = 1_000;
 

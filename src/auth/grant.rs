@@ -43,6 +43,22 @@ pub enum Access {
 }
 
 impl Grant {
+    /// Whom its token names, the claim `sub`, as JSON text.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        let mut subject = None;
+        let read = json::read(self.claims.as_deref()?, |reader| {
+            reader.object(|reader, key| {
+                if key != "sub" {
+                    return reader.skip();
+                }
+                subject = Some(reader.raw()?);
+                Ok(())
+            })
+        });
+        read.ok().and(subject)
+    }
+
     /// Whether it has ended. The moment it ends at is no longer part of it.
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {

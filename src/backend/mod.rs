@@ -74,7 +74,7 @@ pub use import::{Fetch, FetchId};
 pub use plan::Plan;
 pub use refusal::{Reason, Refusal};
 pub use report::{About, BackupTrouble, Deleted, Report, Rows};
-pub use stats::{Duration, Stats};
+pub use stats::{Duration, Stats, Who};
 pub use verify::{Step, Verification};
 pub use waiting::{Ask, AskId, Hook};
 

@@ -155,7 +155,7 @@ impl<S: Sql> SyncBackend<S> {
         let report = Report::TakesNothing {
             bytes: connection.room().bytes(),
         };
-        self.stats.stalled(&report, turn.now_ms);
+        self.stats.stalled(&report, connection.who(), turn.now_ms);
         turn.out.push(Output::Report(report));
         let reason = "nothing sent on this connection is taken: connect and pull again";
         self.close(id, TRY_LATER, reason, turn);

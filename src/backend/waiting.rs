@@ -646,7 +646,8 @@ impl<S: Sql> SyncBackend<S> {
             self.remember(shown.to, turn);
         } else {
             Self::report_hook(&error, turn);
-            self.stats.refuse(&Refusal::Hook(error), turn.now_ms);
+            let who = self.who(shown.to);
+            self.stats.refuse(&Refusal::Hook(error), who, turn.now_ms);
         }
     }
 

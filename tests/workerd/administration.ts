@@ -31,6 +31,8 @@ export interface State {
     readonly lag: number
     readonly unacknowledged: number
     readonly stuck: boolean
+    readonly subject: string | null
+    readonly clientId: string | null
   }>
   readonly clientObjects: ReadonlyArray<{
     readonly binding: string
@@ -38,8 +40,14 @@ export interface State {
     readonly generation: string
     readonly lag: number
   }>
-  readonly stuckClients: ReadonlyArray<{ readonly clientId: string; readonly refusals: number }>
-  readonly lastErrors: readonly PastError[]
+  readonly stuckClients: ReadonlyArray<{
+    readonly clientId: string
+    readonly refusals: number
+    readonly reason: string
+    readonly message: string
+    readonly head: number
+  }>
+  readonly lastErrors: ReadonlyArray<PastError & { readonly clientId: string | null; readonly subject: string | null }>
   /** Where there is a backup. */
   readonly backup?: {
     readonly head: number
