@@ -103,6 +103,7 @@ struct Socket<'a> {
     stuck: bool,
     subject: Option<String>,
     client_id: Option<&'a str>,
+    inspector: bool,
 }
 
 #[derive(Serialize)]
@@ -240,7 +241,7 @@ impl<S: Sql> SyncBackend<S> {
             text: String::new(),
             label: format!("store={}", label_value(store.store_id().as_str())),
         };
-        let sockets = self.sockets().count() as u64;
+        let sockets = self.socket_count() as u64;
         let client_objects = self.client_objects().count() as u64;
         let lag = self.lags().max().unwrap_or(0);
         for (name, help, value) in [
@@ -393,7 +394,8 @@ impl<S: Sql> SyncBackend<S> {
 
     /// How many events the live pull of each socket lacks, and each client object.
     fn lags(&self) -> impl Iterator<Item = u64> {
-        let sockets = self.open_sockets().map(|connection| self.lag(connection));
+        let clients = self.open_sockets().filter(|one| !one.is_inspector());
+        let sockets = clients.map(|connection| self.lag(connection));
         let objects = self.client_objects();
         sockets.chain(objects.map(|(_, after)| self.store.last_stored().since(after)))
     }
@@ -438,6 +440,7 @@ impl<S: Sql> SyncBackend<S> {
                 stuck: pulls.iter().any(Subscription::is_stuck),
                 subject: connection.subject(),
                 client_id: connection.client_id().map(AsRef::as_ref),
+                inspector: connection.is_inspector(),
             }
         });
         sockets.collect()

@@ -52,7 +52,7 @@ impl<S: Sql> SyncBackend<S> {
             Refusal::Deleting
         } else if self.import.is_some() {
             Refusal::Restoring
-        } else if self.sockets().count() >= self.limits.connections_max {
+        } else if self.socket_count() >= self.limits.connections_max {
             Refusal::Connections
         } else {
             return Ok(());
@@ -143,7 +143,7 @@ impl<S: Sql> SyncBackend<S> {
             return Checked::No;
         };
         let grant = Rc::clone(connection.grant());
-        let refusal = if grant.access == Access::ReadOnly {
+        let refusal = if grant.access != Access::ReadWrite {
             Refusal::ReadOnly
         } else if connection.is_over() {
             Refusal::OtherLifetime

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::in_flight::{Abandoned, InFlight, Room, Sum};
 use super::stats::Who;
 use super::subscription::{Delivery, Subscription};
-use crate::auth::Grant;
+use crate::auth::{Access, Grant};
 use crate::limits::{
     ABANDONED_BYTES_MAX, NAME_BYTES_KEPT, PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS,
 };
@@ -89,8 +89,9 @@ impl<T> Connection<T> {
         object: &Sum,
         now_ms: u64,
     ) -> Self {
-        // 0.3 sockets get what is pushed without asking for it.
-        let awaits_pull = family == Family::Rpc && transport == Transport::WebSocket;
+        // 0.3 sockets get what is pushed without asking for it, and an operator has lost no pull.
+        let is_client = grant.access != Access::Inspect;
+        let awaits_pull = family == Family::Rpc && transport == Transport::WebSocket && is_client;
         let room = Room::new(family, transport, object);
         Self {
             family,
@@ -170,6 +171,15 @@ impl<T> Connection<T> {
 
     pub(super) fn is_socket(&self) -> bool {
         self.transport == Transport::WebSocket
+    }
+
+    pub(super) fn is_clients_socket(&self) -> bool {
+        self.is_socket() && !self.is_inspector()
+    }
+
+    /// Whether an operator looks on by it: then it is no client's.
+    pub(super) fn is_inspector(&self) -> bool {
+        self.grant.access == Access::Inspect
     }
 
     /// As its client calls itself, since it has pushed.

@@ -169,7 +169,7 @@ impl<S: Sql> SyncBackend<S> {
         };
         connection.begins_to_send(turn.now_ms);
         let (family, transport) = connection.speaks();
-        let shows = self.rules.uses.has_on_pull_res();
+        let shows = self.rules.uses.has_on_pull_res() && !connection.is_inspector();
         let (mut failed, mut objects) = (None, Vec::new());
         let mut sent = SentPages::default();
         let is_unasked = family == Family::Plain && connection.plain_pull().is_none();

@@ -217,7 +217,7 @@ fn the_state_names_everyone_who_is_connected_and_what_each_lacks() {
         json!({
             "transport": "ws", "generation": generation, "pulls": pulls, "lag": 0,
             "unacknowledged": unacknowledged, "stuck": false,
-            "subject": null, "clientId": null,
+            "subject": null, "clientId": null, "inspector": false,
         })
     };
     let mut sockets = state["sockets"].as_array().unwrap().clone();
@@ -746,7 +746,7 @@ fn a_live_pull_that_takes_nothing_is_named_once_as_stuck_and_no_more_when_it_goe
             json!({
                 "transport": "ws", "generation": generation.name(), "pulls": 1,
                 "lag": STUCK_LAG_EVENTS + 1, "unacknowledged": WINDOW_PAGES, "stuck": true,
-                "subject": null, "clientId": null,
+                "subject": null, "clientId": null, "inspector": false,
             })
         );
         assert_eq!(socket(&world, 1)["stuck"], false);

@@ -352,6 +352,7 @@ describe('the state of a store', () => {
       stuck: false,
       subject: null,
       clientId: 'client',
+      inspector: false,
     })
     assert.equal((await metricsOf(server(), storeId)).value('pull_lag_events'), first.lag)
     await server().evict(storeId)

@@ -33,6 +33,7 @@ export interface State {
     readonly stuck: boolean
     readonly subject: string | null
     readonly clientId: string | null
+    readonly inspector: boolean
   }>
   readonly clientObjects: ReadonlyArray<{
     readonly binding: string
@@ -167,6 +168,13 @@ export const reset = async (server: Pick<Server, 'url'>, storeId: string): Promi
   assert.match(backendId, /^[\w-]{21}$/)
   return backendId
 }
+
+/** A ticket for the live route of a store. */
+export const ticketOf = async (
+  server: Pick<Server, 'url'>,
+  storeId: string,
+): Promise<{ readonly ticket: string; readonly expiresAt: string }> =>
+  valueOf(await administer(server, storePath(storeId, '/live'), { method: 'POST' }))
 
 /** Closes the sockets of a store; resolves with how many there were. */
 export const disconnect = async (server: Pick<Server, 'url'>, storeId: string): Promise<number> => {
