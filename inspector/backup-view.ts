@@ -53,21 +53,21 @@ export const backupView = (session: Session): View => {
   }
 }
 
-const factsOf = ({ backup, head = 0, status }: State): readonly Child[] => {
+const factsOf = ({ backup, backendId = '', head = 0, status }: State): readonly Child[] => {
   if (status === 'backup-found') return [h('p', {}, 'The backup is all there is of this store.')]
   if (backup === undefined)
     return [h('p', { class: 'calm' }, 'This store has no backup: no D1 database is bound as DB, or BACKUP is off.')]
   const { compaction } = backup
   const figures: ReadonlyArray<readonly [string, string]> = [
     ['copied up to', `${count(backup.head)} of ${count(head)}`],
-    ['lacks', many(backup.lagEvents, 'event')],
-    ['behind by', backup.lagEvents === 0 ? 'nothing' : duration(backup.lagSeconds * 1_000)],
+    ['events behind', count(backup.lagEvents)],
+    ['time behind', backup.lagEvents === 0 ? '–' : duration(backup.lagSeconds * 1_000)],
     ['copies failed in a row', count(backup.failures)],
     ...(compaction === undefined
       ? []
       : ([
           ['folded up to', count(compaction.foldedTo)],
-          ['compaction', compaction.isUnderWay ? 'under way' : 'nothing to do'],
+          ['compaction', compaction.isUnderWay ? 'under way' : 'idle'],
         ] as const)),
   ]
   return [
@@ -79,6 +79,13 @@ const factsOf = ({ backup, head = 0, status }: State): readonly Child[] => {
     compaction === undefined
       ? h('p', { class: 'faint' }, 'Old events are not folded: COMPACT_AFTER_DAYS is off.')
       : null,
+    h(
+      'p',
+      { class: 'faint' },
+      'Of the lifetime ',
+      h('span', { class: 'id' }, backendId),
+      '. That is the backend id; a reset begins another one.',
+    ),
   ]
 }
 

@@ -44,15 +44,15 @@ export const barsOf = (pushes: ReadonlyMap<number, number>, windowMs: number, no
   if (from > to) return { from: now, step: second, bars: [] }
   const span = Math.max(to - from, 10 * second)
   const step = stepsSorted.find((one) => span / one <= barsMax) ?? span / barsMax
-  const begin = Math.floor(from / step) * step
-  const bars = Array.from({ length: Math.floor((to - begin) / step) + 1 }, (): Bar => ({ events: 0, pushes: 0 }))
+  const start = Math.floor(from / step) * step
+  const bars = Array.from({ length: Math.floor((to - start) / step) + 1 }, (): Bar => ({ events: 0, pushes: 0 }))
   for (const [at, events] of pushes) {
-    const bar = bars[Math.floor((at - begin) / step)]
+    const bar = bars[Math.floor((at - start) / step)]
     if (bar === undefined) continue
     bar.events += events
     bar.pushes += 1
   }
-  return { from: begin, step, bars }
+  return { from: start, step, bars }
 }
 
 const pathOf = (values: readonly number[], max: number): string => {
@@ -77,18 +77,17 @@ export const chart = (session: Session): { readonly element: HTMLElement; dispos
     events,
     pushes,
   )
-  const [top, axis, caption] = [h('div', { class: 'top' }), h('div', { class: 'axis' }), h('p', { class: 'caption' })]
+  const [begin, end, caption] = [
+    h('span', { class: 'begin' }),
+    h('span', { class: 'end' }),
+    h('p', { class: 'caption' }),
+  ]
   const select = h(
     'select',
     { 'aria-label': 'Time shown in the chart', onchange: () => draw() },
     ranges.map(([name, ms]) => h('option', { value: ms }, name)),
   )
-  const element = h(
-    'figure',
-    { class: 'chart' },
-    h('div', { class: 'plot' }, top, picture, axis),
-    h('figcaption', {}, caption, select),
-  )
+  const element = h('figure', { class: 'chart' }, picture, h('figcaption', {}, begin, caption, select, end))
   let drawing: Drawing = { from: 0, step: second, bars: [] }
   /** The step that is pointed at. */
   let chosen: number | undefined
@@ -106,13 +105,14 @@ export const chart = (session: Session): { readonly element: HTMLElement; dispos
       pushes: 0,
     })
     const rest = session.head - session.log.size
-    const note = Number(select.value) === 0 && rest > 0 ? `, the newest of ${count(session.head)}` : ''
+    const note = Number(select.value) === 0 && rest > 0 ? ` of ${count(session.head)}` : ''
+    const max = Math.max(0, ...drawing.bars.map((bar) => bar.events))
     morph(
       caption,
       h('span', { class: 'key pushes', 'aria-hidden': 'true' }),
       many(all.pushes, 'push', 'pushes'),
       h('span', { class: 'key events', 'aria-hidden': 'true' }),
-      many(all.events, 'event') + note,
+      `${many(all.events, 'event')}${note}, at most ${count(max)} in ${duration(drawing.step)}`,
     )
   }
 
@@ -141,8 +141,8 @@ export const chart = (session: Session): { readonly element: HTMLElement; dispos
         ? 'No events'
         : `Pushes and events in steps of ${duration(step)}; the most were ${sum(bars[busiest]!)} at ${moment(from + busiest * step)}`
     picture.setAttribute('aria-label', summary)
-    morph(top, busiest < 0 ? '' : `${many(max, 'event')} in ${duration(step)}`)
-    morph(axis, ...(bars.length === 0 ? [] : [from, from + span].map((at) => h('span', {}, axisTime(at, span)))))
+    begin.textContent = bars.length === 0 ? '' : axisTime(from, span)
+    end.textContent = bars.length === 0 ? '' : axisTime(from + span, span)
     tell()
   }
 

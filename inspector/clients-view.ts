@@ -3,7 +3,7 @@ import { eachFrame } from './cell.ts'
 import { type Child, h, morph } from './dom.ts'
 import { findingsOf, healthOf, reasonInWords } from './explain.ts'
 import { findingList } from './findings.ts'
-import { ago, count, many } from './format.ts'
+import { ago, bytes, count, many } from './format.ts'
 import type { Session } from './session.ts'
 import type { PastError, Socket, State } from './types.ts'
 import type { View } from './view.ts'
@@ -53,6 +53,12 @@ export const clientsView = (session: Session): View => {
 
 const generations: Readonly<Record<string, string>> = { v03: '0.3', v04: '0.4', v05: '0.5', unknown: 'none yet' }
 
+const transports: Readonly<Record<string, string>> = {
+  ws: 'over WebSocket',
+  http: 'over HTTP',
+  'do-rpc': 'over Durable Object RPC',
+}
+
 /** A generation as the release of LiveStore that it belongs to. */
 const releaseOf = (generation: string): string => generations[generation] ?? generation
 
@@ -63,12 +69,12 @@ const summaryOf = ({ connections, inFlightBytes = 0 }: State): readonly Child[] 
       .filter(([, value]) => value > 0)
       .map(([key, value]) => `${count(value)} ${name(key)}`)
       .join(', ')
-  const byTransport = parts(connections.byTransport, (key) => key)
+  const byTransport = parts(connections.byTransport, (key) => transports[key] ?? key)
   const byGeneration = parts(connections.byGeneration, (key) =>
-    key === 'unknown' ? 'not heard of yet' : `of LiveStore ${releaseOf(key)}`,
+    key === 'unknown' ? 'that have asked for nothing yet' : `of LiveStore ${releaseOf(key)}`,
   )
   if (byTransport === '') return ['Nobody is connected.']
-  return [`${byTransport}; ${byGeneration}. ${count(inFlightBytes)} bytes are on their way to them.`]
+  return [`${byTransport}: ${byGeneration}. ${bytes(inFlightBytes)} are on their way to them.`]
 }
 
 const weightOf = (socket: Socket): number => (socket.stuck ? Infinity : socket.lag + socket.unacknowledged / 1_000)
@@ -96,7 +102,7 @@ const socketTable = ({ sockets = [], stuckClients = [] }: State, text: string): 
           h(
             'tr',
             {},
-            ['Client', 'Subject', 'LiveStore', 'How it is'].map((name) => h('th', { scope: 'col' }, name)),
+            ['Client', 'How it is', 'Subject', 'LiveStore'].map((name) => h('th', { scope: 'col' }, name)),
             ['Pulls', 'Lag', 'Not acknowledged'].map((name) => h('th', { scope: 'col', class: 'number' }, name)),
           ),
         ),
@@ -110,13 +116,13 @@ const socketTable = ({ sockets = [], stuckClients = [] }: State, text: string): 
               'tr',
               { class: refusals === undefined && health.weight !== 'bad' ? undefined : 'bad' },
               h('td', { class: 'id' }, orUnknown(socket.clientId)),
-              h('td', { class: 'id' }, orUnknown(socket.subject)),
-              h('td', {}, socket.inspector ? 'inspector' : `${releaseOf(socket.generation)} ${socket.transport}`),
               h(
                 'td',
                 { class: refusals === undefined ? `is-${health.weight}` : 'is-bad' },
                 refusals === undefined ? health.words : `refused ${count(refusals)} times in a row`,
               ),
+              h('td', { class: 'id' }, orUnknown(socket.subject)),
+              h('td', {}, socket.inspector ? 'inspector' : `${releaseOf(socket.generation)} ${socket.transport}`),
               h('td', { class: 'number' }, count(socket.pulls)),
               h('td', { class: 'number' }, count(socket.lag)),
               h('td', { class: 'number' }, count(socket.unacknowledged)),

@@ -126,7 +126,7 @@ const enter = (secret: string): void => {
     h(
       'header',
       { class: 'top-bar' },
-      h('a', { class: 'wordmark', href: '#/stores' }, mark(), 'Sync inspector'),
+      h('a', { class: 'wordmark', href: '#/stores' }, mark(), h('span', {}, 'Sync inspector')),
       h('nav', { 'aria-label': 'Main' }, links.stores, links.configuration),
       h('button', { type: 'button', class: 'quiet', onclick: () => leave() }, 'Forget the secret'),
     ),

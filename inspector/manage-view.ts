@@ -21,7 +21,11 @@ export const manageView = (session: Session): View => {
     }),
   )
   const stopper = new AbortController()
-  const said = h('p', { role: 'status' })
+  const said = h('p', { class: 'said' })
+  const say = (words: string): void => {
+    said.textContent = words
+    announce(words)
+  }
 
   const disconnect = (): void =>
     void confirm({
@@ -30,7 +34,7 @@ export const manageView = (session: Session): View => {
       action: 'Disconnect',
       run: async () => {
         const { closed } = await api.post<{ readonly closed: number }>(storePath(storeId, '/disconnect'))
-        said.textContent = `${many(closed, 'socket was', 'sockets were')} closed`
+        say(`${many(closed, 'socket was', 'sockets were')} closed`)
       },
     })
 
@@ -46,7 +50,7 @@ export const manageView = (session: Session): View => {
       typed: storeId,
       run: async () => {
         await api.post(storePath(storeId, '/reset'), { storeId })
-        said.textContent = 'The store was reset'
+        say('The store was reset')
         await session.open()
       },
     })
@@ -64,7 +68,7 @@ export const manageView = (session: Session): View => {
       run: async () => {
         const path = storePath(storeId, `?confirm=${encodeURIComponent(storeId)}`)
         const state = await api.json<Partial<State>>(path, { method: 'DELETE' })
-        said.textContent = state.status === undefined ? 'The store is gone' : 'The store is being deleted'
+        say(state.status === undefined ? 'The store is gone' : 'The store is being deleted')
         await session.refresh()
       },
     })
@@ -81,7 +85,7 @@ export const manageView = (session: Session): View => {
   return {
     element: h(
       'div',
-      { class: 'page' },
+      { class: 'page actions' },
       findings,
       said,
       action(

@@ -123,15 +123,17 @@ export const storeView = (session: Session): StoreView => {
     const { value: failure } = session.failure
     const state = known?.state
     const found = state === undefined ? [] : findingsOf(state)
+    // The tab that they are about tells them in full.
+    const told = found.filter(({ tab }) => tab !== shown?.tab)
     morph(
       alerts,
       failure === undefined ? null : h('p', { class: 'alert bad', role: 'alert' }, failure),
-      found.length === 0
+      told.length === 0
         ? null
         : h(
             'ul',
             { class: 'alerts', 'aria-label': 'Look at this' },
-            found
+            told
               .slice(0, 3)
               .map(({ title, weight, tab }) =>
                 h(
@@ -140,7 +142,7 @@ export const storeView = (session: Session): StoreView => {
                   h('a', { href: storeHash(storeId, tab) }, title, h('span', { class: 'more' }, 'Why?')),
                 ),
               ),
-            found.length > 3 ? h('li', { class: 'alert' }, `and ${count(found.length - 3)} more`) : null,
+            told.length > 3 ? h('li', { class: 'alert' }, `and ${count(told.length - 3)} more`) : null,
           ),
     )
     morph(facts, ...factsOf(state, session.head))
@@ -269,5 +271,7 @@ const factsOf = (state: State | undefined, head: number): readonly Child[] => {
   ]
   return facts
     .filter((fact) => fact !== false)
-    .map(([term, value, title]) => h('div', { title }, h('dt', {}, term), h('dd', {}, value)))
+    .map(([term, value, title]) =>
+      h('div', { title, class: term.toLowerCase() }, h('dt', {}, term), h('dd', {}, value)),
+    )
 }
