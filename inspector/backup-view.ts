@@ -1,7 +1,7 @@
 /** The tab of the backup: how far it is, whether it is right, and bringing a log back from it. */
 import { Failure, storePath } from './api.ts'
 import { eachFrame } from './cell.ts'
-import { announce, type Child, h, morph } from './dom.ts'
+import { announce, type Child, h, morph, whileBusy } from './dom.ts'
 import { findingsOf } from './explain.ts'
 import { findingList } from './findings.ts'
 import { bytes, count, duration, many, moment, wordsOf } from './format.ts'
@@ -134,8 +134,12 @@ const lifetimesOf = ({ lifetimes = [] }: State): readonly Child[] =>
 const verify = (session: Session): View => {
   const result = h('div', { role: 'status' })
   const differences = h('ul', { class: 'differences' })
-  const begin = h('button', { type: 'button', onclick: () => void run(0) }, 'Verify')
-  const goOn = h('button', { type: 'button', hidden: true, onclick: () => void run(next) }, 'Go on')
+  const begin = h('button', { type: 'button', onclick: () => void whileBusy(begin, () => run(0)) }, 'Verify')
+  const goOn = h(
+    'button',
+    { type: 'button', hidden: true, onclick: () => void whileBusy(begin, () => run(next)) },
+    'Go on',
+  )
   const giveUp = h('button', { type: 'button', class: 'quiet', hidden: true, onclick: () => stopper?.abort() }, 'Stop')
   let next = 0
   let compared = 0
@@ -144,7 +148,6 @@ const verify = (session: Session): View => {
 
   const run = async (after: number): Promise<void> => {
     stopper = new AbortController()
-    begin.disabled = true
     giveUp.hidden = false
     goOn.hidden = true
     if (after === 0) {
@@ -162,7 +165,6 @@ const verify = (session: Session): View => {
           ? 'There is no backup to compare with'
           : wordsOf(error)
     }
-    begin.disabled = false
     giveUp.hidden = true
     announce(result.textContent ?? '')
   }

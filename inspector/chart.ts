@@ -1,16 +1,9 @@
 /** Pushes and events over time, of the events that are here: two bars in each step, the pushes within the events. */
+import { type Bar, barsOf, type Drawing, hour, minute, second } from './bars.ts'
 import { h, morph, svg } from './dom.ts'
 import { axisTime, count, duration, many, moment } from './format.ts'
 import type { Session } from './session.ts'
 
-const second = 1_000
-const minute = 60 * second
-const hour = 60 * minute
-const steps = [1, 2, 5, 10, 30]
-  .flatMap((n) => [n * second, n * minute])
-  .concat([1, 2, 6, 12, 24, 7 * 24].map((n) => n * hour))
-const stepsSorted = steps.toSorted((a, b) => a - b)
-const barsMax = 120
 const [width, height] = [1_200, 100]
 const redrawEveryMs = 500
 
@@ -21,39 +14,6 @@ const ranges: ReadonlyArray<readonly [name: string, ms: number]> = [
   ['Last hour', hour],
   ['Last day', 24 * hour],
 ]
-
-interface Bar {
-  events: number
-  pushes: number
-}
-
-interface Drawing {
-  readonly from: number
-  readonly step: number
-  readonly bars: readonly Bar[]
-}
-
-/** Sorts pushes into steps of time. `windowMs` is how far to look back from `now`, 0 for all. */
-export const barsOf = (pushes: ReadonlyMap<number, number>, windowMs: number, now: number): Drawing => {
-  let [from, to] = windowMs > 0 ? [now - windowMs, now] : [Infinity, -Infinity]
-  if (windowMs === 0)
-    for (const at of pushes.keys()) {
-      from = Math.min(from, at)
-      to = Math.max(to, at)
-    }
-  if (from > to) return { from: now, step: second, bars: [] }
-  const span = Math.max(to - from, 10 * second)
-  const step = stepsSorted.find((one) => span / one <= barsMax) ?? span / barsMax
-  const start = Math.floor(from / step) * step
-  const bars = Array.from({ length: Math.floor((to - start) / step) + 1 }, (): Bar => ({ events: 0, pushes: 0 }))
-  for (const [at, events] of pushes) {
-    const bar = bars[Math.floor((at - start) / step)]
-    if (bar === undefined) continue
-    bar.events += events
-    bar.pushes += 1
-  }
-  return { from: start, step, bars }
-}
 
 const pathOf = (values: readonly number[], max: number): string => {
   const slot = width / Math.max(values.length, 20)

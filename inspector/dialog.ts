@@ -1,5 +1,6 @@
 /** Dialogs. The browser keeps the focus inside of one and gives it back; Escape closes it. */
-import { type Child, freshId, h } from './dom.ts'
+import { type Child, freshId, h, whileBusy } from './dom.ts'
+import { wordsOf } from './format.ts'
 
 /** Opens a dialog; `content` is given the function that closes it. Resolves once it is closed. */
 export const openDialog = (title: string, content: (close: () => void) => readonly Child[]): Promise<void> => {
@@ -44,12 +45,10 @@ export const confirm = ({ title, text, action, typed, run }: Question): Promise<
         onsubmit: (event) => {
           event.preventDefault()
           if (button.disabled) return
-          button.disabled = true
           failure.textContent = ''
-          run().then(close, (error: unknown) => {
-            failure.textContent = error instanceof Error ? error.message : String(error)
-            button.disabled = false
-          })
+          void whileBusy(button, () =>
+            run().then(close, (error: unknown) => void (failure.textContent = wordsOf(error))),
+          )
         },
       },
       typed === undefined ? null : h('label', {}, h('span', {}, 'Type ', h('code', {}, typed), ' to go on'), input),

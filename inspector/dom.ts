@@ -91,6 +91,17 @@ const morphElement = (old: Element, wanted: Element): void => {
   morphChildren(old, wanted)
 }
 
+/** Runs what a button does, unless it is at it. The button keeps the focus, which one that is disabled would lose. */
+export const whileBusy = async (button: HTMLButtonElement, run: () => Promise<void>): Promise<void> => {
+  if (button.ariaDisabled === 'true') return
+  button.ariaDisabled = 'true'
+  try {
+    await run()
+  } finally {
+    button.ariaDisabled = null
+  }
+}
+
 let ids = 0
 
 /** An id for an element that another one refers to. */

@@ -134,6 +134,7 @@ export const eventsView = (session: Session): View => {
   const toNewest = (): void => {
     if (isPaused) pause(false)
     list.toEnd()
+    list.element.focus()
     drawStatus()
   }
 
@@ -148,40 +149,51 @@ export const eventsView = (session: Session): View => {
   let filtering: number | undefined
   const filterSoon = (): void => {
     clearTimeout(filtering)
-    filtering = window.setTimeout(() => {
-      filter.set({ name: name.input.value, client: client.input.value })
-      list.isPinned = true
-      list.refill()
-      drawStatus()
-      announce(status.textContent ?? '')
-    }, filterAfterMs)
+    filtering = window.setTimeout(filterNow, filterAfterMs)
+  }
+
+  const filterNow = (): void => {
+    clearTimeout(filtering)
+    filtering = undefined
+    filter.set({ name: name.input.value, client: client.input.value })
+    list.isPinned = true
+    list.refill()
+    drawStatus()
+    announce(status.textContent ?? '')
   }
 
   let isSearching = false
   const searchOlder = async (): Promise<void> => {
     if (isSearching) return
+    if (filtering !== undefined) filterNow()
     isSearching = true
     let before = filter.count
     list.isPinned = false
     const progress = (): void => {
-      list.shift(filter.count - before)
+      const added = filter.count - before
       before = filter.count
+      countInSight += added
+      list.shift(added)
       drawStatus()
     }
     progress()
     await filter.searchOlder(progress)
     isSearching = false
+    if (!filter.hasOlder) list.element.focus()
     drawStatus()
     announce(status.textContent ?? '')
   }
 
+  /** How many rows there were when the end was in sight last. */
+  let countInSight = 0
+
   const drawStatus = (): void => {
-    const behind = session.head - (filter.isOn ? filter.at(filter.count - 1) : filter.count)
+    if (list.isPinned && !isPaused) countInSight = filter.count
     const waiting = isPaused ? session.log.head - shownTo : 0
     follow.textContent = isPaused ? 'Resume' : 'Pause'
     follow.classList.toggle('is-paused', isPaused)
     newest.hidden = list.isPinned && !isPaused
-    const others = isPaused ? waiting : filter.isOn ? 0 : behind
+    const others = isPaused && !filter.isOn ? waiting : filter.count - countInSight
     newest.textContent = others > 0 ? `${count(others)} new ↓` : 'To the newest ↓'
     const isEmpty = session.known.value?.state.backendId !== undefined && session.head === 0
     status.textContent = filter.isOn
@@ -197,7 +209,7 @@ export const eventsView = (session: Session): View => {
 
   const detail = h('aside', { class: 'detail', hidden: true, 'aria-label': 'Event' })
   const body = h('div')
-  const shows = h('button', { type: 'button', onclick: () => showArgs(true) }, 'Show args')
+  const shows = h('button', { type: 'button', onclick: () => readArgs() }, 'Show args')
   const copies = h('button', { type: 'button', class: 'quiet', onclick: () => void copy() }, 'Copy')
   const close = h(
     'button',
@@ -211,6 +223,11 @@ export const eventsView = (session: Session): View => {
     event.stopPropagation()
     closeDetail()
   })
+
+  const readArgs = (): void => {
+    showArgs(true)
+    pre.focus()
+  }
 
   const chosenEvent = (): LoggedEvent | undefined =>
     chosen === undefined ? undefined : (log.get(chosen) ?? filter.eventAt(filter.indexOf(chosen)))

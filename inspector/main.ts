@@ -88,7 +88,7 @@ const enter = (secret: string): void => {
   })
 
   const go = (route: Route): void => {
-    document.title = `${route.to === 'store' ? route.storeId : route.to} – Sync inspector`
+    document.title = `${route.to === 'store' ? route.storeId : links[route.to].textContent} – Sync inspector`
     for (const [name, link] of Object.entries(links)) {
       if (name === route.to) link.setAttribute('aria-current', 'page')
       else link.removeAttribute('aria-current')

@@ -2,7 +2,7 @@
 import { storePath } from './api.ts'
 import { eachFrame } from './cell.ts'
 import { confirm } from './dialog.ts'
-import { announce, h, morph } from './dom.ts'
+import { announce, h, morph, whileBusy } from './dom.ts'
 import { findingsOf } from './explain.ts'
 import { findingList } from './findings.ts'
 import { bytes, count, many, wordsOf } from './format.ts'
@@ -131,7 +131,7 @@ interface PickerWindow {
 const lastLineBytes = 200
 
 const exporter = (session: Session, signal: AbortSignal): HTMLElement => {
-  const button = h('button', { type: 'button', onclick: () => void run() }, 'Export')
+  const button = h('button', { type: 'button', onclick: () => void whileBusy(button, run) }, 'Export')
   const said = h('p', { role: 'status' })
 
   /** Passes a file through, tells how far it is, and fails if it is cut off. */
@@ -156,7 +156,6 @@ const exporter = (session: Session, signal: AbortSignal): HTMLElement => {
 
   const run = async (): Promise<void> => {
     const name = `${session.storeId.replaceAll(/[^\w.-]+/g, '_') || 'store'}-${session.head}.ndjson`
-    button.disabled = true
     said.textContent = ''
     try {
       const { showSaveFilePicker } = window as PickerWindow
@@ -171,7 +170,6 @@ const exporter = (session: Session, signal: AbortSignal): HTMLElement => {
       // Whoever closes the browser's dialog wants nothing.
       if (!(error instanceof DOMException && error.name === 'AbortError')) said.textContent = wordsOf(error)
     }
-    button.disabled = false
   }
   return h('div', {}, button, said)
 }
@@ -192,8 +190,12 @@ const importer = (session: Session, signal: AbortSignal): HTMLElement => {
   const replace = check('Replace what the store holds')
   const keep = check('Go on in the lifetime of the file')
   const lines = check('Accept bare lines of events, of which nobody knows whether they are complete')
-  const button = h('button', { type: 'button', onclick: () => void run() }, 'Import')
-  const goOn = h('button', { type: 'button', hidden: true, onclick: () => void run(at) }, 'Send the rest')
+  const button = h('button', { type: 'button', onclick: () => void whileBusy(button, run) }, 'Import')
+  const goOn = h(
+    'button',
+    { type: 'button', hidden: true, onclick: () => void whileBusy(button, () => run(at)) },
+    'Send the rest',
+  )
   const bar = h('progress', { max: '1', value: '0', 'aria-label': 'Progress of the import' })
   const said = h('p', { role: 'status' })
   bar.hidden = true
@@ -214,7 +216,6 @@ const importer = (session: Session, signal: AbortSignal): HTMLElement => {
     for (const [name, { input }] of Object.entries({ replace, keepBackendId: keep, lines }))
       if (input.checked) query.set(name, 'true')
     if (from > 0) query.set('at', String(from))
-    button.disabled = true
     goOn.hidden = true
     bar.hidden = false
     said.textContent = ''
@@ -243,7 +244,6 @@ const importer = (session: Session, signal: AbortSignal): HTMLElement => {
       if (at > 0) said.textContent += `. ${bytes(at)} of it are here.`
     }
     bar.hidden = true
-    button.disabled = false
   }
   return h(
     'div',

@@ -1,7 +1,7 @@
 /** The dialog that brings a log back from the backup: what is wanted, what that would keep and lose, and only then the deed. */
 import { storePath } from './api.ts'
 import { openDialog } from './dialog.ts'
-import { h, morph } from './dom.ts'
+import { h, morph, whileBusy } from './dom.ts'
 import { bytes, count, many, moment, wordsOf } from './format.ts'
 import type { Session } from './session.ts'
 import type { Forecast } from './types.ts'
@@ -75,7 +75,6 @@ export const openRestore = (session: Session): Promise<void> =>
 
     const see = async (): Promise<void> => {
       change()
-      dryRun.disabled = true
       try {
         const { kept, lost, from, keepsBackendId } = await session.api.post<Forecast>(
           storePath(storeId, '/restore'),
@@ -116,7 +115,6 @@ export const openRestore = (session: Session): Promise<void> =>
       } catch (error) {
         failure.textContent = wordsOf(error)
       }
-      dryRun.disabled = false
     }
 
     const run = async (): Promise<void> => {
@@ -136,7 +134,7 @@ export const openRestore = (session: Session): Promise<void> =>
         {
           onsubmit: (event) => {
             event.preventDefault()
-            void see()
+            void whileBusy(dryRun, see)
           },
         },
         source.label,

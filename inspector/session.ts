@@ -43,8 +43,6 @@ export class Session {
   readonly api: Api
   /** Whether somebody looks at metrics. */
   wantsMetrics = false
-  /** Whether a request of this page is known to work on the store, so that its progress is to be shown. */
-  isWorking = false
   readonly #link: LiveLink
   readonly #asked = new Set<number>()
   #isAsking = false
@@ -209,7 +207,7 @@ export class Session {
 
   /** Whether the object is at work on something whose progress is shown. */
   #isBusy(state: State | undefined): boolean {
-    if (this.isWorking || state?.status === 'deleting') return true
+    if (state?.status === 'deleting') return true
     return state?.status === 'restoring' && state.restore?.at === undefined
   }
 

@@ -3,7 +3,7 @@ import { storePath } from './api.ts'
 import { backupView } from './backup-view.ts'
 import { eachFrame } from './cell.ts'
 import { clientsView } from './clients-view.ts'
-import { announce, type Child, h, morph } from './dom.ts'
+import { announce, type Child, h, morph, whileBusy } from './dom.ts'
 import { eventsView } from './events-view.ts'
 import { findingsOf } from './explain.ts'
 import { ago, bytes, count, duration, many, moment, time, wordsOf } from './format.ts'
@@ -48,7 +48,7 @@ export const storeView = (session: Session): StoreView => {
   ]
   const link = h('span', { class: 'link' })
   const asOf = h('span', { class: 'as-of' })
-  const again = h('button', { type: 'button', onclick: () => void refresh() }, 'Refresh')
+  const again = h('button', { type: 'button', onclick: () => void whileBusy(again, refresh) }, 'Refresh')
   const retry = h(
     'button',
     { type: 'button', class: 'quiet', hidden: true, onclick: () => session.reconnect() },
@@ -72,11 +72,9 @@ export const storeView = (session: Session): StoreView => {
   )
 
   const refresh = async (): Promise<void> => {
-    again.disabled = true
     // A store that was not there may be by now.
     if (session.known.value === undefined) await session.open()
     else await session.refresh()
-    again.disabled = false
     announce(session.failure.value ?? 'The state is that of now')
   }
 

@@ -1,6 +1,6 @@
 /** All stores that D1 knows of, and the way to any other one by its id. */
 import { Failure, type Api } from './api.ts'
-import { type Child, h, morph } from './dom.ts'
+import { type Child, h, morph, whileBusy } from './dom.ts'
 import { ago, bytes, count, duration, many, moment, wordsOf } from './format.ts'
 import { storeHash } from './route.ts'
 import type { ListedStore, StoreList } from './types.ts'
@@ -38,10 +38,9 @@ export const storesView = (api: Api): View => {
     h('button', { type: 'submit', class: 'primary' }, 'Open'),
   )
   const [note, table] = [h('p', { class: 'faint', role: 'status' }), h('div')]
-  const more = h('button', { type: 'button', hidden: true, onclick: () => void list() }, 'List more')
+  const more = h('button', { type: 'button', hidden: true, onclick: () => void whileBusy(more, list) }, 'List more')
 
   const list = async (): Promise<void> => {
-    more.disabled = true
     try {
       const after = next ? `&after=${encodeURIComponent(next)}` : ''
       const listed = await api.json<StoreList>(`/stores?limit=${listedAtOnce}${after}`)
@@ -55,7 +54,6 @@ export const storesView = (api: Api): View => {
           : wordsOf(error)
     }
     if (isDisposed) return
-    more.disabled = false
     draw()
   }
 
