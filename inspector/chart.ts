@@ -1,6 +1,6 @@
 /** Pushes and events over time, of the events that are here: two bars in each step, the pushes within the events. */
 import { type Bar, barsOf, type Drawing, hour, minute, second } from './bars.ts'
-import { h, morph, svg } from './dom.ts'
+import { announce, h, morph, svg } from './dom.ts'
 import { axisTime, count, duration, many, moment } from './format.ts'
 import type { Session } from './session.ts'
 
@@ -122,6 +122,7 @@ export const chart = (session: Session): { readonly element: HTMLElement; dispos
     event.preventDefault()
     const last = drawing.bars.length - 1
     choose(Math.min(last, Math.max(0, (chosen ?? (move < 0 ? last + 1 : -1)) + move)))
+    announce(caption.textContent ?? '')
   })
 
   let due: number | undefined

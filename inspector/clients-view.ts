@@ -186,11 +186,28 @@ const errorsOf = ({ lastErrors = [], time }: State): readonly Child[] => [
     : h(
         'ol',
         { class: 'errors' },
-        lastErrors.toReversed().map((error) => errorItem(error, time)),
+        grouped(lastErrors.toReversed()).map(([error, times]) => errorItem(error, times, time)),
       ),
 ]
 
-const errorItem = ({ at, reason, message, clientId, subject }: PastError, now: string | undefined): Child =>
+/** Refusals that are the same, one after the other, as one of them and how often it was. */
+const grouped = (errors: readonly PastError[]): ReadonlyArray<readonly [error: PastError, times: number]> => {
+  const groups: Array<[PastError, number]> = []
+  const key = ({ reason, message, clientId, subject }: PastError) =>
+    JSON.stringify([reason, message, clientId, subject])
+  for (const error of errors) {
+    const last = groups.at(-1)
+    if (last !== undefined && key(last[0]) === key(error)) last[1] += 1
+    else groups.push([error, 1])
+  }
+  return groups
+}
+
+const errorItem = (
+  { at, reason, message, clientId, subject }: PastError,
+  times: number,
+  now: string | undefined,
+): Child =>
   h(
     'li',
     {},
@@ -199,7 +216,11 @@ const errorItem = ({ at, reason, message, clientId, subject }: PastError, now: s
     h(
       'p',
       { class: 'faint' },
-      [clientId && `client ${clientId}`, subject && `subject ${subject}`, now && ago(Date.parse(now) - Date.parse(at))]
+      [
+        clientId && `client ${clientId}`,
+        subject && `subject ${subject}`,
+        now && `${times > 1 ? `${count(times)} times, last ` : ''}${ago(Date.parse(now) - Date.parse(at))}`,
+      ]
         .filter(Boolean)
         .join(' · '),
     ),

@@ -6,7 +6,7 @@ import type { Config } from './types.ts'
 import type { View } from './view.ts'
 
 export const configView = (api: Api): View => {
-  const body = h('div', {}, h('p', { class: 'faint' }, 'Asking …'))
+  const body = h('div', { class: 'parts' }, h('p', { class: 'faint' }, 'Asking …'))
   api.json<Config>('/config').then(
     (config) => morph(body, ...configOf(config)),
     (error: unknown) => {
@@ -57,7 +57,7 @@ const configOf = ({ version, variables, bindings, warnings }: Config): readonly 
     h('h2', {}, 'Worker'),
     h(
       'dl',
-      { class: 'figures' },
+      { class: 'facts' },
       h('div', {}, h('dt', {}, 'version'), h('dd', {}, version)),
       Object.entries(bindings).map(([name, value]) =>
         h('div', {}, h('dt', {}, name), h('dd', {}, value === true ? 'bound' : value ? value : 'not bound')),

@@ -25,7 +25,8 @@ export const bytes = (value: number): string => {
 export const duration = (ms: number): string => {
   const seconds = Math.max(0, ms) / 1_000
   if (seconds < 1) return `${Math.round(seconds * 1_000)} ms`
-  if (seconds < 60) return `${decimals.format(seconds)} s`
+  if (seconds < 10) return `${decimals.format(seconds)} s`
+  if (seconds < 60) return `${count(seconds)} s`
   if (seconds < 3_600) return `${count(seconds / 60)} min`
   if (seconds < 48 * 3_600) return `${decimals.format(seconds / 3_600)} h`
   return `${count(seconds / 86_400)} days`

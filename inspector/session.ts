@@ -87,18 +87,17 @@ export class Session {
   async open(): Promise<void> {
     this.#link.close()
     this.link.value = { is: 'connecting' }
-    this.log.clear()
-    this.#asked.clear()
-    this.begun.value += 1
+    const begun = this.#forget()
     const state = await this.refresh()
-    if (this.#isDisposed || state?.backendId === undefined) {
-      if (state !== undefined) this.link.value = { is: 'ended', why: 'There is no log to follow' }
+    if (!this.#isAt(begun) || state === undefined) return
+    if (state.backendId === undefined) {
+      this.link.value = { is: 'ended', why: 'There is no log to follow' }
       return
     }
     const head = state.head ?? 0
     // Without an event there is nothing to load, and the socket brings whatever comes.
     const isLoaded = head === 0 || (await this.load({ from: Math.max(1, head - pieceSize + 50), to: head }))
-    if (this.#isDisposed || !isLoaded) return
+    if (!this.#isAt(begun) || !isLoaded) return
     this.arrived.value = []
     this.#link.open()
   }
@@ -156,18 +155,19 @@ export class Session {
     const limit = (end + 1 - begin) * pieceSize
     // What is pushed meanwhile comes by the socket.
     const upTo = Math.min(after + limit, this.head)
+    const begun = this.begun.value
     try {
       const events: LoggedEvent[] = []
       const path = storePath(this.storeId, `/events?after=${after}&limit=${limit}`)
       await this.api.lines<EventLine>(path, (lines) => {
         for (const line of lines) if (line.seqNum <= upTo) events.push(eventOf(line))
       })
-      if (this.#isDisposed) return false
+      if (!this.#isAt(begun)) return false
       this.log.add({ from: after + 1, to: upTo }, events)
       this.arrived.value = []
       return true
     } catch (error) {
-      if (!this.#isDisposed) this.#fail(error)
+      if (this.#isAt(begun)) this.#fail(error)
       return false
     } finally {
       for (const piece of wanted) this.#asked.delete(piece)
@@ -185,6 +185,17 @@ export class Session {
     clearTimeout(this.#resting)
     document.removeEventListener('visibilitychange', this.#onVisibility)
     this.#link.close()
+  }
+
+  /** Forgets the events; what was asked before is not of this log. Returns by what that is known. */
+  #forget(): number {
+    this.log.clear()
+    this.#asked.clear()
+    return (this.begun.value += 1)
+  }
+
+  #isAt(begun: number): boolean {
+    return !this.#isDisposed && begun === this.begun.value
   }
 
   #push(events: readonly LoggedEvent[]): void {
@@ -216,6 +227,7 @@ export class Session {
     this.failure.value = wordsOf(error)
     if (!(error instanceof Failure) || error.status !== 404) return
     this.#link.close()
+    this.#forget()
     this.link.value = { is: 'ended', why: wordsOf(error) }
     this.known.value = undefined
   }

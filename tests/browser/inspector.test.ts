@@ -217,7 +217,6 @@ inspecting('filters by name and client, and searches older events when it is tol
     String(numbers),
   )
   // What is pushed shows if it matches.
-  await tab.button('To the newest ↓').click()
   const { head } = writer()
   await writer().push(8, 'anna')
   const last = Array.from({ length: 8 }, (_, index) => head + 1 + index).findLast(
