@@ -34,7 +34,10 @@ export const barsOf = (pushes: ReadonlyMap<number, number>, windowMs: number, no
   const span = Math.max(to - from, 10 * second)
   const step = stepsSorted.find((one) => span / one <= barsMax) ?? span / barsMax
   const start = Math.floor(from / step) * step
-  const bars = Array.from({ length: Math.floor((to - start) / step) + 1 }, (): Bar => ({ events: 0, pushes: 0 }))
+  const bars = Array.from({ length: Math.floor((Math.max(to, start + span) - start) / step) + 1 }, (): Bar => ({
+    events: 0,
+    pushes: 0,
+  }))
   for (const [at, events] of pushes) {
     const bar = bars[Math.floor((at - start) / step)]
     if (bar === undefined) continue

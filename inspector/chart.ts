@@ -16,7 +16,7 @@ const ranges: ReadonlyArray<readonly [name: string, ms: number]> = [
 ]
 
 const pathOf = (values: readonly number[], max: number): string => {
-  const slot = width / Math.max(values.length, 20)
+  const slot = width / values.length
   const gap = Math.min(2, slot / 5)
   return values
     .map((value, index) => {
@@ -112,7 +112,7 @@ export const chart = (session: Session): { readonly element: HTMLElement; dispos
   }
   picture.addEventListener('pointermove', (event) => {
     const { left, width: wide } = picture.getBoundingClientRect()
-    choose(Math.floor(((event.clientX - left) / wide) * Math.max(drawing.bars.length, 20)))
+    choose(Math.floor(((event.clientX - left) / wide) * drawing.bars.length))
   })
   picture.addEventListener('pointerleave', () => choose(undefined))
   picture.addEventListener('blur', () => choose(undefined))
