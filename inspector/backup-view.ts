@@ -132,7 +132,7 @@ const lifetimesOf = ({ lifetimes = [] }: State): readonly Child[] =>
 
 /** The section that compares backup and log. */
 const verify = (session: Session): View => {
-  const result = h('div', { role: 'status' })
+  const result = h('p')
   const differences = h('ul', { class: 'differences' })
   const begin = h('button', { type: 'button', onclick: () => void whileBusy(begin, () => run(0)) }, 'Verify')
   const goOn = h(

@@ -93,12 +93,12 @@ const morphElement = (old: Element, wanted: Element): void => {
 
 /** Runs what a button does, unless it is at it. The button keeps the focus, which one that is disabled would lose. */
 export const whileBusy = async (button: HTMLButtonElement, run: () => Promise<void>): Promise<void> => {
-  if (button.ariaDisabled === 'true') return
-  button.ariaDisabled = 'true'
+  if (button.hasAttribute('aria-disabled')) return
+  button.setAttribute('aria-disabled', 'true')
   try {
     await run()
   } finally {
-    button.ariaDisabled = null
+    button.removeAttribute('aria-disabled')
   }
 }
 

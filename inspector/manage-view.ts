@@ -132,7 +132,7 @@ const lastLineBytes = 200
 
 const exporter = (session: Session, signal: AbortSignal): HTMLElement => {
   const button = h('button', { type: 'button', onclick: () => void whileBusy(button, run) }, 'Export')
-  const said = h('p', { role: 'status' })
+  const said = h('p')
 
   /** Passes a file through, tells how far it is, and fails if it is cut off. */
   const watched = (): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> => {
@@ -165,11 +165,11 @@ const exporter = (session: Session, signal: AbortSignal): HTMLElement => {
       const stream = body.pipeThrough(watched())
       if (file !== undefined) await stream.pipeTo(await file.createWritable())
       else save(await new Response(stream).blob(), name)
-      announce(`Exported ${said.textContent}`)
     } catch (error) {
       // Whoever closes the browser's dialog wants nothing.
       if (!(error instanceof DOMException && error.name === 'AbortError')) said.textContent = wordsOf(error)
     }
+    announce(said.textContent ?? '')
   }
   return h('div', {}, button, said)
 }
@@ -197,7 +197,7 @@ const importer = (session: Session, signal: AbortSignal): HTMLElement => {
     'Send the rest',
   )
   const bar = h('progress', { max: '1', value: '0', 'aria-label': 'Progress of the import' })
-  const said = h('p', { role: 'status' })
+  const said = h('p')
   bar.hidden = true
   button.disabled = true
   /** From which byte on the rest of the file is wanted. */
@@ -234,7 +234,6 @@ const importer = (session: Session, signal: AbortSignal): HTMLElement => {
       )
       const dated = undated > 0 ? `; ${count(undated)} of them had no time and got that of the import` : ''
       said.textContent = `${many(events, 'event')} imported, up to ${count(head)}${dated}`
-      announce(said.textContent)
       await session.open()
     } catch (error) {
       said.textContent = wordsOf(error)
@@ -243,6 +242,7 @@ const importer = (session: Session, signal: AbortSignal): HTMLElement => {
       goOn.hidden = at === 0
       if (at > 0) said.textContent += `. ${bytes(at)} of it are here.`
     }
+    announce(said.textContent)
     bar.hidden = true
   }
   return h(

@@ -257,7 +257,7 @@ const factsOf = (state: State | undefined, head: number): readonly Child[] => {
     backup !== undefined && [
       'Backup',
       backup.lagEvents === 0 ? 'complete' : `${count(backup.lagEvents)} behind`,
-      `The first of them was stored ${duration(backup.lagSeconds * 1_000)} ago`,
+      backup.lagEvents === 0 ? '' : `The first of them was stored ${duration(backup.lagSeconds * 1_000)} ago`,
     ],
     retention !== undefined && ['Ends', moment(Date.parse(retention.endsAt)), 'unless somebody opens it'],
     backendId !== undefined && [
