@@ -77,7 +77,8 @@ const summaryOf = ({ connections, inFlightBytes = 0 }: State): readonly Child[] 
   return [`${byTransport}: ${byGeneration}. ${bytes(inFlightBytes)} are on their way to them.`]
 }
 
-const weightOf = (socket: Socket): number => (socket.stuck ? Infinity : socket.lag + socket.unacknowledged / 1_000)
+const weightOf = (socket: Socket): number =>
+  socket.inspector ? -1 : socket.stuck ? 1e12 : socket.lag + socket.unacknowledged / 1_000
 
 /** What is not known of somebody. */
 const unknown = h('span', { class: 'faint' }, '–')

@@ -60,7 +60,7 @@ const bar = (share: number): Child =>
   svg(
     'svg',
     { class: 'bar-line', viewBox: '0 0 100 1', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
-    svg('rect', { width: Math.max(0.5, share * 100), height: 1 }),
+    svg('rect', { width: share > 0 ? Math.max(0.5, share * 100) : 0, height: 1 }),
   )
 
 const refusalsOf = ({ refusals }: Metrics): readonly Child[] => {

@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib'
 import { join } from 'node:path'
 import { eventually } from '../clients/waiting.ts'
 import { root } from '../harness/server.ts'
-import { adminSecret, type State, stateOf } from '../workerd/administration.ts'
+import { adminSecret, reset, type State, stateOf } from '../workerd/administration.ts'
 import {
   backedUp,
   type Dev,
@@ -306,7 +306,36 @@ inspecting('comes back by itself after its socket was lost', async (tab) => {
   await tab.tab('Events')
   await again.push(1)
   await tab.endsWith(9)
+  // Somebody else resets the store: the page is told, and shows the log that there is now.
   again.close()
+  await reset(dev, store.storeId)
+  await tab.page.getByText('No events yet').waitFor()
+  const fresh = await Follower.of(dev, await stateOf(dev, store.storeId))
+  await fresh.push(2)
+  await tab.endsWith(2)
+  fresh.close()
+})
+
+inspecting('shows how far a restore has come, and follows the log that it brings', async (tab) => {
+  const store = await makeStore(dev, 'restoring', 30)
+  const restore = { backendId: 'next', events: 200, head: 200, staged: 50, failures: 0 }
+  let asked = 0
+  await tab.page.route('**/admin/v1/stores/restoring', async (route) => {
+    asked += 1
+    const staged = Math.min(150, 50 * asked)
+    if (staged === 150) await route.continue()
+    else await route.fulfill({ json: { ...store, status: 'restoring', restore: { ...restore, staged } } })
+  })
+  await tab.open('#/store/restoring/backup')
+  const bar = tab.page.getByRole('region', { name: 'Under way' })
+  await bar.getByText('50 of 200 events').waitFor()
+  assert.equal(await bar.getByRole('progressbar').getAttribute('value'), '0.25')
+  await bar.getByText('100 of 200 events').waitFor()
+  await bar.waitFor({ state: 'hidden' })
+  await tab.page.unrouteAll()
+  await tab.tab('Events')
+  await tab.isLive()
+  await tab.endsWith(30)
 })
 
 inspecting('tells who has never seen the project which client is stuck and why', async (tab) => {
