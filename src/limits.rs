@@ -330,6 +330,9 @@ pub const ALARM_RETRY_MS: u64 = 60_000;
 /// Bytes of the body of a request to the administration. Enforced by `edge`.
 pub const ADMIN_BODY_BYTES_MAX: usize = 65_536;
 
+/// For how long a ticket opens the live route. *Units*: milliseconds. A page takes one for each connection, and uses it at once.
+pub const TICKET_MS: u64 = 60_000;
+
 /// Subjects of tokens whose pushes are counted at a time. Enforced by `backend`.
 pub const SUBJECTS_KEPT: usize = 1_024;
 
@@ -398,6 +401,9 @@ pub const STUCK_PULL_MS: u64 = 30_000;
 
 /// Errors that are kept for an operator.
 pub const ERRORS_KEPT: usize = 20;
+
+/// Bytes that are kept for an operator of how a client, or who stands behind it, is called.
+pub const NAME_BYTES_KEPT: usize = 200;
 
 /// Sockets that a store's state lists; all are counted.
 pub const SOCKETS_LISTED: usize = 1_000;

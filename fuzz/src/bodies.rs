@@ -290,7 +290,7 @@ pub fn attachments(data: &[u8]) {
     object.backend = Object::backend(&object.sql);
     object.socket = object.backend.reconnect(&kept, NOW_MS).unwrap();
     assert_eq!(object.attachment().as_deref(), Some(&*kept));
-    object.family = object.backend.sockets().next().unwrap();
+    object.family = object.backend.pinging().unwrap();
     let mut turn: Turn<HostText> = Turn::at(NOW_MS);
     object.backend.on_wake(&mut turn);
     object.check();

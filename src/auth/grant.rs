@@ -40,9 +40,37 @@ pub enum Access {
     /// Pull only.
     #[serde(rename = "read")]
     ReadOnly,
+    /// Pull only, as an operator who looks on: no hook is asked, and nobody is kept waiting or alive for it. No token
+    /// grants it.
+    #[serde(rename = "inspect")]
+    Inspect,
 }
 
 impl Grant {
+    /// That of an operator who looks on.
+    #[must_use]
+    pub fn inspector() -> Self {
+        Self {
+            access: Access::Inspect,
+            ..Self::default()
+        }
+    }
+
+    /// Whom its token names, the claim `sub`, as JSON text.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        let mut subject = None;
+        let read = json::read(self.claims.as_deref()?, |value| {
+            value.object(|value, key| {
+                if key == "sub" {
+                    subject = Some(value.raw()?);
+                }
+                Ok(())
+            })
+        });
+        read.ok().and(subject)
+    }
+
     /// Whether it has ended. The moment it ends at is no longer part of it.
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {

@@ -5,6 +5,7 @@ mod jwt;
 mod key_set;
 mod keys;
 mod members;
+mod ticket;
 mod token;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ pub use grant::{Access, Grant};
 pub use jwt::{JwtError, JwtPolicy, Token, looks_like_jwt};
 pub use key_set::KeySet;
 pub use keys::{JwksError, KeyError, KeySource, keys_of_set};
+pub use ticket::{LIVE_PROTOCOL, Ticket, TicketError};
 pub use token::{AdminSecret, Tokens};
 
 /// What a deployment asks of those who connect.

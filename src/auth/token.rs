@@ -73,6 +73,12 @@ impl AdminSecret {
         Self(secret.trim().to_owned())
     }
 
+    /// The secret itself, for the host to derive a key from.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `secret` is it. The time this takes tells nothing of its content.
     #[must_use]
     pub fn is(&self, secret: &str) -> bool {

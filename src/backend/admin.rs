@@ -36,10 +36,10 @@ struct State<'a> {
     last_push: Option<LastPush>,
     connections: Counts,
     in_flight_bytes: usize,
-    sockets: Vec<Socket>,
+    sockets: Vec<Socket<'a>>,
     client_objects: Vec<Object<'a>>,
     stuck_clients: Vec<Stuck<'a>>,
-    last_errors: Vec<PastError<'a>>,
+    last_errors: Vec<ClientError<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backup: Option<Backup<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,13 +93,17 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct Socket {
+#[serde(rename_all = "camelCase")]
+struct Socket<'a> {
     transport: &'static str,
     generation: &'static str,
     pulls: usize,
     lag: u64,
     unacknowledged: usize,
     stuck: bool,
+    subject: Option<String>,
+    client_id: Option<&'a str>,
+    inspector: bool,
 }
 
 #[derive(Serialize)]
@@ -115,6 +119,20 @@ struct Object<'a> {
 struct Stuck<'a> {
     client_id: &'a str,
     refusals: u32,
+    reason: &'static str,
+    message: String,
+    head: u64,
+}
+
+/// An error that a client was told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientError<'a> {
+    at: String,
+    reason: &'static str,
+    message: &'a str,
+    client_id: Option<&'a str>,
+    subject: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -145,11 +163,16 @@ impl<S: Sql> SyncBackend<S> {
         let stuck = stats.stuck_clients().map(|stuck| Stuck {
             client_id: &stuck.client_id,
             refusals: stuck.refusals,
+            reason: stuck.last().reason().name(),
+            message: stuck.last().to_string(),
+            head: stuck.provided.get(),
         });
-        let errors = stats.errors().map(|error| PastError {
+        let errors = stats.errors().map(|error| ClientError {
             at: iso_8601(error.at_ms),
             reason: error.reason.name(),
             message: &error.message,
+            client_id: error.who.client_id.as_deref(),
+            subject: error.who.subject.as_deref(),
         });
         let described = State {
             store_id: store.store_id().as_str(),
@@ -218,7 +241,7 @@ impl<S: Sql> SyncBackend<S> {
             text: String::new(),
             label: format!("store={}", label_value(store.store_id().as_str())),
         };
-        let sockets = self.sockets().count() as u64;
+        let sockets = self.socket_count() as u64;
         let client_objects = self.client_objects().count() as u64;
         let lag = self.lags().max().unwrap_or(0);
         for (name, help, value) in [
@@ -371,7 +394,8 @@ impl<S: Sql> SyncBackend<S> {
 
     /// How many events the live pull of each socket lacks, and each client object.
     fn lags(&self) -> impl Iterator<Item = u64> {
-        let sockets = self.open_sockets().map(|connection| self.lag(connection));
+        let clients = self.open_sockets().filter(|one| !one.is_inspector());
+        let sockets = clients.map(|connection| self.lag(connection));
         let objects = self.client_objects();
         sockets.chain(objects.map(|(_, after)| self.store.last_stored().since(after)))
     }
@@ -403,7 +427,7 @@ impl<S: Sql> SyncBackend<S> {
         counts
     }
 
-    fn socket_list(&self) -> Vec<Socket> {
+    fn socket_list(&self) -> Vec<Socket<'_>> {
         let listed = self.open_sockets().take(SOCKETS_LISTED);
         let sockets = listed.map(|connection| {
             let pulls = connection.subscriptions();
@@ -414,6 +438,9 @@ impl<S: Sql> SyncBackend<S> {
                 lag: self.lag(connection),
                 unacknowledged: pulls.iter().map(Subscription::unacknowledged).sum(),
                 stuck: pulls.iter().any(Subscription::is_stuck),
+                subject: connection.subject(),
+                client_id: connection.client_id().map(AsRef::as_ref),
+                inspector: connection.is_inspector(),
             }
         });
         sockets.collect()

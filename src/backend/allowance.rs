@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::auth::Grant;
-use crate::json;
 use crate::limits::{PUSH_BURST_S, PUSH_DELAY_MS_MAX, SUBJECTS_KEPT};
 
 /// What is left of the rate. A connection that ends gives nothing back: another one of the same subject finds
@@ -20,33 +19,19 @@ impl Allowances {
     /// Takes one push at `rate` per second for whom `grant` names: in how many milliseconds it may be done, if
     /// that is soon.
     pub(super) fn take(&mut self, grant: &Grant, rate: u32, now_ms: u64) -> Option<u64> {
-        let Some(subject) = subject(grant) else {
+        let Some(subject) = grant.subject() else {
             return self.nobody.take(rate, now_ms);
         };
-        if !self.subjects.contains_key(&subject) && self.subjects.len() >= SUBJECTS_KEPT {
+        if !self.subjects.contains_key(subject) && self.subjects.len() >= SUBJECTS_KEPT {
             // Those who have not pushed for so long that all is left to them need no entry.
             self.subjects.retain(|_, one| !one.is_full(rate, now_ms));
             if self.subjects.len() >= SUBJECTS_KEPT {
                 return self.nobody.take(rate, now_ms);
             }
         }
-        let allowance = self.subjects.entry(subject).or_default();
+        let allowance = self.subjects.entry(subject.to_owned()).or_default();
         allowance.take(rate, now_ms)
     }
-}
-
-/// Whom a token names.
-fn subject(grant: &Grant) -> Option<String> {
-    let mut subject = None;
-    let read = json::read(grant.claims.as_deref()?, |value| {
-        value.object(|value, key| {
-            if key == "sub" {
-                subject = Some(value.raw()?.to_owned());
-            }
-            Ok(())
-        })
-    });
-    read.ok().and(subject)
 }
 
 /// What is left of a rate: it refills with time, up to a burst.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::connection::Connection;
 use super::refusal::{Reason, Refusal};
 use super::report::{About, Report};
+use super::stats::Who;
 use super::{ConnectionId, EXPIRED, Output, SyncBackend, TRY_LATER, Turn};
 use crate::auth::Access;
 use crate::event::StoreId;
@@ -51,12 +52,12 @@ impl<S: Sql> SyncBackend<S> {
             Refusal::Deleting
         } else if self.import.is_some() {
             Refusal::Restoring
-        } else if self.sockets().count() >= self.limits.connections_max {
+        } else if self.socket_count() >= self.limits.connections_max {
             Refusal::Connections
         } else {
             return Ok(());
         };
-        self.stats.refuse(&refusal, now_ms);
+        self.stats.refuse(&refusal, Who::default(), now_ms);
         Err(refusal)
     }
 
@@ -94,6 +95,11 @@ impl<S: Sql> SyncBackend<S> {
             return Checked::No;
         };
         connection.note_request(requester);
+        if let Inbound::Push { events, .. } = inbound
+            && let Some(event) = events.first()
+        {
+            connection.note_client(&event.client_id);
+        }
         if matches!(inbound, Inbound::Pull { .. }) {
             // Also one that is refused, or waits for a hook: its client does not wait for an older one.
             connection.expect_no_pull();
@@ -137,7 +143,7 @@ impl<S: Sql> SyncBackend<S> {
             return Checked::No;
         };
         let grant = Rc::clone(connection.grant());
-        let refusal = if grant.access == Access::ReadOnly {
+        let refusal = if grant.access != Access::ReadWrite {
             Refusal::ReadOnly
         } else if connection.is_over() {
             Refusal::OtherLifetime
@@ -177,7 +183,8 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     pub(super) fn close_expired(&mut self, id: ConnectionId, turn: &mut Turn<S::Text>) {
-        self.stats.refuse(&Refusal::Expired, turn.now_ms);
+        let (refusal, who) = (Refusal::Expired, self.who(id));
+        self.stats.refuse(&refusal, who, turn.now_ms);
         turn.out.push(Output::Report(Report::Expired));
         let reason = "the token has expired: connect again with a new one";
         self.close(id, EXPIRED, reason, turn);
@@ -192,7 +199,7 @@ impl<S: Sql> SyncBackend<S> {
         refusal: Refusal,
         turn: &mut Turn<S::Text>,
     ) {
-        let about = self.about(to, requester);
+        let (about, who) = (self.about(to, requester), self.who_is_told(to, &refusal));
         let is_to_close = match (about.transport, about.generation) {
             // The first would lose what is published before it is back; the second would wait for somebody else's
             // event.
@@ -205,17 +212,18 @@ impl<S: Sql> SyncBackend<S> {
         } else {
             self.send(to, &wire::failed(requester, &refusal.failure()), turn);
         }
-        self.report_refusal(about, refusal, turn);
+        self.report_refusal(about, who, refusal, turn);
     }
 
     /// Counts a refusal, and reports it.
     pub(super) fn report_refusal(
         &mut self,
         about: About,
+        who: Who,
         refusal: Refusal,
         turn: &mut Turn<S::Text>,
     ) {
-        self.stats.refuse(&refusal, turn.now_ms);
+        self.stats.refuse(&refusal, who, turn.now_ms);
         if let Refusal::Storage { what, error } = &refusal {
             turn.out.push(Output::Report(Report::StoreFailed {
                 during: what,
@@ -238,8 +246,22 @@ impl<S: Sql> SyncBackend<S> {
         if let Some(answer) = family.and_then(|family| wire::malformed(family, malformed)) {
             self.send(to, &answer, turn);
         }
-        self.stats
-            .refuse(&Refusal::of_message(malformed), turn.now_ms);
+        let (refusal, who) = (Refusal::of_message(malformed), self.who(to));
+        self.stats.refuse(&refusal, who, turn.now_ms);
+    }
+
+    /// Whose connection it is, as far as that is known.
+    pub(super) fn who(&self, of: ConnectionId) -> Who {
+        let connection = self.connections.get(of);
+        connection.map(Connection::who).unwrap_or_default()
+    }
+
+    /// The same for a refusal, unless nothing is kept of it: lost races are many.
+    fn who_is_told(&self, of: ConnectionId, refusal: &Refusal) -> Who {
+        match refusal.reason() {
+            Reason::ServerAhead => Who::default(),
+            _ => self.who(of),
+        }
     }
 
     pub(super) fn about(&self, from: ConnectionId, requester: &Requester) -> About {

@@ -4,9 +4,12 @@
 use std::rc::Rc;
 
 use super::in_flight::{Abandoned, InFlight, Room, Sum};
+use super::stats::Who;
 use super::subscription::{Delivery, Subscription};
-use crate::auth::Grant;
-use crate::limits::{ABANDONED_BYTES_MAX, PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS};
+use crate::auth::{Access, Grant};
+use crate::limits::{
+    ABANDONED_BYTES_MAX, NAME_BYTES_KEPT, PLAIN_PING_MS, PROBES_MAX, PULL_PATIENCE_MS,
+};
 use crate::wire::{Family, Generation, RequestId, Requester, Transport};
 
 /// A connection's state. 0.3 sockets get every broadcast, so their list holds only pulls still paging.
@@ -39,6 +42,8 @@ pub(super) struct Connection<T> {
     probed: Vec<RequestId>,
     /// Whether its client has named the lifetime of the log.
     knows_lifetime: bool,
+    /// As its client calls itself in the events of its last push.
+    client_id: Option<Rc<str>>,
 }
 
 /// What there is to know of a 0.3 socket alone: its client acknowledges nothing, has one pull in its life, and knows
@@ -84,8 +89,9 @@ impl<T> Connection<T> {
         object: &Sum,
         now_ms: u64,
     ) -> Self {
-        // 0.3 sockets get what is pushed without asking for it.
-        let awaits_pull = family == Family::Rpc && transport == Transport::WebSocket;
+        // 0.3 sockets get what is pushed without asking for it, and an operator has lost no pull.
+        let is_client = grant.access != Access::Inspect;
+        let awaits_pull = family == Family::Rpc && transport == Transport::WebSocket && is_client;
         let room = Room::new(family, transport, object);
         Self {
             family,
@@ -113,6 +119,7 @@ impl<T> Connection<T> {
             has_paged: false,
             probed: Vec::new(),
             knows_lifetime: false,
+            client_id: None,
         }
     }
 
@@ -164,6 +171,44 @@ impl<T> Connection<T> {
 
     pub(super) fn is_socket(&self) -> bool {
         self.transport == Transport::WebSocket
+    }
+
+    pub(super) fn is_clients_socket(&self) -> bool {
+        self.is_socket() && !self.is_inspector()
+    }
+
+    /// Whether an operator looks on by it: then it is no client's.
+    pub(super) fn is_inspector(&self) -> bool {
+        self.grant.access == Access::Inspect
+    }
+
+    /// As its client calls itself, since it has pushed.
+    pub(super) fn client_id(&self) -> Option<&Rc<str>> {
+        self.client_id.as_ref()
+    }
+
+    /// Takes note of how its client calls itself in a push.
+    pub(super) fn note_client(&mut self, client_id: &str) {
+        let end = client_id.floor_char_boundary(NAME_BYTES_KEPT);
+        let client_id = client_id.get(..end).unwrap_or_default();
+        if self.client_id.as_deref() != Some(client_id) {
+            self.client_id = Some(Rc::from(client_id));
+        }
+    }
+
+    /// Whom its token names: the claim `sub`, which is a text as a rule.
+    pub(super) fn subject(&self) -> Option<String> {
+        let json = self.grant.subject()?;
+        let mut text = serde_json::from_str(json).unwrap_or_else(|_| json.to_owned());
+        text.truncate(text.floor_char_boundary(NAME_BYTES_KEPT));
+        Some(text)
+    }
+
+    pub(super) fn who(&self) -> Who {
+        Who {
+            client_id: self.client_id.clone(),
+            subject: self.subject(),
+        }
     }
 
     pub(super) fn room(&self) -> &Room {

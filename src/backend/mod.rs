@@ -45,7 +45,7 @@ use std::rc::Rc;
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::auth::{AdminSecret, Grant};
+use crate::auth::{Access, AdminSecret, Grant};
 use crate::event::{BackendId, EventNames, StoreId};
 use crate::hooks::Uses;
 use crate::limits::Limits;
@@ -74,7 +74,7 @@ pub use import::{Fetch, FetchId};
 pub use plan::Plan;
 pub use refusal::{Reason, Refusal};
 pub use report::{About, BackupTrouble, Deleted, Report, Rows};
-pub use stats::{Duration, Stats};
+pub use stats::{Duration, Stats, Who};
 pub use verify::{Step, Verification};
 pub use waiting::{Ask, AskId, Hook};
 
@@ -328,17 +328,32 @@ impl<S: Sql> SyncBackend<S> {
         &self.limits
     }
 
-    /// What the open sockets speak.
-    pub fn sockets(&self) -> impl Iterator<Item = Family> {
+    /// How many sockets are open.
+    #[must_use]
+    pub fn socket_count(&self) -> usize {
         let open = self.connections.iter();
-        open.filter(|connection| connection.is_socket())
-            .map(Connection::family)
+        open.filter(|connection| connection.is_socket()).count()
+    }
+
+    /// Whose pings the runtime is to answer: it knows one ping per object, so those of 0.3 clients beside newer ones
+    /// reach the backend. `None` where nobody is connected.
+    #[must_use]
+    pub fn pinging(&self) -> Option<Family> {
+        let sockets = || self.connections.iter().filter(|one| one.is_socket());
+        let mut clients = sockets().filter(|one| !one.is_inspector()).peekable();
+        if clients.peek().is_none() {
+            return sockets().next().map(Connection::family);
+        }
+        let is_plain = clients.all(|one| one.family() == Family::Plain);
+        Some(if is_plain { Family::Plain } else { Family::Rpc })
     }
 
     /// Takes up a new socket, opened at `now_ms`. Its attachment has to be kept at once.
     pub fn connect(&mut self, family: Family, grant: Grant, now_ms: u64) -> ConnectionId {
         self.stats.connections += 1;
-        self.note_opened(now_ms);
+        if grant.access != Access::Inspect {
+            self.note_opened(now_ms);
+        }
         self.insert(family, Transport::WebSocket, grant, now_ms)
     }
 
@@ -480,11 +495,13 @@ impl<S: Sql> SyncBackend<S> {
 
     /// Handles one frame.
     pub fn on_frame(&mut self, from: ConnectionId, frame: Frame<'_>, turn: &mut Turn<S::Text>) {
-        self.note_opened(turn.now_ms);
-        let Some(connection) = self.connections.get_mut(from) else {
+        let Some(connection) = self.connections.get(from) else {
             return;
         };
         let family = connection.family();
+        if !connection.is_inspector() {
+            self.note_opened(turn.now_ms);
+        }
         let text = match frame {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => std::str::from_utf8(bytes),

@@ -72,6 +72,10 @@ impl<S: Sql> SyncBackend<S> {
 }
 
 fn live_pulls_of<T>(connection: &Connection<T>) -> Vec<Rc<Requester>> {
+    if connection.is_inspector() {
+        // No client has ever had it.
+        return Vec::new();
+    }
     let pulls = connection.subscriptions().iter();
     let live =
         pulls.filter(|pull| pull.is_live() && pull.requester().generation != Generation::V03);

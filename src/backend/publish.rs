@@ -155,7 +155,7 @@ impl<S: Sql> SyncBackend<S> {
         let report = Report::TakesNothing {
             bytes: connection.room().bytes(),
         };
-        self.stats.stalled(&report, turn.now_ms);
+        self.stats.stalled(&report, connection.who(), turn.now_ms);
         turn.out.push(Output::Report(report));
         let reason = "nothing sent on this connection is taken: connect and pull again";
         self.close(id, TRY_LATER, reason, turn);
@@ -226,15 +226,16 @@ impl<S: Sql> Publication<'_, S> {
         turn: &mut Turn<S::Text>,
     ) {
         connection.begins_to_send(turn.now_ms);
+        let is_inspector = connection.is_inspector();
         for subscription in connection.subscriptions_mut() {
-            if subscription.watch(self.batch.last(), turn.now_ms) {
+            if subscription.watch(self.batch.last(), turn.now_ms) && !is_inspector {
                 turn.out.push(Output::Report(Report::StuckPull {
                     generation: subscription.requester().generation,
                     lag: self.batch.last().since(subscription.after()),
                 }));
             }
             if subscription.is_caught_up() {
-                self.send_live(to, subscription, turn);
+                self.send_live(to, subscription, is_inspector, turn);
             }
         }
     }
@@ -243,6 +244,7 @@ impl<S: Sql> Publication<'_, S> {
         &mut self,
         to: ConnectionId,
         subscription: &mut Subscription<S::Text>,
+        is_inspector: bool,
         turn: &mut Turn<S::Text>,
     ) {
         let (last, parent): (SeqNum, SeqNum) = (self.batch.last(), self.batch.parent());
@@ -279,7 +281,7 @@ impl<S: Sql> Publication<'_, S> {
         }
         if let Some((_, frames)) = &self.recent {
             self.deliveries += frames.len() as u64;
-            if self.is_shown && self.parts.is_empty() {
+            if self.is_shown && !is_inspector && self.parts.is_empty() {
                 self.parts.clone_from(frames);
             }
             let frames = frames.iter().cloned();

@@ -169,7 +169,7 @@ impl<S: Sql> SyncBackend<S> {
         };
         connection.begins_to_send(turn.now_ms);
         let (family, transport) = connection.speaks();
-        let shows = self.rules.uses.has_on_pull_res();
+        let shows = self.rules.uses.has_on_pull_res() && !connection.is_inspector();
         let (mut failed, mut objects) = (None, Vec::new());
         let mut sent = SentPages::default();
         let is_unasked = family == Family::Plain && connection.plain_pull().is_none();
@@ -283,7 +283,8 @@ impl<S: Sql> SyncBackend<S> {
             connection.takes(turn.now_ms);
             connection.acknowledge_all();
             if connection.grant().is_expired(turn.now_ms) {
-                self.stats.refuse(&Refusal::Expired, turn.now_ms);
+                let (refusal, who) = (Refusal::Expired, self.who(id));
+                self.stats.refuse(&refusal, who, turn.now_ms);
                 turn.out.push(Output::Report(Report::Expired));
                 self.end_pulls(id, &Refusal::Expired, turn);
             } else {
@@ -386,7 +387,8 @@ impl<S: Sql> SyncBackend<S> {
         let what = "read the events";
         let refusal = Refusal::Storage { what, error };
         if self.mends_again(to, turn) {
-            return self.report_refusal(self.about(to, requester), refusal, turn);
+            let (about, who) = (self.about(to, requester), self.who(to));
+            return self.report_refusal(about, who, refusal, turn);
         }
         if self.connections.get(to).is_some_and(Connection::is_socket) {
             if let Some(connection) = self.connections.get_mut(to) {
@@ -394,7 +396,8 @@ impl<S: Sql> SyncBackend<S> {
             }
             return self.refuse(to, requester, refusal, turn);
         }
-        self.report_refusal(self.about(to, requester), refusal, turn);
+        let (about, who) = (self.about(to, requester), self.who(to));
+        self.report_refusal(about, who, refusal, turn);
         self.stop_pull(to, &requester.id, turn);
     }
 }

@@ -75,7 +75,7 @@ impl<S: Sql> SyncBackend<S> {
                 head,
                 provided,
             } => {
-                if let Some(refusals) = self.stats.lost_race(&client_id) {
+                if let Some(refusals) = self.stats.lost_race(&client_id, head, provided) {
                     turn.out.push(Output::Report(Report::StuckClient {
                         client_id,
                         refusals,

@@ -138,7 +138,7 @@ impl<S: Sql> SyncBackend<S> {
         if self.is_deleting() || ends_ms.is_none_or(|ends_ms| turn.now_ms < ends_ms) {
             return;
         }
-        if self.import.is_some() || self.connections.iter().any(Connection::is_socket) {
+        if self.import.is_some() || self.connections.iter().any(Connection::is_clients_socket) {
             return self.keep_opened(turn.now_ms);
         }
         let days = self.retention.ttl_ms.unwrap_or_default() / DAY_MS;

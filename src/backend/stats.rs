@@ -2,9 +2,11 @@
 //! those who read them see that they start again.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::refusal::{Reason, Refusal};
 use super::report::{BackupTrouble, Folded, Report};
+use crate::event::SeqNum;
 use crate::limits::{ERRORS_KEPT, STUCK_CLIENTS_KEPT, STUCK_REFUSALS};
 
 /// Upper bounds of a histogram's buckets, in milliseconds; one without bound follows.
@@ -57,9 +59,20 @@ impl Histogram {
     }
 }
 
+/// Who asked for something, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Who {
+    /// As it calls itself in its events.
+    pub client_id: Option<Rc<str>>,
+    /// As its token calls it, the claim `sub`.
+    pub subject: Option<String>,
+}
+
 /// An error that a client or the log was told.
 #[derive(Clone, Debug)]
 pub struct PastError {
+    /// Who was told.
+    pub who: Who,
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
     /// As it is counted.
@@ -75,6 +88,19 @@ pub struct Refused {
     pub client_id: String,
     /// Refusals in a row.
     pub refusals: u32,
+    /// What its last push continued from.
+    pub provided: SeqNum,
+    /// What the head was then.
+    pub head: SeqNum,
+}
+
+impl Refused {
+    /// The last refusal.
+    #[must_use]
+    pub fn last(&self) -> Refusal {
+        let (head, provided) = (self.head, self.provided);
+        Refusal::ServerAhead { head, provided }
+    }
 }
 
 /// The counters of one object.
@@ -154,18 +180,18 @@ impl Stats {
     }
 
     /// Counts a refusal. Lost races are routine, and no error to keep.
-    pub fn refuse(&mut self, refusal: &Refusal, now_ms: u64) {
+    pub fn refuse(&mut self, refusal: &Refusal, who: Who, now_ms: u64) {
         let reason = refusal.reason();
         self.count(reason);
         if reason != Reason::ServerAhead {
-            self.keep_error(reason, &refusal.to_string(), now_ms);
+            self.keep_error(reason, &refusal.to_string(), who, now_ms);
         }
     }
 
     /// Counts a connection that was closed because its client takes nothing.
-    pub(super) fn stalled(&mut self, report: &Report, now_ms: u64) {
+    pub(super) fn stalled(&mut self, report: &Report, who: Who, now_ms: u64) {
         self.count(Reason::Memory);
-        self.keep_error(Reason::Memory, &report.to_string(), now_ms);
+        self.keep_error(Reason::Memory, &report.to_string(), who, now_ms);
     }
 
     fn count(&mut self, reason: Reason) {
@@ -174,11 +200,12 @@ impl Stats {
         }
     }
 
-    fn keep_error(&mut self, reason: Reason, message: &str, now_ms: u64) {
+    fn keep_error(&mut self, reason: Reason, message: &str, who: Who, now_ms: u64) {
         if self.errors.len() == ERRORS_KEPT {
             self.errors.pop_front();
         }
         self.errors.push_back(PastError {
+            who,
             at_ms: now_ms,
             reason,
             message: message.chars().take(300).collect(),
@@ -192,14 +219,21 @@ impl Stats {
         }
     }
 
-    /// Takes note that `client_id` lost a race; how many in a row, if that makes it stuck just now.
-    pub(super) fn lost_race(&mut self, client_id: &str) -> Option<u32> {
+    /// Takes note that `client_id` lost a race: it continued from `provided` when the head was `head`. How many in a row,
+    /// if that makes it stuck just now.
+    pub(super) fn lost_race(
+        &mut self,
+        client_id: &str,
+        head: SeqNum,
+        provided: SeqNum,
+    ) -> Option<u32> {
         let known = self
             .refused
             .iter_mut()
             .find(|one| one.client_id == client_id);
         let refusals = if let Some(known) = known {
             known.refusals = known.refusals.saturating_add(1);
+            (known.provided, known.head) = (provided, head);
             known.refusals
         } else {
             if self.refused.len() == STUCK_CLIENTS_KEPT {
@@ -209,6 +243,8 @@ impl Stats {
             self.refused.push(Refused {
                 client_id,
                 refusals: 1,
+                provided,
+                head,
             });
             1
         };
@@ -231,7 +267,6 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::SeqNum;
     use crate::hooks::HookError;
     use crate::wire::Malformed;
 
@@ -249,7 +284,7 @@ mod tests {
         ] {
             let message = message.to_owned();
             let malformed = Malformed::Message { message };
-            stats.refuse(&Refusal::of_message(&malformed), 0);
+            stats.refuse(&Refusal::of_message(&malformed), Who::default(), 0);
         }
         let kept = "SyncWsRpc.Push: payload: seqNum is missing at column 7";
         let unknown = "Unknown request";
@@ -271,8 +306,10 @@ mod tests {
         let mut stats = Stats::default();
         for number in 0..ERRORS_KEPT + 5 {
             let (head, provided) = (SeqNum::ROOT, SeqNum::ROOT);
-            stats.refuse(&Refusal::ServerAhead { head, provided }, 0);
-            stats.refuse(&Refusal::Hook(HookError::new(number.to_string())), 0);
+            let nobody = Who::default;
+            stats.refuse(&Refusal::ServerAhead { head, provided }, nobody(), 0);
+            let refused = Refusal::Hook(HookError::new(number.to_string()));
+            stats.refuse(&refused, nobody(), 0);
         }
         assert_eq!(errors(&stats).len(), ERRORS_KEPT);
         assert_eq!(errors(&stats).first(), Some(&"5"));
@@ -285,17 +322,24 @@ mod tests {
     #[test]
     fn a_client_is_stuck_once_and_until_it_wins_or_the_log_is_gone() {
         let mut stats = Stats::default();
-        let told: Vec<u32> = (0..2 * STUCK_REFUSALS)
-            .filter_map(|_| stats.lost_race("a"))
+        let lose = |stats: &mut Stats, head: i64| {
+            stats.lost_race("a", SeqNum::from(head), SeqNum::from(head / 2))
+        };
+        let told: Vec<u32> = (1..=2 * i64::from(STUCK_REFUSALS))
+            .filter_map(|head| lose(&mut stats, head))
             .collect();
         assert_eq!(told, [STUCK_REFUSALS]);
-        assert_eq!(stats.stuck_clients().count(), 1);
+        let stuck: Vec<String> = stats
+            .stuck_clients()
+            .map(|stuck| stuck.last().to_string())
+            .collect();
+        assert_eq!(stuck, ["a push continued from 10, but the head is 20"]);
         stats.won_race("another");
         assert_eq!(stats.stuck_clients().count(), 1);
         stats.won_race("a");
         assert_eq!(stats.stuck_clients().count(), 0);
         for _ in 0..STUCK_REFUSALS {
-            stats.lost_race("a");
+            lose(&mut stats, 1);
         }
         stats.forget_races();
         assert_eq!(stats.stuck_clients().count(), 0);

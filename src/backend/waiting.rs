@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::check::Checked;
+use super::connection::Connection;
 use super::refusal::Refusal;
 use super::report::Report;
 use super::stats::Duration;
@@ -342,7 +343,7 @@ impl<S: Sql> SyncBackend<S> {
     ) -> bool {
         let hook = match until_ms {
             Some(_) => None,
-            None => self.hook_before(&inbound, left.messages),
+            None => self.hook_before(from, &inbound, left.messages),
         };
         let (Inbound::Push { requester, .. } | Inbound::Pull { requester, .. }) = &inbound else {
             self.on_message(from, inbound, turn);
@@ -400,13 +401,24 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     /// The hook that has to see a message, the first of those left, before it is decided, if there is one.
-    fn hook_before(&self, inbound: &Inbound<'_>, messages: &[&str]) -> Option<Hook<S::Text>> {
+    fn hook_before(
+        &self,
+        from: ConnectionId,
+        inbound: &Inbound<'_>,
+        messages: &[&str],
+    ) -> Option<Hook<S::Text>> {
+        let is_inspector = || {
+            let connection = self.connections.get(from);
+            connection.is_some_and(Connection::is_inspector)
+        };
         match inbound {
             Inbound::Push { events, .. } if self.rules.uses.has_on_push() && !events.is_empty() => {
                 let message = messages.first().map(|message| Rc::from(*message));
                 message.map(|message| Hook::Push { message })
             }
-            Inbound::Pull { cursor, live, .. } if self.rules.uses.has_on_pull() => {
+            Inbound::Pull { cursor, live, .. }
+                if self.rules.uses.has_on_pull() && !is_inspector() =>
+            {
                 let cursor = cursor.as_ref();
                 Some(Hook::Pull {
                     after: cursor.map_or(0, |cursor| cursor.after.get()),
@@ -646,7 +658,8 @@ impl<S: Sql> SyncBackend<S> {
             self.remember(shown.to, turn);
         } else {
             Self::report_hook(&error, turn);
-            self.stats.refuse(&Refusal::Hook(error), turn.now_ms);
+            let who = self.who(shown.to);
+            self.stats.refuse(&Refusal::Hook(error), who, turn.now_ms);
         }
     }
 

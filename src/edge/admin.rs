@@ -10,6 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::delete::delete;
+use super::fetch::PROTOCOL_HEADER;
 use super::import::import;
 use super::poll::{now_or_later, step};
 use super::reply::{Failed, JSON, Reset, read_text, refused_by_d1, respond, respond_json};
@@ -17,12 +18,14 @@ use super::shared::{Shared, Unavailable};
 use super::sql::JsText;
 use super::unborn::{adopt, unborn};
 use super::{backup, js};
+use crate::auth::{Grant, LIVE_PROTOCOL};
 use crate::backend::{Plan, Step, SyncBackend, Verification};
 use crate::event::{BackendId, SeqNum, StoreId};
 use crate::hooks::Hooks;
 use crate::limits::{EXPORT_EVENTS_MAX, MIRROR_DEADLINE_MS};
 use crate::route::admin::{Ask, Refusal, Restore, confirm};
 use crate::transfer::Export;
+use crate::wire::Family;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -144,6 +147,7 @@ async fn serve_here<H: Hooks>(
             let closed = shared.turn(|backend, turn| backend.disconnect_all(reason, turn))?;
             respond_json(&Disconnected { closed })
         }
+        Ask::Live => live(shared, request, store_id),
         Ask::Reset => {
             let backend_id = shared.turn(SyncBackend::reset)??;
             respond_json(&Reset {
@@ -160,6 +164,26 @@ async fn serve_here<H: Hooks>(
             Err(Refusal::new(404, "there is no such store").into())
         }
     }
+}
+
+/// Opens a socket on which an operator pulls.
+fn live<H: Hooks>(
+    shared: &Rc<Shared<H>>,
+    request: &Request,
+    store_id: &StoreId,
+) -> Result<JsValue, Failed> {
+    let offered = request.headers().get(PROTOCOL_HEADER)?.unwrap_or_default();
+    let is_offered = offered.split(',').any(|one| one.trim() == LIVE_PROTOCOL);
+    // Who has offered none, having sent the secret, must be answered none.
+    let protocol = if is_offered { LIVE_PROTOCOL } else { "" };
+    let answer = shared.with(None, |awake| {
+        awake.backend.admit(store_id, js::now_ms())?;
+        let (rpc, grant) = (Family::Rpc, Grant::inspector());
+        Ok(awake.connect(shared.state(), rpc, grant, protocol))
+    })?;
+    let refused =
+        |refusal: crate::backend::Refusal| Refusal::new(refusal.status(), &refusal.to_string());
+    Ok(answer.map_err(refused)??)
 }
 
 /// Has the object in memory, and what it knows of its rows looked at: what is asked about a store is not to be answered

@@ -73,16 +73,17 @@ impl Awake {
         }
     }
 
-    /// Accepts a socket: the answer that holds its client's end.
+    /// Accepts a socket: the answer that holds its client's end, and names the subprotocol if there is one.
     pub(super) fn connect(
         &mut self,
         state: &JsValue,
         family: Family,
         grant: Grant,
+        protocol: &str,
     ) -> Result<JsValue, JsValue> {
         let connection = self.backend.connect(family, grant, js::now_ms());
         let attachment = self.backend.attachment(connection).unwrap_or_default();
-        let accepted = match js::accept(state, &attachment) {
+        let accepted = match js::accept(state, &attachment, protocol) {
             Ok(accepted) => accepted,
             Err(error) => {
                 let mut turn = crate::backend::Turn::at(js::now_ms());
@@ -142,19 +143,11 @@ impl Awake {
         }
     }
 
-    /// Has the runtime answer the pings of the clients that are connected. It knows one ping per object,
-    /// so 0.3 clients beside newer ones are answered by the backend.
+    /// Has the runtime answer the pings of the clients that are connected.
     pub(super) fn auto_respond(&mut self, state: &JsValue) {
-        let mut families = self.backend.sockets();
-        let Some(first) = families.next() else {
+        let Some(family) = self.backend.pinging() else {
             return;
         };
-        let family = if first == Family::Rpc || families.any(|family| family == Family::Rpc) {
-            Family::Rpc
-        } else {
-            Family::Plain
-        };
-        drop(families);
         if self.auto_response == Some(family) {
             return;
         }

@@ -11,8 +11,8 @@ use worker::worker_sys::web_sys::Request;
 
 use super::jwt::{Keys, Unverified};
 use super::poll::now_or_later;
-use super::{backup, config, js};
-use crate::auth::{Decision, Grant, KeySource};
+use super::{backup, config, js, ticket};
+use crate::auth::{AdminSecret, Decision, Grant, KeySource, TicketError};
 use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
 use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
@@ -20,6 +20,9 @@ use crate::route::admin::Listing;
 use crate::route::{
     self, Answer, Door, Entrant, Headers, Reason, Refusal, Refusals, Route, VISIT_HEADER, Visit,
 };
+
+/// The header in which a client offers subprotocols of a WebSocket.
+pub(super) const PROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
 
 /// The Worker that the bindings, variables and secrets of one `env` make. `export!` makes a class of it.
 #[allow(missing_debug_implementations)]
@@ -113,6 +116,11 @@ impl Worker {
             Route::Answer(answer) => worker.answer(&answer),
             Route::Forward(visit) => worker.forward(&request, &visit),
             Route::List(listing) => now_or_later(list(worker.clone(), listing)),
+            Route::Ticket(store_id) => match worker.admin_secret() {
+                Some(secret) => Ok(ticket::issue(secret, &store_id).into()),
+                None => worker.answer(&route::refused_ticket(TicketError::Missing, &store_id)),
+            },
+            Route::CheckTicket(visit) => now_or_later(follow(worker.clone(), request, visit)),
             Route::Enter(entrant) => {
                 if hooks.uses().is_empty() && entrant.decision == Decision::Granted {
                     let grant = granted(Grant::default(), &entrant, hooks);
@@ -153,6 +161,19 @@ async fn list(worker: Rc<Inner>, listing: Listing) -> Result<JsValue, JsValue> {
         Err(error) => listing.failed(&js::message_of(&error)),
     };
     respond(&answer)
+}
+
+/// Hands a request to its object if the ticket in its subprotocols is right.
+async fn follow(worker: Rc<Inner>, request: Request, visit: Visit) -> Result<JsValue, JsValue> {
+    let protocols = request.headers().get(PROTOCOL_HEADER)?.unwrap_or_default();
+    let checked = match worker.admin_secret() {
+        Some(secret) => ticket::check(secret, &visit.store_id, &protocols).await,
+        None => Err(TicketError::Missing),
+    };
+    match checked {
+        Ok(()) => worker.forward(&request, &visit),
+        Err(error) => worker.answer(&route::refused_ticket(error, &visit.store_id)),
+    }
 }
 
 /// Checks what remains to be checked of an entrant, and lets it in with what was found.
@@ -217,6 +238,12 @@ fn granted<H: Hooks>(grant: Grant, entrant: &Entrant, hooks: &Installed<H>) -> G
 }
 
 impl Inner {
+    /// The secret of the administration, which exists where one of its routes is taken.
+    fn admin_secret(&self) -> Option<&AdminSecret> {
+        let config = self.config.as_ref().ok();
+        config.and_then(|config| config.admin.as_ref())
+    }
+
     /// Lets a client in with what it may do.
     fn enter(
         &self,

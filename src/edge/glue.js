@@ -120,12 +120,15 @@ export const release = (text) => {
  */
 const packed = (attachment) => (/[^\0-\x7f]/.test(attachment) ? new TextEncoder().encode(attachment) : attachment)
 
-/** @param {any} state @param {string} attachment */
-export const accept = (state, attachment) => {
+/** @param {any} state @param {string} attachment @param {string} protocol */
+export const accept = (state, attachment, protocol) => {
   const { 0: client, 1: server } = new WebSocketPair()
   state.acceptWebSocket(server, [syncTag])
   server.serializeAttachment(packed(attachment))
-  return [server, new Response(null, { status: 101, webSocket: client })]
+  /** @type {any} */
+  const init = { status: 101, webSocket: client }
+  if (protocol !== '') init.headers = { 'Sec-WebSocket-Protocol': protocol }
+  return [server, new Response(null, init)]
 }
 
 /** @param {any} state */

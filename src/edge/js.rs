@@ -53,9 +53,14 @@ extern "C" {
     /// Lets go of what is no string of a text, which is of no use after that.
     pub(super) fn release(text: &JsValue);
 
-    /// Accepts a WebSocket for hibernation: the server's end, and the answer that holds the client's.
+    /// Accepts a WebSocket for hibernation, of this subprotocol unless that is empty: the server's end, and the answer that
+    /// holds the client's.
     #[wasm_bindgen(catch)]
-    pub(super) fn accept(state: &JsValue, attachment: &str) -> Result<Array, JsValue>;
+    pub(super) fn accept(
+        state: &JsValue,
+        attachment: &str,
+        protocol: &str,
+    ) -> Result<Array, JsValue>;
 
     /// The sockets that are open.
     #[wasm_bindgen(catch, js_name = openSockets)]

@@ -28,6 +28,7 @@ mod reply;
 mod restore;
 mod shared;
 mod sql;
+mod ticket;
 mod turn;
 mod unborn;
 

@@ -228,7 +228,7 @@ impl<H: Hooks> Shared<H> {
         let answer = self.with(Some(store_id), |awake| {
             let backend = &mut awake.backend;
             backend.admit(store_id, js::now_ms())?;
-            Ok(awake.connect(self.state(), family, grant))
+            Ok(awake.connect(self.state(), family, grant, ""))
         });
         match answer {
             Ok(Ok(answer)) => answer,

@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Answer, Request};
+use super::{Answer, Request, origins};
 use crate::auth::{AdminSecret, bearer};
+use crate::config::Origins;
 use crate::event::{SeqNum, StoreId};
 use crate::json;
 use crate::limits::{
@@ -42,6 +43,8 @@ pub enum Ask {
     Reset,
     /// `POST stores/<id>/disconnect`: closes every socket.
     Disconnect,
+    /// `GET stores/<id>/live`, an upgrade: a socket on which an operator pulls, as a client does that may only read.
+    Live,
     /// `DELETE stores/<id>`: deletes the store for good; `confirm` has to name it.
     Delete,
     /// `POST stores/<id>/restore`: brings a log back from the backup; the body is a [`Restore`].
@@ -254,6 +257,10 @@ pub(super) enum Asked {
     Store(StoreId, Ask),
     /// All of them.
     Stores(Listing),
+    /// `POST stores/<id>/live`: a ticket for [`Ask::Live`].
+    Ticket(StoreId),
+    /// [`Ask::Live`] of this store, if there is a ticket for it in the subprotocols.
+    LiveByTicket(StoreId),
 }
 
 /// Why a request is not answered.
@@ -303,11 +310,11 @@ impl Refusal {
 #[cold]
 #[inline(never)]
 pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked, Refusal> {
-    if !request
-        .authorization
-        .and_then(bearer)
-        .is_some_and(|bearer| secret.is(bearer))
-    {
+    let bearer = request.authorization.and_then(bearer);
+    // A page that opens a socket cannot say who it is: its ticket is looked at once it is known for which store.
+    let has_secret = bearer.is_some_and(|bearer| secret.is(bearer));
+    let is_by_ticket = || request.authorization.is_none() && is_upgrade_to_live(request);
+    if !has_secret && !is_by_ticket() {
         let message = "the header 'Authorization: Bearer <ADMIN_SECRET>' is missing or wrong";
         return Err(Refusal::new(401, message));
     }
@@ -337,11 +344,45 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
         let id = id.map_err(|_| Refusal::new(400, "the store id is not UTF-8"))?;
         (id.into_owned(), action)
     };
+    if action == LIVE && request.method == "POST" {
+        return Ok(Asked::Ticket(StoreId::new(store_id)));
+    }
     let ask = Ask::read(request.method, action, request.query)?;
     if ask == Ask::Delete {
         parameters.confirm(&store_id)?;
     }
-    Ok(Asked::Store(StoreId::new(store_id), ask))
+    let store_id = StoreId::new(store_id);
+    if ask == Ask::Live {
+        check_live(request)?;
+        if !has_secret {
+            return Ok(Asked::LiveByTicket(store_id));
+        }
+    }
+    Ok(Asked::Store(store_id, ask))
+}
+
+/// The action of [`Ask::Live`].
+const LIVE: &str = "live";
+
+/// Whether a request asks for the socket of a store.
+fn is_upgrade_to_live(request: &Request<'_>) -> bool {
+    let action = request.path.rsplit_once('/').map(|(_, action)| action);
+    action == Some(LIVE) && request.method == "GET" && request.is_upgrade()
+}
+
+/// Whether a socket is asked for, and not by a page of another origin, whichever pages may sync.
+fn check_live(request: &Request<'_>) -> Result<(), Refusal> {
+    if !request.is_upgrade() {
+        let message = "live is a WebSocket: ask for an upgrade, or by POST for a ticket";
+        return Err(Refusal::new(426, message));
+    }
+    if let Some(origin) = origins::forbidden(&Origins::SameOrigin, request) {
+        let origin: String = origin.chars().take(200).collect();
+        let message =
+            format!("a page of {origin} may not use the administration of another origin");
+        return Err(Refusal::new(403, &message));
+    }
+    Ok(())
 }
 
 impl Ask {
@@ -360,6 +401,7 @@ impl Ask {
             "metrics" => ("GET", Self::Metrics),
             "reset" => ("POST", Self::Reset),
             "disconnect" => ("POST", Self::Disconnect),
+            LIVE => ("GET", Self::Live),
             "import" => ("POST", Self::Import(parameters.import()?)),
             "restore" if sent == "DELETE" => ("DELETE", Self::CancelRestore),
             "restore" => ("POST", Self::Restore),
@@ -384,6 +426,7 @@ impl Ask {
             Self::Metrics => "GET metrics".to_owned(),
             Self::Reset => "POST reset".to_owned(),
             Self::Disconnect => "POST disconnect".to_owned(),
+            Self::Live => format!("GET {LIVE}"),
             Self::Restore => "POST restore".to_owned(),
             Self::Adopt => "POST adopt".to_owned(),
             Self::CancelRestore => "DELETE restore".to_owned(),
@@ -573,7 +616,7 @@ mod tests {
         };
         match read(&request, &AdminSecret::new("secret")) {
             Ok(Asked::Store(store_id, ask)) => Ok((store_id.as_str().to_owned(), ask)),
-            Ok(Asked::Stores(listing)) => panic!("{listing:?}"),
+            Ok(asked) => panic!("{asked:?}"),
             Err(refusal) => Err(refusal.status),
         }
     }
@@ -670,6 +713,9 @@ mod tests {
             ("POST", "stores/a/reset", Ok(("a", Ask::Reset))),
             ("GET", "stores/a/reset", Err(405)),
             ("POST", "stores/a/disconnect", Ok(("a", Ask::Disconnect))),
+            ("GET", "stores/a/live", Err(426)),
+            ("DELETE", "stores/a/live", Err(405)),
+            ("POST", "stores/a/live/x", Err(404)),
             ("DELETE", "stores/a?confirm=a", Ok(("a", Ask::Delete))),
             ("DELETE", "stores/?confirm=", Ok(("", Ask::Delete))),
             (
@@ -718,6 +764,68 @@ mod tests {
             let asked = ask(method, &format!("{PREFIX}{url}"), Some("Bearer secret"));
             let expected = expected.map(|(id, ask)| (id.to_owned(), ask));
             assert_eq!(asked, expected, "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_opened_with_the_secret_or_by_a_ticket_for_the_store_it_names() {
+        let read = |method, url: &str, authorization, origin_header, upgrade| {
+            let (path, query) = url.split_once('?').unwrap_or((url, ""));
+            let request = Request {
+                method,
+                path,
+                query,
+                origin: "https://sync.example.com",
+                authorization,
+                origin_header,
+                upgrade,
+                ..Request::default()
+            };
+            super::read(&request, &AdminSecret::new("secret")).map_err(|refusal| refusal.status)
+        };
+        let (url, store) = ("/admin/v1/stores/a%2Fb/live", || StoreId::new("a/b"));
+        let (secret, wrong) = (Some("Bearer secret"), Some("Bearer wrong"));
+        let (own, other) = (
+            Some("https://sync.example.com"),
+            Some("https://app.example.com"),
+        );
+        let socket = Some("websocket");
+        let by_secret = || Ok(Asked::Store(store(), Ask::Live));
+        let by_ticket = || Ok(Asked::LiveByTicket(store()));
+        for (authorization, origin, upgrade, expected) in [
+            (secret, None, socket, by_secret()),
+            (secret, own, Some("WebSocket"), by_secret()),
+            (secret, other, socket, Err(403)),
+            (secret, Some("null"), socket, Err(403)),
+            (secret, None, None, Err(426)),
+            (secret, None, Some("h2c"), Err(426)),
+            (None, None, socket, by_ticket()),
+            (None, own, Some("WEBSOCKET"), by_ticket()),
+            (None, other, socket, Err(403)),
+            // Without an upgrade there is nowhere to show a ticket.
+            (None, None, None, Err(401)),
+            (wrong, None, socket, Err(401)),
+            (Some("Basic secret"), own, socket, Err(401)),
+        ] {
+            let asked = read("GET", url, authorization, origin, upgrade);
+            assert_eq!(asked, expected, "{authorization:?} {origin:?} {upgrade:?}");
+        }
+        // A ticket is given to who has the secret.
+        let ticket = |authorization| read("POST", url, authorization, None, None);
+        assert_eq!(ticket(secret), Ok(Asked::Ticket(store())));
+        for authorization in [None, wrong] {
+            assert_eq!(ticket(authorization), Err(401));
+            assert_eq!(read("POST", url, authorization, None, socket), Err(401));
+        }
+        // What is upgraded elsewhere needs the secret as ever.
+        for url in [
+            "/admin/v1/live",
+            "/admin/v1/stores/a",
+            "/admin/v1/stores/a/export",
+            "/admin/v1/stores",
+        ] {
+            let expected = if url == "/admin/v1/live" { 404 } else { 401 };
+            assert_eq!(read("GET", url, None, None, socket), Err(expected), "{url}");
         }
     }
 

@@ -11,7 +11,7 @@ mod visit;
 
 use std::borrow::Cow;
 
-use crate::auth::{AdminSecret, Decision, Denied, Facts, Grant};
+use crate::auth::{AdminSecret, Decision, Denied, Facts, Grant, TicketError};
 use crate::config::{Config, ConfigError, Origins};
 use crate::event::StoreId;
 use crate::json::quote;
@@ -57,6 +57,14 @@ pub struct Request<'a> {
     pub has_place: bool,
 }
 
+impl Request<'_> {
+    /// Whether it asks for a WebSocket.
+    fn is_upgrade(&self) -> bool {
+        self.upgrade
+            .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+    }
+}
+
 /// Headers of an answer.
 pub type Headers = Vec<(Cow<'static, str>, String)>;
 
@@ -71,6 +79,10 @@ pub enum Route {
     Forward(Visit),
     /// Answer which stores have a backup.
     List(Listing),
+    /// Answer with a ticket for the live route of this store.
+    Ticket(StoreId),
+    /// Hand it to the object of its store once its ticket has been checked: see [`refused_ticket`].
+    CheckTicket(Visit),
 }
 
 /// A client that the policy lets in to sync, or may.
@@ -269,10 +281,14 @@ pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answ
     if let Some(secret) = administration(config, request) {
         return match administer(request, secret)? {
             Asked::Store(store_id, ask) => Ok(administered(store_id, ask)),
-            Asked::Stores(_) => Err(Answer::json(
-                404,
-                admin::Refusal::new(404, "stores are listed by the Worker, not by an object").body,
-            )),
+            Asked::Stores(_) => {
+                let message = "stores are listed by the Worker, not by an object";
+                Err(told(admin::Refusal::new(404, message), None))
+            }
+            Asked::Ticket(_) | Asked::LiveByTicket(_) => {
+                let message = "tickets are made and checked by the Worker, not by an object";
+                Err(told(admin::Refusal::new(404, message), None))
+            }
         };
     }
     let query = Query::read(request.query);
@@ -328,7 +344,13 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
     if let Some(secret) = administration(config, request) {
         return match administer(request, secret)? {
             Asked::Stores(listing) => Ok(Route::List(listing)),
-            Asked::Store(store_id, _) if !has_binding => Err(no_binding(config, &store_id)),
+            Asked::Ticket(store_id) => Ok(Route::Ticket(store_id)),
+            Asked::Store(store_id, _) | Asked::LiveByTicket(store_id) if !has_binding => {
+                Err(no_binding(config, &store_id))
+            }
+            Asked::LiveByTicket(store_id) => {
+                Ok(Route::CheckTicket(administered(store_id, admin::Ask::Live)))
+            }
             Asked::Store(store_id, ask) => Ok(Route::Forward(administered(store_id, ask))),
         };
     }
@@ -358,13 +380,10 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
     if !has_binding {
         return Err(no_binding(config, &store_id));
     }
-    let is_upgrade = request
-        .upgrade
-        .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Ok(Route::Enter(Entrant {
         store_id,
         door,
-        lacks_upgrade: door != Door::Http && !is_upgrade,
+        lacks_upgrade: door != Door::Http && !request.is_upgrade(),
         decision,
         payload,
         headers: origins::headers(&config.origins, request),
@@ -407,20 +426,30 @@ fn administration<'c>(config: &'c Config, request: &Request<'_>) -> Option<&'c A
 
 #[inline(never)]
 fn administer(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked, Answer> {
-    match admin::read(request, secret) {
-        Ok(asked) => Ok(asked),
-        Err(refusal) => {
-            let mut answer = Answer::json(refusal.status, refusal.body);
-            if refusal.status == 401 {
-                answer.refusal = Some(Box::new(Refusal {
-                    reason: Reason::AdminSecret,
-                    store_id: None,
-                    message: refusal.message,
-                }));
-            }
-            Err(answer)
-        }
-    }
+    admin::read(request, secret).map_err(|refusal| told(refusal, None))
+}
+
+/// The answer to who is refused by the administration. Who is not let in is told of in the log.
+fn told(refusal: admin::Refusal, store_id: Option<StoreId>) -> Answer {
+    let mut answer = Answer::json(refusal.status, refusal.body);
+    let reason = match refusal.status {
+        401 => Reason::AdminSecret,
+        403 => Reason::Origin,
+        _ => return answer,
+    };
+    answer.refusal = Some(Box::new(Refusal {
+        reason,
+        store_id,
+        message: refusal.message,
+    }));
+    answer
+}
+
+/// The answer to who has shown a ticket that opens nothing.
+#[must_use]
+pub fn refused_ticket(error: TicketError, store_id: &StoreId) -> Answer {
+    let refusal = admin::Refusal::new(401, &error.to_string());
+    told(refusal, Some(store_id.clone()))
 }
 
 /// What the object of a store is told of who asks for this.
@@ -487,7 +516,11 @@ mod tests {
     fn status(config: &Config, request: &Request<'_>) -> u16 {
         match decide(config, request, true) {
             Route::Answer(answer) => answer.status,
-            Route::Enter(_) | Route::Forward(_) | Route::List(_) => 101,
+            Route::Enter(_)
+            | Route::Forward(_)
+            | Route::List(_)
+            | Route::Ticket(_)
+            | Route::CheckTicket(_) => 101,
         }
     }
 
@@ -966,6 +999,61 @@ mod tests {
         let none = self::config(OPEN);
         assert_eq!(status(&none, &right), 400);
         assert_eq!(unannounced(&none, &right).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn tickets_are_the_workers_and_who_shows_a_wrong_one_is_told_of() {
+        let config = config(SECRET);
+        let url = "/admin/v1/stores/a/live";
+        let asking = Request {
+            authorization: Some("Bearer secret"),
+            ..request("POST", url)
+        };
+        let showing = request("GET", url);
+        let visit = administered(StoreId::new("a"), admin::Ask::Live);
+        let ticket = Route::Ticket(StoreId::new("a"));
+        for has_binding in [true, false] {
+            assert_eq!(decide(&config, &asking, has_binding), ticket);
+        }
+        let checked = Route::CheckTicket(visit.clone());
+        assert_eq!(decide(&config, &showing, true), checked);
+        let Route::Answer(answer) = decide(&config, &showing, false) else {
+            panic!("forwarded without a binding");
+        };
+        assert_eq!(answer.status, 424);
+        let with_secret = Request {
+            authorization: Some("Bearer secret"),
+            ..showing
+        };
+        assert_eq!(
+            decide(&config, &with_secret, true),
+            Route::Forward(visit.clone())
+        );
+        assert_eq!(unannounced(&config, &with_secret), Ok(visit));
+        for request in [asking, showing] {
+            let answer = unannounced(&config, &request).unwrap_err();
+            assert_eq!((answer.status, answer.refusal), (404, None));
+        }
+        let page = Request {
+            origin_header: Some("https://app.example.com"),
+            ..showing
+        };
+        // Whichever pages may sync.
+        let Route::Answer(answer) = decide(&config, &page, true) else {
+            panic!("let in");
+        };
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.refusal.unwrap().reason, Reason::Origin);
+        let answer = refused_ticket(TicketError::Expired, &StoreId::new("a"));
+        assert_eq!(
+            (answer.status, answer.content_type),
+            (401, "application/json")
+        );
+        let refusal = answer.refusal.unwrap();
+        assert_eq!(refusal.reason, Reason::AdminSecret);
+        assert_eq!(refusal.store_id, Some(StoreId::new("a")));
+        // Without a secret there is no such route.
+        assert_eq!(status(&self::config(OPEN), &asking), 400);
     }
 
     #[test]

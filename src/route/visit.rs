@@ -159,6 +159,7 @@ mod tests {
             (Ask::Metrics, r#""GET metrics""#),
             (Ask::Reset, r#""POST reset""#),
             (Ask::Disconnect, r#""POST disconnect""#),
+            (Ask::Live, r#""GET live""#),
             (Ask::Restore, r#""POST restore""#),
             (Ask::CancelRestore, r#""DELETE restore""#),
             (Ask::Adopt, r#""POST adopt""#),

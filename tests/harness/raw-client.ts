@@ -24,6 +24,14 @@ export interface ConnectOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+export interface OpenOptions {
+  /** Path and query, exactly as they go over the wire. */
+  readonly target: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Subprotocols that are offered. */
+  readonly protocols?: readonly string[]
+}
+
 const deadlineMsDefault = 15_000
 
 /** Path and query of a connection, encoded as clients of every generation do it: the payload twice. */
@@ -64,11 +72,19 @@ export class RawClient {
   }
 
   /** Resolves once the server has accepted the connection. */
-  static async connect(server: Pick<Server, 'wsUrl'>, options: ConnectOptions): Promise<RawClient> {
-    const socket = new WebSocket(server.wsUrl + targetOf(options), {
+  static connect(server: Pick<Server, 'wsUrl'>, options: ConnectOptions): Promise<RawClient> {
+    return RawClient.open(server, { target: targetOf(options), headers: options.headers })
+  }
+
+  /** The same for any path and query, with subprotocols. */
+  static async open(
+    server: Pick<Server, 'wsUrl'>,
+    { target, headers, protocols = [] }: OpenOptions,
+  ): Promise<RawClient> {
+    const socket = new WebSocket(server.wsUrl + target, [...protocols], {
       perMessageDeflate: false,
       handshakeTimeout: deadlineMsDefault,
-      headers: { ...options.headers },
+      headers: { ...headers },
     })
     // Listens from the start: a frame may come in the same packet as the answer to the upgrade.
     const client = new RawClient(socket)
@@ -77,6 +93,11 @@ export class RawClient {
       socket.once('error', reject)
     })
     return client
+  }
+
+  /** The subprotocol that the server has chosen; empty for none. */
+  get protocol(): string {
+    return this.#socket.protocol
   }
 
   /** Every frame received so far. */

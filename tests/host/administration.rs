@@ -119,7 +119,7 @@ fn a_reset_ends_live_pulls_in_their_dialect_before_their_sockets_are_closed() {
             (&error["expected"], &error["received"]),
             (&NEW.into(), &OLD.into())
         );
-        assert_eq!(backend.sockets().count(), 0);
+        assert_eq!(backend.socket_count(), 0);
     }
 }
 

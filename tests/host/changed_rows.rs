@@ -389,7 +389,7 @@ fn nobody_is_served_beside_an_emptied_log_until_it_is_back() {
                 assert_eq!(heard, []);
             }
         }
-        assert_eq!(world.backend.sockets().count(), 0);
+        assert_eq!(world.backend.socket_count(), 0);
         world.forget();
 
         let elsewhere = OpenError::Elsewhere { head: 5.into() };

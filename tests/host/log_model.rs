@@ -699,7 +699,7 @@ impl World {
             .iter()
             .filter(|client| client.socket.is_some())
             .count();
-        assert_eq!(self.backend.sockets().count(), connected);
+        assert_eq!(self.backend.socket_count(), connected);
         let effects = self.turn(SyncBackend::on_wake);
         self.receive(&effects, None);
     }

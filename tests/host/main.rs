@@ -18,6 +18,7 @@
 //! | [`hostile`] | no frame panics, wedges a connection, or reaches another one; no token or key panics |
 //! | [`administration`] | a reset in the middle of a pull leaves no client with two lifetimes of the log |
 //! | [`connections`] | what is on its way, who is asked whether he still listens, what waits for a hook |
+//! | [`inspector`] | an operator who looks on follows the log and changes nothing for clients |
 //! | [`returning`] | a 0.3 client that comes back gets what it lacks, once, and nothing that it gets by itself |
 //! | [`operator`] | the state and the metrics of a store say what there is, and who is stuck is named once |
 //! | [`backup`] | the mirror in D1 is a prefix of the log whatever fails, and becomes the whole of it |
@@ -56,6 +57,7 @@ mod followers;
 mod fuzz;
 mod host_sql;
 mod hostile;
+mod inspector;
 mod layout;
 mod log_model;
 mod msgpack;

@@ -9,8 +9,8 @@ use livestore_sync_worker::backend::{
 };
 use livestore_sync_worker::event::{BackendId, StoreId};
 use livestore_sync_worker::limits::{
-    Limits, OBJECT_BYTES_MAX, PLAIN_PING_MS, PLAIN_STALL_MS, PROBE_MS, SOCKETS_LISTED, STALL_MS,
-    STUCK_LAG_EVENTS, STUCK_PULL_MS, STUCK_REFUSALS, WINDOW_PAGES,
+    Limits, NAME_BYTES_KEPT, OBJECT_BYTES_MAX, PLAIN_PING_MS, PLAIN_STALL_MS, PROBE_MS,
+    SOCKETS_LISTED, STALL_MS, STUCK_LAG_EVENTS, STUCK_PULL_MS, STUCK_REFUSALS, WINDOW_PAGES,
 };
 use livestore_sync_worker::store::EventStore;
 use livestore_sync_worker::wire::{Family, Generation, Transport};
@@ -217,6 +217,7 @@ fn the_state_names_everyone_who_is_connected_and_what_each_lacks() {
         json!({
             "transport": "ws", "generation": generation, "pulls": pulls, "lag": 0,
             "unacknowledged": unacknowledged, "stuck": false,
+            "subject": null, "clientId": null, "inspector": false,
         })
     };
     let mut sockets = state["sockets"].as_array().unwrap().clone();
@@ -367,7 +368,10 @@ fn a_client_that_loses_every_race_is_named_once_and_listed_with_its_refusals() {
     let state = world.state();
     assert_eq!(
         state["stuckClients"],
-        json!([{"clientId": "late", "refusals": STUCK_REFUSALS + 1}])
+        json!([{
+            "clientId": "late", "refusals": STUCK_REFUSALS + 1, "reason": "server-ahead",
+            "message": "a push continued from 1, but the head is 5", "head": 1,
+        }])
     );
     // Lost races are routine.
     assert_eq!(state["lastErrors"], json!([]));
@@ -382,6 +386,108 @@ fn a_client_that_loses_every_race_is_named_once_and_listed_with_its_refusals() {
             .is_some_and(|text| !text.is_empty())
     );
     assert_eq!(errors.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn sockets_and_errors_name_the_client_and_the_subject_as_far_as_they_are_known() {
+    let mut world = World::new();
+    let grant = |claims: Option<&str>| Grant {
+        claims: claims.map(str::to_owned),
+        ..Grant::default()
+    };
+    let long = "ü".repeat(NAME_BYTES_KEPT);
+    let cut = "ü".repeat(NAME_BYTES_KEPT / 2);
+    let of_long = format!(r#"{{"sub":"{long}"}}"#);
+    let mut head = 0;
+    for (claims, client_id, subject, named) in [
+        (None, None, Value::Null, Value::Null),
+        (Some("{}"), Some("one"), Value::Null, json!("one")),
+        (
+            Some(r#"{"iat":1,"sub":"a \"\u00fc"}"#),
+            Some("two \"ü\""),
+            json!("a \"ü"),
+            json!("two \"ü\""),
+        ),
+        (Some(r#"{"sub":7}"#), None, json!("7"), Value::Null),
+        (Some(&of_long), Some(&*long), json!(cut), json!(cut)),
+    ] {
+        let socket = world
+            .backend
+            .connect(Family::Rpc, grant(claims), world.now_ms);
+        if let Some(client_id) = client_id {
+            head += 1;
+            let event = Sample {
+                client_id: client_id.to_owned(),
+                ..Sample::new(head)
+            };
+            let push = speaker(Generation::V04).push("\"1\"", None, &batch_json(&[event]));
+            world.say(socket, &push);
+        }
+        let state = world.state();
+        let listed = &state["sockets"][0];
+        assert_eq!(
+            (&listed["subject"], &listed["clientId"]),
+            (&subject, &named)
+        );
+        world.say(socket, "no JSON");
+        let state = world.state();
+        let last = state["lastErrors"].as_array().unwrap().last().unwrap();
+        assert_eq!(
+            (&last["reason"], &last["subject"], &last["clientId"]),
+            (&json!("malformed"), &subject, &named)
+        );
+        world
+            .backend
+            .disconnect(socket, &mut Turn::at(world.now_ms));
+    }
+}
+
+#[test]
+fn a_push_that_is_refused_names_its_client_also_where_that_ends_the_connection() {
+    let mut world = World::new();
+    world.push(2);
+    let grant = |expires_at_ms| Grant {
+        claims: Some(r#"{"sub":"somebody"}"#.to_owned()),
+        expires_at_ms,
+        ..Grant::default()
+    };
+    let frame = |name: &str, seq_num: i64| {
+        let mut event = Sample::new(seq_num);
+        event.client_id = name.to_owned();
+        event.parent_seq_num = 0;
+        speaker(Generation::V04).push("\"1\"", None, &batch_json(&[event]))
+    };
+    let now_ms = world.now_ms;
+    let socket = world.backend.connect(Family::Rpc, grant(None), now_ms);
+    // An event that does not chain; a lost race, which is no error, but names it as well.
+    world.say(socket, &frame("of a gap", 0));
+    world.say(socket, &frame("late", 1));
+    assert_eq!(world.state()["sockets"][0]["clientId"], "late");
+    let expired = world
+        .backend
+        .connect(Family::Rpc, grant(Some(now_ms)), now_ms);
+    world.say(expired, &frame("too late", 1));
+    let http = world
+        .backend
+        .connect_once(Transport::Http, grant(Some(now_ms)), now_ms);
+    let over_http = frame("over HTTP", 1).replace("SyncWsRpc", "SyncHttpRpc");
+    world.say(http, &over_http);
+    let state = world.state();
+    let errors: Vec<_> = state["lastErrors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| (&error["reason"], &error["clientId"], &error["subject"]))
+        .collect();
+    let somebody = json!("somebody");
+    assert_eq!(
+        errors,
+        [
+            (&json!("no-batch"), &json!("of a gap"), &somebody),
+            (&json!("expired"), &json!("too late"), &somebody),
+            (&json!("expired"), &json!("over HTTP"), &somebody),
+        ]
+    );
 }
 
 /// Whom a turn closes, and the alarm it asks for.
@@ -640,6 +746,7 @@ fn a_live_pull_that_takes_nothing_is_named_once_as_stuck_and_no_more_when_it_goe
             json!({
                 "transport": "ws", "generation": generation.name(), "pulls": 1,
                 "lag": STUCK_LAG_EVENTS + 1, "unacknowledged": WINDOW_PAGES, "stuck": true,
+                "subject": null, "clientId": null, "inspector": false,
             })
         );
         assert_eq!(socket(&world, 1)["stuck"], false);

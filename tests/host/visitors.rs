@@ -26,10 +26,9 @@ fn may_open(sql: &HostSql, store_id: &str, access: Access) -> Result<(), Refusal
 fn who_may_only_read_makes_no_store() {
     let sql = HostSql::in_memory(Binding::Doubles);
     assert_eq!(may_open(&sql, STORE, Access::ReadWrite), Ok(()));
-    assert_eq!(
-        may_open(&sql, STORE, Access::ReadOnly),
-        Err(Refusal::NoStore)
-    );
+    for access in [Access::ReadOnly, Access::Inspect] {
+        assert_eq!(may_open(&sql, STORE, access), Err(Refusal::NoStore));
+    }
     open(&sql).unwrap();
     assert_eq!(may_open(&sql, STORE, Access::ReadOnly), Ok(()));
     assert_eq!(

@@ -46,6 +46,7 @@ import {
 } from './peer.ts'
 import { Metrics, metricsOf } from './prometheus.ts'
 import { SlowAnswer } from './slow-answer.ts'
+import { hs256, secret } from './tokens.ts'
 
 const administered = { ADMIN_SECRET: adminSecret, LOG_LEVEL: 'debug' }
 
@@ -151,7 +152,7 @@ describe('a request to the administration', () => {
   }
 
   it('is no request to the administration without the whole beginning of its path', async () => {
-    for (const target of ['/admin/v1', '/admin', '/admin/v2/stores/a', '/x/admin/v1/stores/a']) {
+    for (const target of ['/admin/v1', '/admin/v2/stores/a', '/x/admin/v1/stores/a']) {
       const { status, body } = await administer(server(), target)
       assert.deepEqual([status, body], [400, 'Invalid path'], target)
     }
@@ -349,6 +350,9 @@ describe('the state of a store', () => {
       lag: 0,
       unacknowledged: 0,
       stuck: false,
+      subject: null,
+      clientId: 'client',
+      inspector: false,
     })
     assert.equal((await metricsOf(server(), storeId)).value('pull_lag_events'), first.lag)
     await server().evict(storeId)
@@ -373,6 +377,26 @@ describe('the state of a store', () => {
     for (const { at } of lastErrors) assert.ok(iso.test(at) && at <= time, at)
   })
 
+  it('names who is connected and who was refused, by the claim of the token and the id in the events', async () => {
+    const vars = { ...administered, AUTH_TOKEN: undefined, JWT_SECRET: secret }
+    await withServer({ vars }, async (own) => {
+      const storeId = freshStoreId()
+      const authToken = hs256({ sub: 'user-7' })
+      const peer = await Peer.connect(own, 'v04', storeId, { payload: { authToken } })
+      await peer.pushed(batchOf(0, 1, 'device-1'))
+      await peer.pushed([{ ...batchOf(1, 1, 'device-1')[0]!, seqNum: 7 }])
+      const { sockets, lastErrors } = await stateOf(own, storeId)
+      const named = { subject: 'user-7', clientId: 'device-1' }
+      assert.deepEqual(
+        [...sockets, ...lastErrors].map(({ subject, clientId }) => ({ subject, clientId })),
+        [named, named],
+      )
+      await own.evict(storeId)
+      const [woken] = (await stateOf(own, storeId)).sockets
+      assert.deepEqual([woken!.subject, woken!.clientId], ['user-7', null], 'the claim is kept with the socket')
+    })
+  })
+
   it('keeps 20 of them', async () => {
     const { storeId, peer } = await storeWith(server(), 1)
     for (let count = 0; count < 25; count += 1) await peer.pushed([{ ...batchOf(1)[0]!, seqNum: 100 + count }])
@@ -394,7 +418,8 @@ describe('the state of a store', () => {
     await peer.pushed(batchOf(3, 1, 'lucky'))
     await push('lucky', 9)
     await push('stuck', 4)
-    assert.deepEqual(await stuck(), [{ clientId: 'stuck', refusals: 13 }])
+    const [reason, message] = ['server-ahead', 'a push continued from 0, but the head is 4']
+    assert.deepEqual(await stuck(), [{ clientId: 'stuck', refusals: 13, reason, message, head: 0 }])
     const warnings = (await linesOf(server(), storeId)).filter(({ event }) => event === 'stuck')
     assert.deepEqual(
       warnings.map(({ level, message }) => [level, /client stuck was refused 10 times/.test(message!)]),

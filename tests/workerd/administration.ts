@@ -31,6 +31,9 @@ export interface State {
     readonly lag: number
     readonly unacknowledged: number
     readonly stuck: boolean
+    readonly subject: string | null
+    readonly clientId: string | null
+    readonly inspector: boolean
   }>
   readonly clientObjects: ReadonlyArray<{
     readonly binding: string
@@ -38,8 +41,14 @@ export interface State {
     readonly generation: string
     readonly lag: number
   }>
-  readonly stuckClients: ReadonlyArray<{ readonly clientId: string; readonly refusals: number }>
-  readonly lastErrors: readonly PastError[]
+  readonly stuckClients: ReadonlyArray<{
+    readonly clientId: string
+    readonly refusals: number
+    readonly reason: string
+    readonly message: string
+    readonly head: number
+  }>
+  readonly lastErrors: ReadonlyArray<PastError & { readonly clientId: string | null; readonly subject: string | null }>
   /** Where there is a backup. */
   readonly backup?: {
     readonly head: number
@@ -159,6 +168,13 @@ export const reset = async (server: Pick<Server, 'url'>, storeId: string): Promi
   assert.match(backendId, /^[\w-]{21}$/)
   return backendId
 }
+
+/** A ticket for the live route of a store. */
+export const ticketOf = async (
+  server: Pick<Server, 'url'>,
+  storeId: string,
+): Promise<{ readonly ticket: string; readonly expiresAt: string }> =>
+  valueOf(await administer(server, storePath(storeId, '/live'), { method: 'POST' }))
 
 /** Closes the sockets of a store; resolves with how many there were. */
 export const disconnect = async (server: Pick<Server, 'url'>, storeId: string): Promise<number> => {

@@ -321,31 +321,42 @@ describe('neither log lines nor metrics nor the state of a store', () => {
   const sung = (head: number, count = 1, clientId = 'client') =>
     batchOf(head, count, clientId).map((event) => ({ ...event, args: { [canary]: [canary, { text: canary }] } }))
 
+  /** Whom the tokens name, which operators read in the state of a store, and nobody in a log line or a metric. */
+  const subject = 'SUBJECT'
+
   /** Every text that must not appear. */
   const secrets = [canary]
   const jwt = (claims: object, secret = jwtSecret): string => {
-    const made = hs256({ sub: canary, email: `${canary}@example.com`, [canary]: 1, access: 'write', ...claims }, secret)
+    const made = hs256(
+      { sub: subject, email: `${canary}@example.com`, [canary]: 1, access: 'write', ...claims },
+      secret,
+    )
     secrets.push(...made.split('.').slice(1))
     return made
   }
 
   /** All that can be read of these stores. */
-  const told = async (from: Server, storeIds: readonly string[]): Promise<string> => {
-    const texts: string[] = []
+  const told = async (
+    from: Server,
+    storeIds: readonly string[],
+  ): Promise<{ readonly states: string; readonly others: string }> => {
+    const [states, metrics]: [string[], string[]] = [[], []]
     for (const storeId of storeIds) {
       await linesOf(from, storeId) // they are complete up to here
-      texts.push(JSON.stringify(await stateOf(from, storeId)))
-      texts.push(JSON.stringify((await metricsOf(from, storeId)).samples))
+      states.push(JSON.stringify(await stateOf(from, storeId)))
+      metrics.push(JSON.stringify((await metricsOf(from, storeId)).samples))
     }
-    return [...from.logs, ...texts].join('\n')
+    return { states: states.join('\n'), others: [...from.logs, ...metrics].join('\n') }
   }
 
   const assertSilent = async (from: Server, storeIds: readonly string[]): Promise<void> => {
-    const text = await told(from, storeIds)
-    for (const secret of secrets) {
+    const { states, others } = await told(from, storeIds)
+    const assertWithout = (text: string, secret: string): void => {
       const at = text.indexOf(secret)
       assert.equal(at, -1, `${secret} is told: ${text.slice(Math.max(0, at - 200), at + 100)}`)
     }
+    for (const secret of secrets) assertWithout(`${states}\n${others}`, secret)
+    assertWithout(others, subject)
   }
 
   it('holds args, tokens, claims or secrets, whatever sockets send and are refused', async () => {

@@ -11,7 +11,7 @@ import { after, before, describe, it } from 'node:test'
 import { authToken, root, type Server, startServer } from '../harness/server.ts'
 import { batchOf } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
-import { targetOf } from '../harness/raw-client.ts'
+import { RawClient, targetOf } from '../harness/raw-client.ts'
 import { administer, adminSecret, type Exported, opened, stateOf, storePath, type Stores } from './administration.ts'
 import { knock } from './knock.ts'
 import { Peer } from './peer.ts'
@@ -159,6 +159,19 @@ describe('the commands of the manual', () => {
   }> = [
     { having: 'encodeURIComponent(process.env', then: (stdout) => assert.equal(stdout, `${variables.STORE}\n`) },
     { having: '/stores/$STORE"', then: (stdout) => assert.equal((JSON.parse(stdout) as { head: number }).head, 3) },
+    {
+      having: '/live"',
+      then: async (stdout) => {
+        const { ticket } = JSON.parse(stdout) as { ticket: string }
+        const documented = blocks.find(({ section, language }) => section === 'Live' && language === 'js')!.text
+        const [name] = /'livestore-[\w-]+'/.exec(documented)!
+        const protocols = [name.slice(1, -1), ticket]
+        const client = await RawClient.open(server, { target: storePath(storeId, '/live'), protocols })
+        const inspector = Peer.on(client, 'v04', storeId)
+        assert.equal((await inspector.pages()).flatMap(({ events }) => events).length, 3)
+        await client.close()
+      },
+    },
     {
       having: '/export"',
       then: () => {
@@ -344,7 +357,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 17)
+    assert.equal(curls.length, 18)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {

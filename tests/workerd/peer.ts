@@ -191,6 +191,11 @@ export class Peer {
     return new Peer(generation, storeId, await RawClient.connect(server, { storeId, ...door, ...options }))
   }
 
+  /** Speaks on a connection that was opened in another way. */
+  static on(client: RawClient, generation: Generation, storeId: string): Peer {
+    return new Peer(generation, storeId, client)
+  }
+
   /** Sends a Pull and returns its number. */
   pull(options: PullOptions = {}): number {
     const request = this.request++

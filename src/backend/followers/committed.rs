@@ -2,7 +2,7 @@
 
 use super::{Message, Next, Patience, Told};
 use crate::backend::refusal::Refusal;
-use crate::backend::{SyncBackend, Turn};
+use crate::backend::{SyncBackend, Turn, Who};
 use crate::event::{BackendId, Event, SeqNum};
 use crate::hooks::HookError;
 use crate::json::{self, JsonError, Value};
@@ -73,6 +73,7 @@ impl<S: Sql> SyncBackend<S> {
     pub(super) fn fail_committed(&mut self, message: String, turn: &mut Turn<S::Text>) {
         let error = HookError::new(message);
         Self::report_hook(&error, turn);
-        self.stats.refuse(&Refusal::Hook(error), turn.now_ms);
+        let who = Who::default();
+        self.stats.refuse(&Refusal::Hook(error), who, turn.now_ms);
     }
 }

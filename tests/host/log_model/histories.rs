@@ -280,5 +280,5 @@ fn an_attachment_of_something_else_is_none() {
     ] {
         assert!(world.backend.reconnect(kept, 0).is_none(), "{kept}");
     }
-    assert_eq!(world.backend.sockets().count(), 0);
+    assert_eq!(world.backend.socket_count(), 0);
 }
