@@ -365,6 +365,10 @@ pub const JWKS_AGE_MAX_MS: u64 = 600_000;
 /// Milliseconds between two tries to fetch the key set. Enforced by `auth`.
 pub const JWKS_RETRY_MS: u64 = 60_000;
 
+/// Log lines about variables that are not taken as they are set, in the life of an isolate. *Source*: ours; a deployment has some, but a
+/// host may run many in one isolate. Enforced by `edge`.
+pub const WARNINGS_TOLD_MAX: usize = 64;
+
 /// Milliseconds between two log lines about requests that the Worker refused for one reason. *Source*: ours, so
 /// that those who are not let in do not fill the log. Enforced by `route`.
 pub const REFUSAL_TOLD_MS: u64 = 60_000;

@@ -611,6 +611,13 @@ mod tests {
                 "https://evil.com/.example.com",
                 403,
             ),
+            ("https://app.example.com/", "https://app.example.com", 101),
+            ("app.example.com, https://a.io", "https://a.io", 101),
+            ("app.example.com", "https://app.example.com", 403),
+            ("null", "null", 101),
+            ("file://", "file://", 101),
+            ("file://", "null", 403),
+            ("null", "https://app.example.com", 403),
         ];
         for (allowed, origin, expected) in cases {
             let config = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", allowed)]);
@@ -752,6 +759,27 @@ mod tests {
             };
             let expected = if expected == 101 { 101 } else { 400 };
             assert_eq!(status(&cookies, &with_cookie), expected, "{page}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_counts_from_sites_that_are_listed_and_not_from_what_any_page_may_be() {
+        let listed = config(&[
+            ("AUTH_TOKEN", "t"),
+            ("ALLOWED_ORIGINS", "https://a.io, null, file://"),
+        ]);
+        for (origin, expected) in [("https://a.io", 101), ("null", 400), ("file://", 400)] {
+            let request = Request {
+                origin_header: Some(origin),
+                cookie: Some("authToken=t"),
+                ..request("GET", "/?storeId=a&transport=ws")
+            };
+            assert_eq!(status(&listed, &request), expected, "{origin}");
+            let with_token = Request {
+                authorization: Some("Bearer t"),
+                ..request
+            };
+            assert_eq!(status(&listed, &with_token), 101, "{origin}");
         }
     }
 
