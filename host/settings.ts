@@ -17,6 +17,7 @@ const names: Readonly<Record<keyof Settings, true>> = {
   jwtAccessClaim: true,
   jwtGraceSeconds: true,
   allowAnonymous: true,
+  cookieName: true,
   adminSecret: true,
   allowedOrigins: true,
   maxEventBytes: true,

@@ -132,6 +132,7 @@ export interface Settings {
   jwtAccessClaim?: Setting<string>
   jwtGraceSeconds?: Setting<number>
   allowAnonymous?: Setting<boolean>
+  cookieName?: Setting<string>
   adminSecret?: Setting<string>
   allowedOrigins?: Setting<string | readonly string[]>
   maxEventBytes?: Setting<number>

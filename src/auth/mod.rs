@@ -1,5 +1,6 @@
 //! Who may connect to a store. Pure: facts of the request in, a decision out. Fails closed.
 
+mod cookie;
 mod grant;
 mod jwt;
 mod key_set;
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 use crate::json;
 
+pub use cookie::CookieName;
 pub use grant::{Access, Grant};
 pub use jwt::{JwtError, JwtPolicy, Token, looks_like_jwt};
 pub use key_set::KeySet;
@@ -29,6 +31,8 @@ pub struct Policy {
     pub jwt: Option<JwtPolicy>,
     /// `ALLOW_ANONYMOUS`: whether no token is needed.
     pub allow_anonymous: bool,
+    /// `COOKIE_NAME`: where a token is looked for that is nowhere else.
+    pub cookie: CookieName,
 }
 
 /// What is known of a request when it is authorised.
@@ -53,9 +57,6 @@ pub enum Decision {
     Verify(String),
 }
 
-/// The cookie that may hold the token.
-pub const COOKIE: &str = "authToken";
-
 /// The token in a header `Authorization: Bearer <token>`.
 #[must_use]
 pub fn bearer(authorization: &str) -> Option<&str> {
@@ -66,16 +67,15 @@ pub fn bearer(authorization: &str) -> Option<&str> {
 impl<'a> Facts<'a> {
     /// The token: of the payload, else of the header, else of the cookie. The first that is there
     /// counts, right or wrong.
-    fn token(&self) -> Option<Cow<'a, str>> {
-        let cookie = |cookies: &'a str| {
-            let mut pairs = cookies.split(';').filter_map(|pair| pair.split_once('='));
-            let (_, value) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
-            Some(value.trim().trim_matches('"'))
-        };
+    fn token(&self, cookie: &CookieName) -> Option<Cow<'a, str>> {
         let payload = self.payload.and_then(token_in).map(Cow::Owned);
         payload
             .or_else(|| self.authorization.and_then(bearer).map(Cow::Borrowed))
-            .or_else(|| self.cookie.and_then(cookie).map(Cow::Borrowed))
+            .or_else(|| {
+                self.cookie
+                    .and_then(|all| cookie.find(all))
+                    .map(Cow::Borrowed)
+            })
     }
 }
 
@@ -135,7 +135,7 @@ impl Policy {
                  by `wrangler dev` and Vite's plugin; set the secret AUTH_TOKEN to one of your own.",
             ));
         }
-        let Some(token) = facts.token() else {
+        let Some(token) = facts.token(&self.cookie) else {
             return Err(Denied::Refused(
                 "No auth token: the sync payload must be {\"authToken\":\"...\"}",
             ));
@@ -243,6 +243,29 @@ mod tests {
             }),
             Ok(Decision::Granted)
         );
+    }
+
+    #[test]
+    fn the_cookie_has_the_name_that_the_deployment_says() {
+        let policy = Policy {
+            tokens: Tokens::parse("right"),
+            cookie: CookieName::new("my-app.session").unwrap(),
+            ..Policy::default()
+        };
+        for (cookie, is_right) in [
+            ("my-app.session=right", true),
+            ("__Secure-my-app.session=right", true),
+            ("my-app.session=right; __Secure-my-app.session=wrong", false),
+            ("authToken=right", false),
+        ] {
+            let facts = Facts {
+                payload: None,
+                authorization: None,
+                cookie: Some(cookie),
+                is_localhost: false,
+            };
+            assert_eq!(policy.decide(facts).is_ok(), is_right, "{cookie}");
+        }
     }
 
     #[test]

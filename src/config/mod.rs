@@ -10,7 +10,7 @@ mod variable;
 
 use std::cell::RefCell;
 
-use crate::auth::{AdminSecret, Policy, Tokens};
+use crate::auth::{AdminSecret, CookieName, Policy, Tokens};
 use crate::event::EventNames;
 use crate::limits::{
     BACKUP_DELAY_S, BACKUP_DELAY_S_MAX, COMPACT_AFTER_DAYS, COMPACT_AFTER_DAYS_MAX,
@@ -28,7 +28,7 @@ pub use variable::{ConfigError, Warning};
 /// Everything that a deployment can set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may connect: `AUTH_TOKEN`, `JWT_*`, `ALLOW_ANONYMOUS`.
+    /// Who may connect: `AUTH_TOKEN`, `JWT_*`, `ALLOW_ANONYMOUS`, `COOKIE_NAME`.
     pub policy: Policy,
     /// `ADMIN_SECRET`: opens the administration, which without it does not exist.
     pub admin: Option<AdminSecret>,
@@ -156,6 +156,7 @@ impl Config {
                 tokens: tokens.map_or_else(Tokens::default, |list| Tokens::parse(&list)),
                 jwt: jwt::parse(variables)?,
                 allow_anonymous: variables.flag("ALLOW_ANONYMOUS")?,
+                cookie: cookie(variables)?,
             },
             admin: secret.map(|secret| AdminSecret::new(&secret)),
             event_names: event_names(variables)?,
@@ -204,6 +205,12 @@ pub fn origins_of(lookup: impl Fn(&str) -> Option<String>) -> Origins {
 #[cold]
 pub fn transports_of(lookup: impl Fn(&str) -> Option<String>) -> Transports {
     transports(Variables::new(&lookup, &RefCell::default())).unwrap_or_default()
+}
+
+fn cookie(variables: Variables<'_>) -> Result<CookieName, ConfigError> {
+    let expected = "the name of a cookie, such as 'authToken' or 'better-auth.session_data'";
+    let name = variables.parsed("COOKIE_NAME", expected, CookieName::new)?;
+    Ok(name.unwrap_or_default())
 }
 
 fn limits(variables: Variables<'_>) -> Result<Limits, ConfigError> {
@@ -351,6 +358,8 @@ mod tests {
     fn what_says_who_may_do_what_and_does_not_parse_is_an_error_that_names_it() {
         let bad = [
             ("ALLOW_ANONYMOUS", "yes"),
+            ("COOKIE_NAME", "auth token"),
+            ("COOKIE_NAME", "a=b"),
             ("MAX_EVENT_BYTES", "0"),
             ("MAX_EVENT_BYTES", "2000000"),
             ("MAX_BATCH_EVENTS", "-1"),

@@ -662,7 +662,7 @@ mod tests {
     fn a_listed_origin_is_echoed_and_answers_vary_by_it() {
         let listed = config(&[
             ("ALLOW_ANONYMOUS", "true"),
-            ("ALLOWED_ORIGINS", "https://a.io"),
+            ("ALLOWED_ORIGINS", "https://a.io,null"),
         ]);
         let headers = |origin| {
             let request = Request {
@@ -674,13 +674,21 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(headers(Some("https://a.io"))[0].1, "https://a.io");
+        let of_listed = headers(Some("https://a.io"));
+        assert_eq!(of_listed[0].1, "https://a.io");
+        let credentials: (Cow<'_, str>, _) =
+            ("Access-Control-Allow-Credentials".into(), "true".to_owned());
+        assert!(of_listed.contains(&credentials));
         assert!(
             headers(Some("https://b.io"))
                 .iter()
                 .all(|(name, _)| name == "Vary")
         );
         assert!(headers(None).is_empty());
+        // Nobody's cookies are for what any page may be.
+        let of_null = headers(Some("null"));
+        assert_eq!(of_null[0].1, "null");
+        assert!(!of_null.contains(&credentials));
     }
 
     #[test]

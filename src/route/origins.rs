@@ -72,6 +72,10 @@ pub(super) fn headers(origins: &Origins, request: &Request<'_>) -> Headers {
         header("Access-Control-Allow-Headers", requested),
     ];
     if matches!(origins, Origins::Listed(_)) {
+        // To `*`, and to what any page may be, nobody's cookies are sent.
+        if is_site(allowed) {
+            headers.push(header("Access-Control-Allow-Credentials", "true"));
+        }
         headers.push(header("Vary", "Origin"));
     }
     headers

@@ -122,6 +122,7 @@ describe("the object, behind the Worker's door", () => {
         ['Access-Control-Allow-Origin', page.origin],
         ['Access-Control-Allow-Methods', 'GET, POST, OPTIONS'],
         ['Access-Control-Allow-Headers', '*'],
+        ['Access-Control-Allow-Credentials', 'true'],
         ['Vary', 'Origin'],
       ],
     })

@@ -25,6 +25,7 @@ const corsFor = (origin: string, requested = '*'): Record<string, string> => ({
   'access-control-allow-origin': origin,
   'access-control-allow-methods': 'GET, POST, OPTIONS',
   'access-control-allow-headers': requested,
+  ...(origin === '*' ? {} : { 'access-control-allow-credentials': 'true' }),
 })
 
 /** A refusal is plain text, and says just this. */
