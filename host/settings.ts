@@ -20,6 +20,8 @@ const names: Readonly<Record<keyof Settings, true>> = {
   cookieName: true,
   adminSecret: true,
   allowedOrigins: true,
+  jurisdiction: true,
+  locationHint: true,
   maxEventBytes: true,
   maxBatchEvents: true,
   maxFrameBytes: true,

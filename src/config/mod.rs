@@ -6,6 +6,7 @@
 
 mod jwt;
 mod origins;
+mod place;
 mod variable;
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use crate::wire::Transport;
 
 pub use jwt::no_public_key;
 pub use origins::{OriginPattern, Origins, is_site};
+pub use place::no_jurisdiction;
 use variable::Variables;
 pub use variable::{ConfigError, Warning};
 
@@ -38,6 +40,10 @@ pub struct Config {
     pub origins: Origins,
     /// `SYNC_BINDING`: the Durable Object binding to use, `None` for the usual names.
     pub binding: Option<String>,
+    /// `JURISDICTION`: where objects run and keep their data; `None`: anywhere.
+    pub jurisdiction: Option<&'static str>,
+    /// `LOCATION_HINT`: where an object had better be made that is not there yet.
+    pub location_hint: Option<&'static str>,
     /// `MAX_EVENT_BYTES`, `MAX_BATCH_EVENTS`, `MAX_FRAME_BYTES`, `MAX_STORE_BYTES`, `MAX_CONNECTIONS`,
     /// `PUSH_RATE`.
     pub limits: Limits,
@@ -162,6 +168,8 @@ impl Config {
             event_names: event_names(variables)?,
             origins: Origins::of(variables),
             binding: variables.trimmed("SYNC_BINDING"),
+            jurisdiction: place::jurisdiction(variables)?,
+            location_hint: place::location_hint(variables),
             limits: limits(variables)?,
             transports: transports(variables)?,
             log_level: log_level(variables),
@@ -360,6 +368,8 @@ mod tests {
             ("ALLOW_ANONYMOUS", "yes"),
             ("COOKIE_NAME", "auth token"),
             ("COOKIE_NAME", "a=b"),
+            ("JURISDICTION", "europe"),
+            ("JURISDICTION", "EU"),
             ("MAX_EVENT_BYTES", "0"),
             ("MAX_EVENT_BYTES", "2000000"),
             ("MAX_BATCH_EVENTS", "-1"),
@@ -399,6 +409,7 @@ mod tests {
             ("TTL_DAYS", "0.5", Some("0")),
             ("TTL_DAYS", "36501", Some("0")),
             ("LOG_LEVEL", "loud", Some("info")),
+            ("LOCATION_HINT", "europe", None),
         ] {
             let config = parse(&[(name, value)]).unwrap();
             let [warning] = config.warnings.as_slice() else {
@@ -492,6 +503,24 @@ mod tests {
         assert_eq!(after(&[("COMPACT_AFTER_DAYS", "1")]), Some(86_400_000));
         assert_eq!(after(&[("COMPACT_AFTER_DAYS", "off")]), None);
         assert_eq!(after(&[("COMPACT_AFTER_DAYS", "0")]), None);
+    }
+
+    #[test]
+    fn places_are_those_of_the_platform() {
+        let config = parse(&[("JURISDICTION", " eu "), ("LOCATION_HINT", "apac-ne")]).unwrap();
+        assert_eq!(
+            (config.jurisdiction, config.location_hint),
+            (Some("eu"), Some("apac-ne"))
+        );
+        let error = parse(&[("JURISDICTION", "europe")])
+            .unwrap_err()
+            .to_string();
+        let expected =
+            "JURISDICTION is 'europe', but it must be one of 'eu', 'us', 'fedramp', 'fedramp-high'";
+        assert_eq!(error, expected);
+        let error = no_jurisdiction("eu", "Not here.").to_string();
+        assert!(error.starts_with("JURISDICTION is 'eu', but it must be left empty"));
+        assert!(error.ends_with("Not here."));
     }
 
     #[test]

@@ -13,7 +13,9 @@ use super::jwt::{Keys, Unverified};
 use super::poll::now_or_later;
 use super::{backup, config, js};
 use crate::auth::{Decision, Grant, KeySource};
-use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
+use crate::config::{
+    Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, no_jurisdiction, origins_of,
+};
 use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
 use crate::route::admin::Listing;
@@ -52,16 +54,17 @@ impl Worker {
         let database = backup::database(&env);
         let config = config(&env).and_then(|config| {
             config.backup_delay_ms(database.is_some())?;
-            Ok(config)
+            let objects = objects(&env, &config)?;
+            Ok((config, objects))
         });
         let config = config.map_err(|error| Misconfigured {
             error,
             origins: origins(&env),
         });
-        let objects = config
-            .as_ref()
-            .ok()
-            .and_then(|config| binding(&env, config));
+        let (config, objects) = match config {
+            Ok((config, objects)) => (Ok(config), objects),
+            Err(misconfigured) => (Err(misconfigured), None),
+        };
         let source = config.as_ref().ok().and_then(key_source);
         let keys = source.and_then(Keys::at_once).map(Ok);
         Self(Rc::new(Inner {
@@ -260,7 +263,9 @@ impl Inner {
     fn forward(&self, request: &Request, visit: &Visit) -> Result<JsValue, JsValue> {
         let id = js::id_of_name(&self.objects, visit.store_id.as_str())?;
         let header = visit.to_header(&js::text_of(&id));
-        js::forward(&self.objects, &id, request, VISIT_HEADER, &header)
+        let hint = self.config.as_ref().ok();
+        let hint = hint.and_then(|config| config.location_hint);
+        js::forward(&self.objects, &id, request, VISIT_HEADER, &header, hint)
     }
 }
 
@@ -346,6 +351,20 @@ fn with_facts<R>(
         has_place: config.is_some_and(|config| route::asks_for_place(config, host))
             && js::has_place(request),
     }))
+}
+
+/// The objects of stores: all of the binding, or those of the deployment's jurisdiction. `None` without a binding.
+fn objects(env: &Env, config: &Config) -> Result<Option<JsValue>, ConfigError> {
+    let objects = binding(env, config);
+    match (objects, config.jurisdiction) {
+        (Some(objects), Some(jurisdiction)) => {
+            let inside = js::in_jurisdiction(&objects, jurisdiction);
+            let inside =
+                inside.map_err(|error| no_jurisdiction(jurisdiction, &js::message_of(&error)))?;
+            Ok(Some(inside))
+        }
+        (objects, _) => Ok(objects),
+    }
 }
 
 /// The binding that the deployment names, or the first of the usual ones that exists.
