@@ -20,6 +20,7 @@ const names: Readonly<Record<keyof Settings, true>> = {
   cookieName: true,
   adminSecret: true,
   allowedOrigins: true,
+  devHosts: true,
   jurisdiction: true,
   locationHint: true,
   maxEventBytes: true,

@@ -142,6 +142,7 @@ export interface Settings {
   cookieName?: Setting<string>
   adminSecret?: Setting<string>
   allowedOrigins?: Setting<string | readonly string[]>
+  devHosts?: Setting<string | readonly string[]>
   jurisdiction?: Setting<Jurisdiction>
   locationHint?: Setting<LocationHint>
   maxEventBytes?: Setting<number>

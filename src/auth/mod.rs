@@ -44,8 +44,8 @@ pub struct Facts<'a> {
     pub authorization: Option<&'a str>,
     /// Header `Cookie`, if the page that sends it may.
     pub cookie: Option<&'a str>,
-    /// The request has come to a development server on this machine.
-    pub is_localhost: bool,
+    /// The request has come to a development server: on this machine, or where the deployment says.
+    pub is_development: bool,
 }
 
 /// A request that is let in, or may be.
@@ -108,9 +108,9 @@ impl Policy {
         self.allow_anonymous || !self.tokens.is_empty() || self.jwt.is_some()
     }
 
-    /// Whether it matters where a request has come in ([`Facts::is_localhost`]).
+    /// Whether it matters where a request has come in ([`Facts::is_development`]).
     #[must_use]
-    pub fn asks_for_localhost(&self) -> bool {
+    pub fn asks_for_development(&self) -> bool {
         !self.allow_anonymous && self.tokens.has_template()
     }
 
@@ -129,10 +129,11 @@ impl Policy {
             ));
         }
         let only_template = self.jwt.is_none() && self.tokens.only_template();
-        if !facts.is_localhost && only_template {
+        if !facts.is_development && only_template {
             return Err(Denied::NotConfigured(
                 "Nobody can connect yet: AUTH_TOKEN is the token of the templates, which is accepted on localhost only, \
-                 by `wrangler dev` and Vite's plugin; set the secret AUTH_TOKEN to one of your own.",
+                 by `wrangler dev` and Vite's plugin; to develop by another host, name it in DEV_HOSTS in .dev.vars, \
+                 else set the secret AUTH_TOKEN to one of your own.",
             ));
         }
         let Some(token) = facts.token(&self.cookie) else {
@@ -140,7 +141,7 @@ impl Policy {
                 "No auth token: the sync payload must be {\"authToken\":\"...\"}",
             ));
         };
-        if self.tokens.accept(&token, facts.is_localhost) {
+        if self.tokens.accept(&token, facts.is_development) {
             return Ok(Decision::Granted);
         }
         match &self.jwt {
@@ -156,7 +157,11 @@ mod tests {
 
     const TEMPLATE: &str = "insecure-token-change-me";
 
-    fn decide(tokens: &str, payload: Option<&str>, is_localhost: bool) -> Result<Decision, Denied> {
+    fn decide(
+        tokens: &str,
+        payload: Option<&str>,
+        is_development: bool,
+    ) -> Result<Decision, Denied> {
         let policy = Policy {
             tokens: Tokens::parse(tokens),
             ..Policy::default()
@@ -165,7 +170,7 @@ mod tests {
             payload,
             authorization: None,
             cookie: None,
-            is_localhost,
+            is_development,
         })
     }
 
@@ -175,8 +180,8 @@ mod tests {
 
     #[test]
     fn without_a_policy_nobody_connects() {
-        for is_localhost in [true, false] {
-            let error = decide("", Some(r#"{"authToken":""}"#), is_localhost).unwrap_err();
+        for is_development in [true, false] {
+            let error = decide("", Some(r#"{"authToken":""}"#), is_development).unwrap_err();
             assert!(error.to_string().contains("AUTH_TOKEN"), "{error}");
             assert!(matches!(error, Denied::NotConfigured(_)));
         }
@@ -239,7 +244,7 @@ mod tests {
                 payload: None,
                 authorization: None,
                 cookie: None,
-                is_localhost: false
+                is_development: false
             }),
             Ok(Decision::Granted)
         );
@@ -262,7 +267,7 @@ mod tests {
                 payload: None,
                 authorization: None,
                 cookie: Some(cookie),
-                is_localhost: false,
+                is_development: false,
             };
             assert_eq!(policy.decide(facts).is_ok(), is_right, "{cookie}");
         }
@@ -296,7 +301,7 @@ mod tests {
                 payload,
                 authorization,
                 cookie,
-                is_localhost: false,
+                is_development: false,
             };
             assert_eq!(policy.decide(facts).is_ok(), is_right, "{facts:?}");
         }

@@ -2,7 +2,7 @@
 
 use subtle::{Choice, ConstantTimeEq};
 
-/// The token of LiveStore's templates: known to everybody, so good for development on localhost only.
+/// The token of LiveStore's templates: known to everybody, so good for development alone.
 const TEMPLATE_TOKEN: &str = "insecure-token-change-me";
 
 /// The tokens of `AUTH_TOKEN`. Never printed.
@@ -46,10 +46,10 @@ impl Tokens {
 
     /// Whether `token` is one of them. The time this takes tells nothing of any token's content.
     #[must_use]
-    pub fn accept(&self, token: &str, is_localhost: bool) -> bool {
+    pub fn accept(&self, token: &str, is_development: bool) -> bool {
         let mut accepted = Choice::from(0);
         for own in &self.0 {
-            let usable = is_localhost || own != TEMPLATE_TOKEN;
+            let usable = is_development || own != TEMPLATE_TOKEN;
             accepted |= own.as_bytes().ct_eq(token.as_bytes()) & Choice::from(u8::from(usable));
         }
         accepted.into()

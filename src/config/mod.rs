@@ -4,6 +4,7 @@
 //! Owns what a variable may say. What a request is answered for it is the affair of `route`, and what
 //! a token needs that of `auth`.
 
+mod dev_hosts;
 mod jwt;
 mod origins;
 mod place;
@@ -21,6 +22,7 @@ use crate::limits::{
 
 use crate::wire::Transport;
 
+pub use dev_hosts::DevHosts;
 pub use jwt::no_public_key;
 pub use origins::{OriginPattern, Origins, is_site};
 pub use place::no_jurisdiction;
@@ -38,6 +40,8 @@ pub struct Config {
     pub event_names: EventNames,
     /// `ALLOWED_ORIGINS`.
     pub origins: Origins,
+    /// `DEV_HOSTS`: where else than on localhost a development server is reached.
+    pub dev_hosts: DevHosts,
     /// `SYNC_BINDING`: the Durable Object binding to use, `None` for the usual names.
     pub binding: Option<String>,
     /// `JURISDICTION`: where objects run and keep their data; `None`: anywhere.
@@ -167,6 +171,7 @@ impl Config {
             admin: secret.map(|secret| AdminSecret::new(&secret)),
             event_names: event_names(variables)?,
             origins: Origins::of(variables),
+            dev_hosts: DevHosts::of(variables),
             binding: variables.trimmed("SYNC_BINDING"),
             jurisdiction: place::jurisdiction(variables)?,
             location_hint: place::location_hint(variables),

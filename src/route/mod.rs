@@ -347,7 +347,7 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
         cookie: request
             .cookie
             .filter(|_| origins::may_send_cookies(&config.origins, request)),
-        is_localhost: is_local(request),
+        is_development: is_development(config, request),
     };
     let decision = config.policy.decide(facts).map_err(|denied| match denied {
         Denied::NotConfigured(sentence) => {
@@ -447,13 +447,19 @@ fn is_localhost(host: &str) -> bool {
 /// more than all else about a request.
 #[must_use]
 pub fn asks_for_place(config: &Config, host: &str) -> bool {
-    config.policy.asks_for_localhost() && is_localhost(host)
+    config.policy.asks_for_development() && (is_localhost(host) || config.dev_hosts.has(host))
 }
 
 /// Whether a request has come to a development server on this machine. The URL alone does not tell: its host
 /// is what the client says, and to a runtime that somebody runs by himself a client may say anything.
 fn is_local(request: &Request<'_>) -> bool {
     is_localhost(request.host) && request.has_place && request.ray.is_none()
+}
+
+/// Whether a request has come to a development server, on this machine or at a host that the deployment says: there through a tunnel
+/// as well, which is a network's.
+fn is_development(config: &Config, request: &Request<'_>) -> bool {
+    is_local(request) || (config.dev_hosts.has(request.host) && request.has_place)
 }
 
 #[cfg(test)]
@@ -717,6 +723,40 @@ mod tests {
             };
             let found = status(&template, &request);
             assert_eq!(found, expected, "{host} {has_place} {ray:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_of_the_templates_is_for_a_development_server_at_hosts_that_are_listed_too() {
+        let template = config(&[
+            ("AUTH_TOKEN", "insecure-token-change-me"),
+            ("DEV_HOSTS", "192.168.0.2, *.trycloudflare.com"),
+        ]);
+        let url = "/?storeId=a&transport=ws&payload=%7B%22authToken%22%3A%22insecure-token-change-me%22%7D";
+        let ray = Some("8f0c1a2b3c4d5e6f-FRA");
+        for (host, has_place, ray, expected) in [
+            ("192.168.0.2", true, None, 101),
+            ("a-b.trycloudflare.com", true, None, 101),
+            // A tunnel of Cloudflare's goes through its network.
+            ("a-b.trycloudflare.com", true, ray, 101),
+            ("localhost", true, None, 101),
+            ("localhost", true, ray, 503),
+            ("192.168.0.3", true, None, 503),
+            ("trycloudflare.com", true, ray, 503),
+            // A runtime that somebody runs by himself.
+            ("192.168.0.2", false, None, 503),
+        ] {
+            let request = Request {
+                host,
+                ray,
+                has_place,
+                ..request("GET", url)
+            };
+            assert_eq!(status(&template, &request), expected, "{host} {ray:?}");
+            assert_eq!(
+                asks_for_place(&template, host),
+                host != "192.168.0.3" && host != "trycloudflare.com"
+            );
         }
     }
 

@@ -381,6 +381,32 @@ describe('with the token of the templates', () => {
   })
 })
 
+describe('with the token of the templates and DEV_HOSTS', () => {
+  const server = serverOf({ vars: { AUTH_TOKEN: templateToken, DEV_HOSTS: '192.168.0.2, *.trycloudflare.com' } })
+  const through = { 'cf-ray': '8f0c1a2b3c4d5e6f-FRA' }
+  const hosts: ReadonlyArray<readonly [string, Record<string, string>, boolean]> = [
+    ['192.168.0.2:8787', {}, true],
+    ['some-words.trycloudflare.com', through, true],
+    ['localhost:8787', {}, true],
+    ['localhost:8787', through, false],
+    ['192.168.0.3:8787', {}, false],
+    ['trycloudflare.com', through, false],
+  ]
+  for (const [host, headers, isListed] of hosts) {
+    it(`it ${isListed ? 'opens' : 'does not open'} the doors of ${host}${headers === through ? ' through the network' : ''}`, async () => {
+      for (const { target } of doors) {
+        const answer = await knock(server(), {
+          target: target('a', { authToken: templateToken }),
+          upgrade: 'websocket',
+          headers: { host, ...headers },
+        })
+        if (isListed) assert.equal(answer.status, 101, answer.body)
+        else assertText(answer, 503, /DEV_HOSTS/)
+      }
+    })
+  }
+})
+
 describe('with the token of the templates beside one of its own', () => {
   const server = serverOf({ vars: { AUTH_TOKEN: `${templateToken},own-token` } })
 
