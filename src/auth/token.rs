@@ -44,6 +44,12 @@ impl Tokens {
         self.0.iter().any(|token| token == TEMPLATE_TOKEN)
     }
 
+    /// Whether one of them has fewer than so many bytes.
+    #[must_use]
+    pub fn are_short(&self, min: usize) -> bool {
+        self.0.iter().any(|token| token.len() < min)
+    }
+
     /// Whether `token` is one of them. The time this takes tells nothing of any token's content.
     #[must_use]
     pub fn accept(&self, token: &str, is_development: bool) -> bool {
@@ -55,6 +61,9 @@ impl Tokens {
         accepted.into()
     }
 }
+
+/// The secret that this repository's `.dev.vars` sets: known to everybody, so good for development on localhost alone.
+const TEMPLATE_SECRET: &str = "insecure-secret-change-me";
 
 /// The secret of the administration. Never printed.
 #[derive(Clone)]
@@ -71,6 +80,18 @@ impl AdminSecret {
     #[must_use]
     pub fn new(secret: &str) -> Self {
         Self(secret.trim().to_owned())
+    }
+
+    /// Whether it is the one that everybody knows.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.0 == TEMPLATE_SECRET
+    }
+
+    /// Whether it has fewer than so many bytes.
+    #[must_use]
+    pub fn is_short(&self, min: usize) -> bool {
+        self.0.len() < min
     }
 
     /// Whether `secret` is it. The time this takes tells nothing of its content.

@@ -61,7 +61,9 @@ impl HostPattern {
         let of_brackets = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
-        let is_address = of_brackets.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+        let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+        let is_address =
+            of_brackets.is_some_and(|host| host.contains(':') && host.bytes().all(is_of_address));
         (is_address || is_name(host)).then(|| Self::Exact(host.to_owned()))
     }
 }

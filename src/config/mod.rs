@@ -4,6 +4,7 @@
 //! Owns what a variable may say. What a request is answered for it is the affair of `route`, and what
 //! a token needs that of `auth`.
 
+mod deployment;
 mod dev_hosts;
 mod jwt;
 mod origins;
@@ -22,6 +23,7 @@ use crate::limits::{
 
 use crate::wire::Transport;
 
+pub use deployment::Deployment;
 pub use dev_hosts::DevHosts;
 pub use jwt::no_public_key;
 pub use origins::{OriginPattern, Origins, is_site};
@@ -160,7 +162,6 @@ impl Config {
         let warnings = RefCell::default();
         let variables = Variables::new(&lookup, &warnings);
         let tokens = variables.get("AUTH_TOKEN");
-        let secret = variables.get("ADMIN_SECRET");
         Ok(Self {
             policy: Policy {
                 tokens: tokens.map_or_else(Tokens::default, |list| Tokens::parse(&list)),
@@ -168,7 +169,7 @@ impl Config {
                 allow_anonymous: variables.flag("ALLOW_ANONYMOUS")?,
                 cookie: cookie(variables)?,
             },
-            admin: secret.map(|secret| AdminSecret::new(&secret)),
+            admin: admin(variables),
             event_names: event_names(variables)?,
             origins: Origins::of(variables),
             dev_hosts: DevHosts::of(variables),
@@ -213,11 +214,22 @@ pub fn origins_of(lookup: impl Fn(&str) -> Option<String>) -> Origins {
     Origins::of(Variables::new(&lookup, &RefCell::default()))
 }
 
+/// The secret of the administration, which is told of all variables where one does not parse.
+#[cold]
+pub fn admin_of(lookup: impl Fn(&str) -> Option<String>) -> Option<AdminSecret> {
+    admin(Variables::new(&lookup, &RefCell::default()))
+}
+
 /// The transports that an object serves; all of them where the variable does not parse, which is found out when it
 /// wakes.
 #[cold]
 pub fn transports_of(lookup: impl Fn(&str) -> Option<String>) -> Transports {
     transports(Variables::new(&lookup, &RefCell::default())).unwrap_or_default()
+}
+
+fn admin(variables: Variables<'_>) -> Option<AdminSecret> {
+    let secret = variables.get("ADMIN_SECRET")?;
+    Some(AdminSecret::new(&secret))
 }
 
 fn cookie(variables: Variables<'_>) -> Result<CookieName, ConfigError> {

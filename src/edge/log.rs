@@ -12,6 +12,9 @@ use crate::config::{Config, LogLevel};
 use crate::limits::WARNINGS_TOLD_MAX;
 use crate::wire::Transport;
 
+/// The binding that data points go to.
+pub(super) const METRICS: &str = "METRICS";
+
 /// Writes log lines about one store, and data points to the Analytics Engine binding `METRICS` if there
 /// is one.
 #[derive(Debug)]
@@ -85,7 +88,7 @@ impl Log {
         Self {
             level,
             store_id: store_id.to_owned(),
-            metrics: js::dataset(env, "METRICS"),
+            metrics: js::dataset(env, METRICS),
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Answer, Request};
 use crate::auth::{AdminSecret, bearer};
+use crate::config::Deployment;
 use crate::event::{SeqNum, StoreId};
 use crate::json;
 use crate::limits::{
@@ -247,6 +248,12 @@ impl Listing {
     }
 }
 
+/// The answer to `GET config`.
+#[must_use]
+pub fn description(deployment: &Deployment<'_>) -> Answer {
+    Answer::json(200, format!("{}\n", deployment.to_json()))
+}
+
 /// What a request to the administration is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -254,6 +261,8 @@ pub(super) enum Asked {
     Store(StoreId, Ask),
     /// All of them.
     Stores(Listing),
+    /// `GET config`: the variables of the deployment.
+    Config,
 }
 
 /// Why a request is not answered.
@@ -325,6 +334,10 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
             return Err(Refusal::new(400, &message));
         }
         return Ok(Asked::Stores(Listing { after, limit }));
+    }
+    if path == "config" {
+        takes("GET", request.method)?;
+        return Ok(Asked::Config);
     }
     let (store_id, action) = if path == "metrics" {
         let store_id = parameters.get("storeId");
@@ -573,7 +586,7 @@ mod tests {
         };
         match read(&request, &AdminSecret::new("secret")) {
             Ok(Asked::Store(store_id, ask)) => Ok((store_id.as_str().to_owned(), ask)),
-            Ok(Asked::Stores(listing)) => panic!("{listing:?}"),
+            Ok(asked) => panic!("{asked:?}"),
             Err(refusal) => Err(refusal.status),
         }
     }

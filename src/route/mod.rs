@@ -71,6 +71,11 @@ pub enum Route {
     Forward(Visit),
     /// Answer which stores have a backup.
     List(Listing),
+    /// Answer how the deployment is configured.
+    Describe {
+        /// Whether it is a development server on this machine.
+        is_local: bool,
+    },
 }
 
 /// A client that the policy lets in to sync, or may.
@@ -266,12 +271,15 @@ pub fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Rout
 /// # Errors
 /// The answer to what is no request of ours.
 pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answer> {
-    if let Some(secret) = administration(config, request) {
+    if let Some(secret) = administration(config.admin.as_ref(), request) {
+        let of_worker = |what: &str| Answer::json(404, admin::Refusal::new(404, what).body);
         return match administer(request, secret)? {
             Asked::Store(store_id, ask) => Ok(administered(store_id, ask)),
-            Asked::Stores(_) => Err(Answer::json(
-                404,
-                admin::Refusal::new(404, "stores are listed by the Worker, not by an object").body,
+            Asked::Stores(_) => Err(of_worker(
+                "stores are listed by the Worker, not by an object",
+            )),
+            Asked::Config => Err(of_worker(
+                "variables are told by the Worker, not by an object",
             )),
         };
     }
@@ -325,8 +333,11 @@ fn is_preflight(origins: &Origins, request: &Request<'_>) -> bool {
 }
 
 fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
-    if let Some(secret) = administration(config, request) {
+    if let Some(secret) = administration(config.admin.as_ref(), request) {
         return match administer(request, secret)? {
+            Asked::Config => Ok(Route::Describe {
+                is_local: is_local(request),
+            }),
             Asked::Stores(listing) => Ok(Route::List(listing)),
             Asked::Store(store_id, _) if !has_binding => Err(no_binding(config, &store_id)),
             Asked::Store(store_id, ask) => Ok(Route::Forward(administered(store_id, ask))),
@@ -399,10 +410,25 @@ fn identify(request: &Request<'_>) -> Result<(Door, StoreId, Option<String>), An
     Ok((door, store_id, payload))
 }
 
-/// The secret to show, if a request is one to the administration and that exists.
-fn administration<'c>(config: &'c Config, request: &Request<'_>) -> Option<&'c AdminSecret> {
-    let secret = config.admin.as_ref()?;
-    request.path.starts_with(admin::PREFIX).then_some(secret)
+/// The secret to show, if a request is one to the administration and that exists: to the secret that everybody knows, on this machine
+/// alone.
+fn administration<'c>(
+    secret: Option<&'c AdminSecret>,
+    request: &Request<'_>,
+) -> Option<&'c AdminSecret> {
+    let secret = secret?;
+    let exists =
+        request.path.starts_with(admin::PREFIX) && (!secret.is_template() || is_local(request));
+    exists.then_some(secret)
+}
+
+/// Whether an operator asks how the deployment is configured, of which a variable does not parse: then whether it is a development server
+/// on this machine.
+#[must_use]
+pub fn describes(secret: Option<&AdminSecret>, request: &Request<'_>) -> Option<bool> {
+    let secret = administration(secret, request)?;
+    let is_asked = administer(request, secret) == Ok(Asked::Config);
+    is_asked.then(|| is_local(request))
 }
 
 #[inline(never)]
@@ -446,8 +472,15 @@ fn is_localhost(host: &str) -> bool {
 /// Whether it matters if a request to `host` has come in at a place of Cloudflare's network: looking it up costs
 /// more than all else about a request.
 #[must_use]
-pub fn asks_for_place(config: &Config, host: &str) -> bool {
-    config.policy.asks_for_development() && (is_localhost(host) || config.dev_hosts.has(host))
+pub fn asks_for_place(config: &Config, host: &str, path: &str) -> bool {
+    let asks = config.policy.asks_for_development();
+    asks && (is_localhost(host) || config.dev_hosts.has(host)) || may_administer_here(host, path)
+}
+
+/// The same of a deployment of which a variable does not parse.
+#[must_use]
+pub fn may_administer_here(host: &str, path: &str) -> bool {
+    path.starts_with(admin::PREFIX) && is_localhost(host)
 }
 
 /// Whether a request has come to a development server on this machine. The URL alone does not tell: its host
@@ -493,6 +526,7 @@ mod tests {
     fn status(config: &Config, request: &Request<'_>) -> u16 {
         match decide(config, request, true) {
             Route::Answer(answer) => answer.status,
+            Route::Describe { .. } => 200,
             Route::Enter(_) | Route::Forward(_) | Route::List(_) => 101,
         }
     }
@@ -754,7 +788,7 @@ mod tests {
             };
             assert_eq!(status(&template, &request), expected, "{host} {ray:?}");
             assert_eq!(
-                asks_for_place(&template, host),
+                asks_for_place(&template, host, "/"),
                 host != "192.168.0.3" && host != "trycloudflare.com"
             );
         }
@@ -764,14 +798,14 @@ mod tests {
     fn where_a_request_has_come_in_is_looked_up_for_the_token_of_the_templates_alone() {
         let with = |tokens| config(&[("AUTH_TOKEN", tokens)]);
         let template = with("mine,insecure-token-change-me");
-        assert!(asks_for_place(&template, "localhost"));
-        assert!(!asks_for_place(&template, "sync.example.com"));
-        assert!(!asks_for_place(&with("mine"), "localhost"));
+        assert!(asks_for_place(&template, "localhost", "/"));
+        assert!(!asks_for_place(&template, "sync.example.com", "/"));
+        assert!(!asks_for_place(&with("mine"), "localhost", "/"));
         let open = config(&[
             ("AUTH_TOKEN", "insecure-token-change-me"),
             ("ALLOW_ANONYMOUS", "true"),
         ]);
-        assert!(!asks_for_place(&open, "localhost"));
+        assert!(!asks_for_place(&open, "localhost", "/"));
     }
 
     #[test]
@@ -1042,6 +1076,82 @@ mod tests {
         let none = self::config(OPEN);
         assert_eq!(status(&none, &right), 400);
         assert_eq!(unannounced(&none, &right).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn the_configuration_is_told_to_who_has_the_secret_even_where_it_does_not_parse() {
+        let config = config(SECRET);
+        let url = "/admin/v1/config";
+        let asks = |request: Request<'_>, is_local| {
+            let expected = Route::Describe { is_local };
+            assert_eq!(decide(&config, &request, false), expected);
+            assert_eq!(describes(config.admin.as_ref(), &request), Some(is_local));
+        };
+        let right = Request {
+            authorization: Some("Bearer secret"),
+            ..request("GET", url)
+        };
+        asks(right, false);
+        let local = Request {
+            host: "localhost",
+            has_place: true,
+            ..right
+        };
+        asks(local, true);
+        for (request, expected) in [
+            (request("GET", url), 401),
+            (
+                Request {
+                    method: "POST",
+                    ..right
+                },
+                405,
+            ),
+            (
+                Request {
+                    path: "/admin/v1/configs",
+                    ..right
+                },
+                404,
+            ),
+        ] {
+            assert_eq!(status(&config, &request), expected);
+            assert_eq!(describes(config.admin.as_ref(), &request), None);
+        }
+        assert_eq!(describes(None, &right), None);
+        assert_eq!(unannounced(&config, &right).unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn the_secret_that_everybody_knows_opens_the_administration_on_this_machine_alone() {
+        let template = config(&[
+            ("ADMIN_SECRET", "insecure-secret-change-me"),
+            ("DEV_HOSTS", "192.168.0.2"),
+            ("ALLOW_ANONYMOUS", "true"),
+        ]);
+        let url = "/admin/v1/config";
+        for (host, has_place, ray, expected) in [
+            ("localhost", true, None, 200),
+            ("[::1]", true, None, 200),
+            ("sync.example.com", true, None, 400),
+            ("192.168.0.2", true, None, 400),
+            ("localhost", false, None, 400),
+            ("localhost", true, Some("8f0c1a2b3c4d5e6f-FRA"), 400),
+        ] {
+            let request = Request {
+                host,
+                has_place,
+                ray,
+                authorization: Some("Bearer insecure-secret-change-me"),
+                ..request("GET", url)
+            };
+            assert_eq!(status(&template, &request), expected, "{host} {ray:?}");
+            let is_there = describes(template.admin.as_ref(), &request).is_some();
+            assert_eq!(is_there, expected == 200);
+        }
+        assert!(asks_for_place(&template, "localhost", url));
+        assert!(!asks_for_place(&template, "localhost", "/"));
+        assert!(!asks_for_place(&template, "192.168.0.2", url));
     }
 
     #[test]

@@ -158,6 +158,14 @@ describe('the commands of the manual', () => {
     readonly then: (stdout: string) => unknown
   }> = [
     { having: 'encodeURIComponent(process.env', then: (stdout) => assert.equal(stdout, `${variables.STORE}\n`) },
+    {
+      having: '/config"',
+      then: (stdout) => {
+        const told = JSON.parse(stdout) as object
+        const members = tableOf('member', 'Configuration').flatMap(([member]) => codesIn(member!))
+        assert.deepEqual(Object.keys(told), members)
+      },
+    },
     { having: '/stores/$STORE"', then: (stdout) => assert.equal((JSON.parse(stdout) as { head: number }).head, 3) },
     {
       having: '/export"',
@@ -344,7 +352,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 17)
+    assert.equal(curls.length, 18)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {
