@@ -117,6 +117,13 @@ export type ForwardHeadersOption = readonly string[] | ((request: CfTypes.Reques
 /** A setting: its value, or a function of the Worker's `env` that returns it. */
 export type Setting<T> = T | ((env: any) => T | undefined)
 
+/** Where objects run and keep their data, without an exception. Objects of another jurisdiction, or of none, are others. */
+export type Jurisdiction = 'eu' | 'us' | 'fedramp' | 'fedramp-high'
+
+/** Where an object had better be made that is not there yet, for the platform to decide. */
+export type LocationHint =
+  'wnam' | 'enam' | 'sam' | 'weur' | 'eeur' | 'apac' | 'apac-ne' | 'apac-se' | 'oc' | 'afr' | 'me'
+
 /**
  * The variables of the Worker as options: `MAX_EVENT_BYTES` is `maxEventBytes`. An option goes before the variable of its name.
  * Lists may be arrays. The README says what each means.
@@ -132,8 +139,12 @@ export interface Settings {
   jwtAccessClaim?: Setting<string>
   jwtGraceSeconds?: Setting<number>
   allowAnonymous?: Setting<boolean>
+  cookieName?: Setting<string>
   adminSecret?: Setting<string>
   allowedOrigins?: Setting<string | readonly string[]>
+  devHosts?: Setting<string | readonly string[]>
+  jurisdiction?: Setting<Jurisdiction>
+  locationHint?: Setting<LocationHint>
   maxEventBytes?: Setting<number>
   maxBatchEvents?: Setting<number>
   maxFrameBytes?: Setting<number>

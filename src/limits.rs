@@ -368,6 +368,14 @@ pub const JWKS_AGE_MAX_MS: u64 = 600_000;
 /// Milliseconds between two tries to fetch the key set. Enforced by `auth`.
 pub const JWKS_RETRY_MS: u64 = 60_000;
 
+/// Bytes below which an operator is told that a token or a secret is weak. *Source*: ours; 16 random letters are beyond guessing.
+/// Enforced by nobody.
+pub const SECRET_BYTES_MIN: usize = 16;
+
+/// Log lines about variables that are not taken as they are set, in the life of an isolate. *Source*: ours; a deployment has some, but a
+/// host may run many in one isolate. Enforced by `edge`.
+pub const WARNINGS_TOLD_MAX: usize = 64;
+
 /// Milliseconds between two log lines about requests that the Worker refused for one reason. *Source*: ours, so
 /// that those who are not let in do not fill the log. Enforced by `route`.
 pub const REFUSAL_TOLD_MS: u64 = 60_000;
@@ -483,15 +491,20 @@ pub struct Limits {
     pub push_rate: Option<u32>,
 }
 
+impl Limits {
+    /// Those of a deployment that sets none.
+    pub const DEFAULT: Self = Self {
+        event_bytes_max: 1_900_000,
+        batch_events_max: 10_000,
+        frame_bytes_max: FRAME_BYTES_CEILING,
+        store_bytes_max: STORE_BYTES_CEILING,
+        connections_max: CONNECTIONS_CEILING,
+        push_rate: None,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            event_bytes_max: 1_900_000,
-            batch_events_max: 10_000,
-            frame_bytes_max: FRAME_BYTES_CEILING,
-            store_bytes_max: STORE_BYTES_CEILING,
-            connections_max: CONNECTIONS_CEILING,
-            push_rate: None,
-        }
+        Self::DEFAULT
     }
 }

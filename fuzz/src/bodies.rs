@@ -214,7 +214,7 @@ pub fn tokens(data: &[u8]) {
         payload: None,
         authorization: None,
         cookie: None,
-        is_localhost: false,
+        is_development: false,
     };
     let ways = [
         Facts {

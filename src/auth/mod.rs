@@ -1,5 +1,6 @@
 //! Who may connect to a store. Pure: facts of the request in, a decision out. Fails closed.
 
+mod cookie;
 mod grant;
 mod jwt;
 mod key_set;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 use crate::json;
 
+pub use cookie::CookieName;
 pub use grant::{Access, Grant};
 pub use jwt::{JwtError, JwtPolicy, Token, looks_like_jwt};
 pub use key_set::KeySet;
@@ -31,6 +33,8 @@ pub struct Policy {
     pub jwt: Option<JwtPolicy>,
     /// `ALLOW_ANONYMOUS`: whether no token is needed.
     pub allow_anonymous: bool,
+    /// `COOKIE_NAME`: where a token is looked for that is nowhere else.
+    pub cookie: CookieName,
 }
 
 /// What is known of a request when it is authorised.
@@ -42,8 +46,8 @@ pub struct Facts<'a> {
     pub authorization: Option<&'a str>,
     /// Header `Cookie`, if the page that sends it may.
     pub cookie: Option<&'a str>,
-    /// The request has come to a development server on this machine.
-    pub is_localhost: bool,
+    /// The request has come to a development server: on this machine, or where the deployment says.
+    pub is_development: bool,
 }
 
 /// A request that is let in, or may be.
@@ -55,9 +59,6 @@ pub enum Decision {
     Verify(String),
 }
 
-/// The cookie that may hold the token.
-pub const COOKIE: &str = "authToken";
-
 /// The token in a header `Authorization: Bearer <token>`.
 #[must_use]
 pub fn bearer(authorization: &str) -> Option<&str> {
@@ -68,16 +69,15 @@ pub fn bearer(authorization: &str) -> Option<&str> {
 impl<'a> Facts<'a> {
     /// The token: of the payload, else of the header, else of the cookie. The first that is there
     /// counts, right or wrong.
-    fn token(&self) -> Option<Cow<'a, str>> {
-        let cookie = |cookies: &'a str| {
-            let mut pairs = cookies.split(';').filter_map(|pair| pair.split_once('='));
-            let (_, value) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
-            Some(value.trim().trim_matches('"'))
-        };
+    fn token(&self, cookie: &CookieName) -> Option<Cow<'a, str>> {
         let payload = self.payload.and_then(token_in).map(Cow::Owned);
         payload
             .or_else(|| self.authorization.and_then(bearer).map(Cow::Borrowed))
-            .or_else(|| self.cookie.and_then(cookie).map(Cow::Borrowed))
+            .or_else(|| {
+                self.cookie
+                    .and_then(|all| cookie.find(all))
+                    .map(Cow::Borrowed)
+            })
     }
 }
 
@@ -110,9 +110,9 @@ impl Policy {
         self.allow_anonymous || !self.tokens.is_empty() || self.jwt.is_some()
     }
 
-    /// Whether it matters where a request has come in ([`Facts::is_localhost`]).
+    /// Whether it matters where a request has come in ([`Facts::is_development`]).
     #[must_use]
-    pub fn asks_for_localhost(&self) -> bool {
+    pub fn asks_for_development(&self) -> bool {
         !self.allow_anonymous && self.tokens.has_template()
     }
 
@@ -131,18 +131,19 @@ impl Policy {
             ));
         }
         let only_template = self.jwt.is_none() && self.tokens.only_template();
-        if !facts.is_localhost && only_template {
+        if !facts.is_development && only_template {
             return Err(Denied::NotConfigured(
                 "Nobody can connect yet: AUTH_TOKEN is the token of the templates, which is accepted on localhost only, \
-                 by `wrangler dev` and Vite's plugin; set the secret AUTH_TOKEN to one of your own.",
+                 by `wrangler dev` and Vite's plugin; to develop by another host, name it in DEV_HOSTS in .dev.vars, \
+                 else set the secret AUTH_TOKEN to one of your own.",
             ));
         }
-        let Some(token) = facts.token() else {
+        let Some(token) = facts.token(&self.cookie) else {
             return Err(Denied::Refused(
                 "No auth token: the sync payload must be {\"authToken\":\"...\"}",
             ));
         };
-        if self.tokens.accept(&token, facts.is_localhost) {
+        if self.tokens.accept(&token, facts.is_development) {
             return Ok(Decision::Granted);
         }
         match &self.jwt {
@@ -158,7 +159,11 @@ mod tests {
 
     const TEMPLATE: &str = "insecure-token-change-me";
 
-    fn decide(tokens: &str, payload: Option<&str>, is_localhost: bool) -> Result<Decision, Denied> {
+    fn decide(
+        tokens: &str,
+        payload: Option<&str>,
+        is_development: bool,
+    ) -> Result<Decision, Denied> {
         let policy = Policy {
             tokens: Tokens::parse(tokens),
             ..Policy::default()
@@ -167,7 +172,7 @@ mod tests {
             payload,
             authorization: None,
             cookie: None,
-            is_localhost,
+            is_development,
         })
     }
 
@@ -177,8 +182,8 @@ mod tests {
 
     #[test]
     fn without_a_policy_nobody_connects() {
-        for is_localhost in [true, false] {
-            let error = decide("", Some(r#"{"authToken":""}"#), is_localhost).unwrap_err();
+        for is_development in [true, false] {
+            let error = decide("", Some(r#"{"authToken":""}"#), is_development).unwrap_err();
             assert!(error.to_string().contains("AUTH_TOKEN"), "{error}");
             assert!(matches!(error, Denied::NotConfigured(_)));
         }
@@ -241,10 +246,33 @@ mod tests {
                 payload: None,
                 authorization: None,
                 cookie: None,
-                is_localhost: false
+                is_development: false
             }),
             Ok(Decision::Granted)
         );
+    }
+
+    #[test]
+    fn the_cookie_has_the_name_that_the_deployment_says() {
+        let policy = Policy {
+            tokens: Tokens::parse("right"),
+            cookie: CookieName::new("my-app.session").unwrap(),
+            ..Policy::default()
+        };
+        for (cookie, is_right) in [
+            ("my-app.session=right", true),
+            ("__Secure-my-app.session=right", true),
+            ("my-app.session=right; __Secure-my-app.session=wrong", false),
+            ("authToken=right", false),
+        ] {
+            let facts = Facts {
+                payload: None,
+                authorization: None,
+                cookie: Some(cookie),
+                is_development: false,
+            };
+            assert_eq!(policy.decide(facts).is_ok(), is_right, "{cookie}");
+        }
     }
 
     #[test]
@@ -275,7 +303,7 @@ mod tests {
                 payload,
                 authorization,
                 cookie,
-                is_localhost: false,
+                is_development: false,
             };
             assert_eq!(policy.decide(facts).is_ok(), is_right, "{facts:?}");
         }

@@ -2,7 +2,7 @@
 
 use subtle::{Choice, ConstantTimeEq};
 
-/// The token of LiveStore's templates: known to everybody, so good for development on localhost only.
+/// The token of LiveStore's templates: known to everybody, so good for development alone.
 const TEMPLATE_TOKEN: &str = "insecure-token-change-me";
 
 /// The tokens of `AUTH_TOKEN`. Never printed.
@@ -44,17 +44,26 @@ impl Tokens {
         self.0.iter().any(|token| token == TEMPLATE_TOKEN)
     }
 
+    /// Whether one of them has fewer than so many bytes.
+    #[must_use]
+    pub fn are_short(&self, min: usize) -> bool {
+        self.0.iter().any(|token| token.len() < min)
+    }
+
     /// Whether `token` is one of them. The time this takes tells nothing of any token's content.
     #[must_use]
-    pub fn accept(&self, token: &str, is_localhost: bool) -> bool {
+    pub fn accept(&self, token: &str, is_development: bool) -> bool {
         let mut accepted = Choice::from(0);
         for own in &self.0 {
-            let usable = is_localhost || own != TEMPLATE_TOKEN;
+            let usable = is_development || own != TEMPLATE_TOKEN;
             accepted |= own.as_bytes().ct_eq(token.as_bytes()) & Choice::from(u8::from(usable));
         }
         accepted.into()
     }
 }
+
+/// The secret that this repository's `.dev.vars` sets: known to everybody, so good for development on localhost alone.
+const TEMPLATE_SECRET: &str = "insecure-secret-change-me";
 
 /// The secret of the administration. Never printed.
 #[derive(Clone)]
@@ -77,6 +86,18 @@ impl AdminSecret {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the one that everybody knows.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.0 == TEMPLATE_SECRET
+    }
+
+    /// Whether it has fewer than so many bytes.
+    #[must_use]
+    pub fn is_short(&self, min: usize) -> bool {
+        self.0.len() < min
     }
 
     /// Whether `secret` is it. The time this takes tells nothing of its content.

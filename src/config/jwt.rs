@@ -109,6 +109,8 @@ fn host<'u>(url: &'u str, scheme: &str) -> Option<&'u str> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     const SECRET_TEXT: &str = "a secret of more than thirty-two bytes";
@@ -117,10 +119,11 @@ mod tests {
         -----END PUBLIC KEY-----";
 
     fn parse_policy(variables: &[(&str, &str)]) -> Result<Option<JwtPolicy>, ConfigError> {
-        parse(Variables::new(&|name| {
+        let lookup = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
-        }))
+        };
+        parse(Variables::new(&lookup, &RefCell::default()))
     }
 
     #[test]

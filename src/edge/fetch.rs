@@ -10,10 +10,14 @@ use worker::worker_sys::types::D1Database;
 use worker::worker_sys::web_sys::Request;
 
 use super::jwt::{Keys, Unverified};
+use super::log::METRICS;
 use super::poll::now_or_later;
 use super::{backup, config, js, ticket};
 use crate::auth::{AdminSecret, Decision, Grant, KeySource, TicketError};
-use crate::config::{Config, ConfigError, LogLevel, Origins, USUAL_BINDINGS, origins_of};
+use crate::config::{
+    Config, ConfigError, Deployment, LogLevel, Origins, USUAL_BINDINGS, admin_of, no_jurisdiction,
+    origins_of,
+};
 use crate::event::StoreId;
 use crate::hooks::{Context, Hooks, Installed};
 use crate::route::admin::Listing;
@@ -33,8 +37,10 @@ struct Inner {
     config: Result<Config, Misconfigured>,
     /// The keys of `JWT_*`; empty until they are read.
     keys: OnceCell<Result<Keys, ConfigError>>,
-    /// The binding that holds the stores' objects; undefined when there is none.
+    env: Env,
+    /// The binding that holds the stores' objects, and its name; undefined when there is none.
     objects: JsValue,
+    objects_name: Option<String>,
     /// The database of backups.
     database: Option<D1Database>,
     refusals: RefCell<Refusals>,
@@ -45,6 +51,8 @@ struct Misconfigured {
     error: ConfigError,
     /// The pages that may read it.
     origins: Origins,
+    /// The secret of who may ask for all of them.
+    admin: Option<AdminSecret>,
 }
 
 impl Worker {
@@ -55,22 +63,27 @@ impl Worker {
         let database = backup::database(&env);
         let config = config(&env).and_then(|config| {
             config.backup_delay_ms(database.is_some())?;
-            Ok(config)
+            let objects = objects(&env, &config)?;
+            Ok((config, objects))
         });
         let config = config.map_err(|error| Misconfigured {
             error,
             origins: origins(&env),
+            admin: admin_of(|name| js::variable(&env, name)),
         });
-        let objects = config
-            .as_ref()
-            .ok()
-            .and_then(|config| binding(&env, config));
+        let (config, objects) = match config {
+            Ok((config, objects)) => (Ok(config), objects),
+            Err(misconfigured) => (Err(misconfigured), None),
+        };
+        let (objects_name, objects) = objects.unzip();
         let source = config.as_ref().ok().and_then(key_source);
         let keys = source.and_then(Keys::at_once).map(Ok);
         Self(Rc::new(Inner {
             keys: keys.map_or_else(OnceCell::new, OnceCell::from),
             config,
             objects: objects.unwrap_or_default(),
+            objects_name,
+            env,
             database,
             refusals: RefCell::default(),
         }))
@@ -91,11 +104,11 @@ impl Worker {
         let worker = &self.0;
         let config = match &worker.config {
             Ok(config) => config,
-            Err(Misconfigured { error, origins }) => {
-                let misconfigured =
-                    |facts: &route::Request<'_>| route::misconfigured(error, origins, facts);
-                return worker.answer(&with_facts(&request, None, misconfigured)?);
-            }
+            Err(Misconfigured {
+                error,
+                origins,
+                admin,
+            }) => return worker.misconfigured(&request, error, origins, admin.as_ref()),
         };
         match (worker.keys.get(), key_source(config)) {
             (None, Some(KeySource::Public(text))) => {
@@ -103,16 +116,16 @@ impl Worker {
                 return now_or_later(read);
             }
             (Some(Err(error)), _) => {
-                let misconfigured = |facts: &route::Request<'_>| {
-                    route::misconfigured(error, &config.origins, facts)
-                };
-                return worker.answer(&with_facts(&request, None, misconfigured)?);
+                let admin = config.admin.as_ref();
+                return worker.misconfigured(&request, error, &config.origins, admin);
             }
             _ => {}
         }
         let has_binding = !worker.objects.is_undefined();
         let decide = |facts: &route::Request<'_>| route::decide(config, facts, has_binding);
-        match with_facts(&request, Some(config), decide)? {
+        let asks_for_place = |host: &str, path: &str| route::asks_for_place(config, host, path);
+        match with_facts(&request, asks_for_place, decide)? {
+            Route::Describe { is_local } => worker.describe(Ok(config), is_local),
             Route::Answer(answer) => worker.answer(&answer),
             Route::Forward(visit) => worker.forward(&request, &visit),
             Route::List(listing) => now_or_later(list(worker.clone(), listing)),
@@ -283,11 +296,49 @@ impl Inner {
         respond(answer)
     }
 
+    /// Answers a request to a deployment of which a variable does not parse.
+    #[cold]
+    fn misconfigured(
+        &self,
+        request: &Request,
+        error: &ConfigError,
+        origins: &Origins,
+        admin: Option<&AdminSecret>,
+    ) -> Result<JsValue, JsValue> {
+        let decide = |facts: &route::Request<'_>| {
+            route::describes(admin, facts)
+                .ok_or_else(|| route::misconfigured(error, origins, facts))
+        };
+        match with_facts(request, route::may_administer_here, decide)? {
+            Ok(is_local) => self.describe(Err(error), is_local),
+            Err(answer) => self.answer(&answer),
+        }
+    }
+
+    /// Answers how the deployment is configured.
+    fn describe(
+        &self,
+        config: Result<&Config, &ConfigError>,
+        is_local: bool,
+    ) -> Result<JsValue, JsValue> {
+        let deployment = Deployment {
+            lookup: &|name| js::variable(&self.env, name),
+            config,
+            objects: self.objects_name.as_deref(),
+            has_database: self.database.is_some(),
+            has_metrics: js::dataset(&self.env, METRICS).is_some(),
+            is_local,
+        };
+        respond(&route::admin::description(&deployment))
+    }
+
     /// Hands a request to its store's object.
     fn forward(&self, request: &Request, visit: &Visit) -> Result<JsValue, JsValue> {
         let id = js::id_of_name(&self.objects, visit.store_id.as_str())?;
         let header = visit.to_header(&js::text_of(&id));
-        js::forward(&self.objects, &id, request, VISIT_HEADER, &header)
+        let hint = self.config.as_ref().ok();
+        let hint = hint.and_then(|config| config.location_hint);
+        js::forward(&self.objects, &id, request, VISIT_HEADER, &header, hint)
     }
 }
 
@@ -334,10 +385,18 @@ pub(super) fn visit(
         return Ok(visit.ok_or_else(route::forged));
     }
     match config(env) {
-        Ok(config) => with_facts(request, None, |facts| route::unannounced(&config, facts)),
-        Err(error) => with_facts(request, None, |facts| {
-            Err(route::misconfigured(&error, &origins(env), facts))
-        }),
+        Ok(config) => {
+            let asks_for_place =
+                |host: &str, path: &str| route::asks_for_place(&config, host, path);
+            with_facts(request, asks_for_place, |facts| {
+                route::unannounced(&config, facts)
+            })
+        }
+        Err(error) => with_facts(
+            request,
+            |_, _| false,
+            |facts| Err(route::misconfigured(&error, &origins(env), facts)),
+        ),
     }
 }
 
@@ -346,10 +405,10 @@ fn origins(env: &Env) -> Origins {
     origins_of(|name| js::variable(env, name))
 }
 
-/// Runs `work` on what is known of a request, as far as it matters to `config`.
+/// Runs `work` on what is known of a request. Whether it has a place is looked up where that matters at its host and path.
 fn with_facts<R>(
     request: &Request,
-    config: Option<&Config>,
+    asks_for_place: impl FnOnce(&str, &str) -> bool,
     work: impl FnOnce(&route::Request<'_>) -> R,
 ) -> Result<R, JsValue> {
     let facts = js::facts_of(request)?;
@@ -370,18 +429,30 @@ fn with_facts<R>(
         ray: header(),
         upgrade: header(),
         requested_headers: header(),
-        has_place: config.is_some_and(|config| route::asks_for_place(config, host))
-            && js::has_place(request),
+        has_place: asks_for_place(host, path) && js::has_place(request),
     }))
 }
 
+/// The objects of stores: all of the binding, or those of the deployment's jurisdiction. `None` without a binding.
+fn objects(env: &Env, config: &Config) -> Result<Option<(String, JsValue)>, ConfigError> {
+    let Some((name, objects)) = binding(env, config) else {
+        return Ok(None);
+    };
+    let Some(jurisdiction) = config.jurisdiction else {
+        return Ok(Some((name, objects)));
+    };
+    match js::in_jurisdiction(&objects, jurisdiction) {
+        Ok(inside) => Ok(Some((name, inside))),
+        Err(error) => Err(no_jurisdiction(jurisdiction, &js::message_of(&error))),
+    }
+}
+
 /// The binding that the deployment names, or the first of the usual ones that exists.
-fn binding(env: &Env, config: &Config) -> Option<JsValue> {
+fn binding(env: &Env, config: &Config) -> Option<(String, JsValue)> {
+    let named = |name: &str| Some((name.to_owned(), js::object_binding(env, name)?));
     match &config.binding {
-        Some(name) => js::object_binding(env, name),
-        None => USUAL_BINDINGS
-            .iter()
-            .find_map(|name| js::object_binding(env, name)),
+        Some(name) => named(name),
+        None => USUAL_BINDINGS.into_iter().find_map(named),
     }
 }
 

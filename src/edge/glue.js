@@ -511,6 +511,9 @@ export const hasPlace = (request) => typeof request.cf?.colo === 'string'
 /** @param {unknown} id */
 export const textOf = (id) => String(id)
 
+/** @param {any} objects @param {string} jurisdiction */
+export const inJurisdiction = (objects, jurisdiction) => objects.jurisdiction(jurisdiction)
+
 /** @param {any} objects @param {string} name */
 export const idOfName = (objects, name) => objects.idFromName(name)
 
@@ -520,12 +523,14 @@ export const idOfName = (objects, name) => objects.idFromName(name)
  * @param {Request} request
  * @param {string} header
  * @param {string} value
+ * @param {string | undefined} locationHint
  */
-export const forward = (objects, id, request, header, value) => {
+export const forward = (objects, id, request, header, value, locationHint) => {
   const [url = ''] = request.url.split('?', 1)
   const forwarded = new Request(url, request)
   forwarded.headers.set(header, value)
-  return objects.get(id).fetch(forwarded)
+  const stub = locationHint === undefined ? objects.get(id) : objects.get(id, { locationHint })
+  return stub.fetch(forwarded)
 }
 
 /** @param {Promise<Response>} answer @param {string} headers */

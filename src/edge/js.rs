@@ -225,7 +225,15 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = idOfName)]
     pub(super) fn id_of_name(objects: &JsValue, name: &str) -> Result<JsValue, JsValue>;
 
-    /// Hands a request to the object with this id, without its query and with a header: a promise of its answer.
+    /// The objects of a jurisdiction. Throws where the runtime has none.
+    #[wasm_bindgen(catch, js_name = inJurisdiction)]
+    pub(super) fn in_jurisdiction(
+        objects: &JsValue,
+        jurisdiction: &str,
+    ) -> Result<JsValue, JsValue>;
+
+    /// Hands a request to the object with this id, without its query and with a header: a promise of its answer. Where there
+    /// is no such object yet, it had better be made at the place of the hint.
     #[wasm_bindgen(catch)]
     pub(super) fn forward(
         objects: &JsValue,
@@ -233,6 +241,7 @@ extern "C" {
         request: &JsValue,
         header: &str,
         value: &str,
+        location_hint: Option<&str>,
     ) -> Result<JsValue, JsValue>;
 
     /// The same promise of an answer, or a 503 where it fails.

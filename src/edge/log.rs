@@ -1,13 +1,19 @@
 //! Log lines and data points: one JSON object each, never with event args or tokens.
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
 use super::js;
 use crate::backend::{Reason, Report};
-use crate::config::LogLevel;
+use crate::config::{Config, LogLevel};
+use crate::limits::WARNINGS_TOLD_MAX;
 use crate::wire::Transport;
+
+/// The binding that data points go to.
+pub(super) const METRICS: &str = "METRICS";
 
 /// Writes log lines about one store, and data points to the Analytics Engine binding `METRICS` if there
 /// is one.
@@ -36,12 +42,53 @@ struct Line<'a> {
     message: &'a str,
 }
 
+thread_local! {
+    /// What an isolate has told of its variables.
+    static WARNINGS_TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes a log line about each variable that is not taken as it is set, once in the life of an isolate.
+pub(super) fn tell_warnings(config: &Config) {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        level: &'static str,
+        event: &'static str,
+        variable: &'static str,
+        message: &'a str,
+    }
+    let (level, event) = (LogLevel::Warn, "variable-ignored");
+    if level > config.log_level {
+        return;
+    }
+    for warning in &config.warnings {
+        let is_new = WARNINGS_TOLD.with_borrow_mut(|told| {
+            let is_new = told.len() < WARNINGS_TOLD_MAX && !told.contains(&warning.message);
+            if is_new {
+                told.push(warning.message.clone());
+            }
+            is_new
+        });
+        if !is_new {
+            continue;
+        }
+        let line = Line {
+            level: level.name(),
+            event,
+            variable: warning.name,
+            message: &warning.message,
+        };
+        if let Ok(line) = serde_json::to_string(&line) {
+            js::log(level.name(), &line);
+        }
+    }
+}
+
 impl Log {
     pub(super) fn new(level: LogLevel, store_id: &str, env: &Env) -> Self {
         Self {
             level,
             store_id: store_id.to_owned(),
-            metrics: js::dataset(env, "METRICS"),
+            metrics: js::dataset(env, METRICS),
         }
     }
 

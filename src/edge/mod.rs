@@ -44,5 +44,7 @@ pub use wasm_bindgen;
 
 /// The variables and secrets of `env`: each Worker and each object goes by its own.
 fn config(env: &Env) -> Result<Config, ConfigError> {
-    Config::parse(|name| js::variable(env, name))
+    let config = Config::parse(|name| js::variable(env, name))?;
+    log::tell_warnings(&config);
+    Ok(config)
 }

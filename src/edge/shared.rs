@@ -388,7 +388,8 @@ impl<H: Hooks> Shared<H> {
         let may_make = may_make && (self.birth.may_make() || !asks_at_birth);
         let rules = Rules {
             event_names: config.event_names,
-            admin: config.admin,
+            // Who asks by a frame has come from anywhere: the one that everybody knows does not count here.
+            admin: config.admin.filter(|secret| !secret.is_template()),
             object_id: self.id.clone(),
             uses: self.hooks.uses(),
             backup_delay_ms,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Answer, Request, origins};
 use crate::auth::{AdminSecret, bearer};
-use crate::config::Origins;
+use crate::config::{Deployment, Origins};
 use crate::event::{SeqNum, StoreId};
 use crate::json;
 use crate::limits::{
@@ -250,6 +250,12 @@ impl Listing {
     }
 }
 
+/// The answer to `GET config`.
+#[must_use]
+pub fn description(deployment: &Deployment<'_>) -> Answer {
+    Answer::json(200, format!("{}\n", deployment.to_json()))
+}
+
 /// What a request to the administration is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -261,6 +267,8 @@ pub(super) enum Asked {
     Ticket(StoreId),
     /// [`Ask::Live`] of this store, if there is a ticket for it in the subprotocols.
     LiveByTicket(StoreId),
+    /// `GET config`: the variables of the deployment.
+    Config,
 }
 
 /// Why a request is not answered.
@@ -332,6 +340,10 @@ pub(super) fn read(request: &Request<'_>, secret: &AdminSecret) -> Result<Asked,
             return Err(Refusal::new(400, &message));
         }
         return Ok(Asked::Stores(Listing { after, limit }));
+    }
+    if path == "config" {
+        takes("GET", request.method)?;
+        return Ok(Asked::Config);
     }
     let (store_id, action) = if path == "metrics" {
         let store_id = parameters.get("storeId");

@@ -83,6 +83,11 @@ pub enum Route {
     Ticket(StoreId),
     /// Hand it to the object of its store once its ticket has been checked: see [`refused_ticket`].
     CheckTicket(Visit),
+    /// Answer how the deployment is configured.
+    Describe {
+        /// Whether it is a development server on this machine.
+        is_local: bool,
+    },
 }
 
 /// A client that the policy lets in to sync, or may.
@@ -278,17 +283,19 @@ pub fn decide(config: &Config, request: &Request<'_>, has_binding: bool) -> Rout
 /// # Errors
 /// The answer to what is no request of ours.
 pub fn unannounced(config: &Config, request: &Request<'_>) -> Result<Visit, Answer> {
-    if let Some(secret) = administration(config, request) {
+    if let Some(secret) = administration(config.admin.as_ref(), request) {
+        let of_worker = |what: &str| Answer::json(404, admin::Refusal::new(404, what).body);
         return match administer(request, secret)? {
             Asked::Store(store_id, ask) => Ok(administered(store_id, ask)),
-            Asked::Stores(_) => {
-                let message = "stores are listed by the Worker, not by an object";
-                Err(told(admin::Refusal::new(404, message), None))
-            }
-            Asked::Ticket(_) | Asked::LiveByTicket(_) => {
-                let message = "tickets are made and checked by the Worker, not by an object";
-                Err(told(admin::Refusal::new(404, message), None))
-            }
+            Asked::Stores(_) => Err(of_worker(
+                "stores are listed by the Worker, not by an object",
+            )),
+            Asked::Config => Err(of_worker(
+                "variables are told by the Worker, not by an object",
+            )),
+            Asked::Ticket(_) | Asked::LiveByTicket(_) => Err(of_worker(
+                "tickets are made and checked by the Worker, not by an object",
+            )),
         };
     }
     let query = Query::read(request.query);
@@ -341,8 +348,11 @@ fn is_preflight(origins: &Origins, request: &Request<'_>) -> bool {
 }
 
 fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<Route, Answer> {
-    if let Some(secret) = administration(config, request) {
+    if let Some(secret) = administration(config.admin.as_ref(), request) {
         return match administer(request, secret)? {
+            Asked::Config => Ok(Route::Describe {
+                is_local: is_local(request),
+            }),
             Asked::Stores(listing) => Ok(Route::List(listing)),
             Asked::Ticket(store_id) => Ok(Route::Ticket(store_id)),
             Asked::Store(store_id, _) | Asked::LiveByTicket(store_id) if !has_binding => {
@@ -369,7 +379,7 @@ fn arrive(config: &Config, request: &Request<'_>, has_binding: bool) -> Result<R
         cookie: request
             .cookie
             .filter(|_| origins::may_send_cookies(&config.origins, request)),
-        is_localhost: is_local(request),
+        is_development: is_development(config, request),
     };
     let decision = config.policy.decide(facts).map_err(|denied| match denied {
         Denied::NotConfigured(sentence) => {
@@ -418,10 +428,25 @@ fn identify(request: &Request<'_>) -> Result<(Door, StoreId, Option<String>), An
     Ok((door, store_id, payload))
 }
 
-/// The secret to show, if a request is one to the administration and that exists.
-fn administration<'c>(config: &'c Config, request: &Request<'_>) -> Option<&'c AdminSecret> {
-    let secret = config.admin.as_ref()?;
-    request.path.starts_with(admin::PREFIX).then_some(secret)
+/// The secret to show, if a request is one to the administration and that exists: to the secret that everybody knows, on this machine
+/// alone.
+fn administration<'c>(
+    secret: Option<&'c AdminSecret>,
+    request: &Request<'_>,
+) -> Option<&'c AdminSecret> {
+    let secret = secret?;
+    let exists =
+        request.path.starts_with(admin::PREFIX) && (!secret.is_template() || is_local(request));
+    exists.then_some(secret)
+}
+
+/// Whether an operator asks how the deployment is configured, of which a variable does not parse: then whether it is a development server
+/// on this machine.
+#[must_use]
+pub fn describes(secret: Option<&AdminSecret>, request: &Request<'_>) -> Option<bool> {
+    let secret = administration(secret, request)?;
+    let is_asked = administer(request, secret) == Ok(Asked::Config);
+    is_asked.then(|| is_local(request))
 }
 
 #[inline(never)]
@@ -475,14 +500,27 @@ fn is_localhost(host: &str) -> bool {
 /// Whether it matters if a request to `host` has come in at a place of Cloudflare's network: looking it up costs
 /// more than all else about a request.
 #[must_use]
-pub fn asks_for_place(config: &Config, host: &str) -> bool {
-    config.policy.asks_for_localhost() && is_localhost(host)
+pub fn asks_for_place(config: &Config, host: &str, path: &str) -> bool {
+    let asks = config.policy.asks_for_development();
+    asks && (is_localhost(host) || config.dev_hosts.has(host)) || may_administer_here(host, path)
+}
+
+/// The same of a deployment of which a variable does not parse.
+#[must_use]
+pub fn may_administer_here(host: &str, path: &str) -> bool {
+    path.starts_with(admin::PREFIX) && is_localhost(host)
 }
 
 /// Whether a request has come to a development server on this machine. The URL alone does not tell: its host
 /// is what the client says, and to a runtime that somebody runs by himself a client may say anything.
 fn is_local(request: &Request<'_>) -> bool {
     is_localhost(request.host) && request.has_place && request.ray.is_none()
+}
+
+/// Whether a request has come to a development server, on this machine or at a host that the deployment says: there through a tunnel
+/// as well, which is a network's.
+fn is_development(config: &Config, request: &Request<'_>) -> bool {
+    is_local(request) || (config.dev_hosts.has(request.host) && request.has_place)
 }
 
 #[cfg(test)]
@@ -516,6 +554,7 @@ mod tests {
     fn status(config: &Config, request: &Request<'_>) -> u16 {
         match decide(config, request, true) {
             Route::Answer(answer) => answer.status,
+            Route::Describe { .. } => 200,
             Route::Enter(_)
             | Route::Forward(_)
             | Route::List(_)
@@ -644,6 +683,13 @@ mod tests {
                 "https://evil.com/.example.com",
                 403,
             ),
+            ("https://app.example.com/", "https://app.example.com", 101),
+            ("app.example.com, https://a.io", "https://a.io", 101),
+            ("app.example.com", "https://app.example.com", 403),
+            ("null", "null", 101),
+            ("file://", "file://", 101),
+            ("file://", "null", 403),
+            ("null", "https://app.example.com", 403),
         ];
         for (allowed, origin, expected) in cases {
             let config = config(&[("ALLOW_ANONYMOUS", "true"), ("ALLOWED_ORIGINS", allowed)]);
@@ -688,7 +734,7 @@ mod tests {
     fn a_listed_origin_is_echoed_and_answers_vary_by_it() {
         let listed = config(&[
             ("ALLOW_ANONYMOUS", "true"),
-            ("ALLOWED_ORIGINS", "https://a.io"),
+            ("ALLOWED_ORIGINS", "https://a.io,null"),
         ]);
         let headers = |origin| {
             let request = Request {
@@ -700,13 +746,21 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(headers(Some("https://a.io"))[0].1, "https://a.io");
+        let of_listed = headers(Some("https://a.io"));
+        assert_eq!(of_listed[0].1, "https://a.io");
+        let credentials: (Cow<'_, str>, _) =
+            ("Access-Control-Allow-Credentials".into(), "true".to_owned());
+        assert!(of_listed.contains(&credentials));
         assert!(
             headers(Some("https://b.io"))
                 .iter()
                 .all(|(name, _)| name == "Vary")
         );
         assert!(headers(None).is_empty());
+        // Nobody's cookies are for what any page may be.
+        let of_null = headers(Some("null"));
+        assert_eq!(of_null[0].1, "null");
+        assert!(!of_null.contains(&credentials));
     }
 
     #[test]
@@ -739,17 +793,51 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_the_templates_is_for_a_development_server_at_hosts_that_are_listed_too() {
+        let template = config(&[
+            ("AUTH_TOKEN", "insecure-token-change-me"),
+            ("DEV_HOSTS", "192.168.0.2, *.trycloudflare.com"),
+        ]);
+        let url = "/?storeId=a&transport=ws&payload=%7B%22authToken%22%3A%22insecure-token-change-me%22%7D";
+        let ray = Some("8f0c1a2b3c4d5e6f-FRA");
+        for (host, has_place, ray, expected) in [
+            ("192.168.0.2", true, None, 101),
+            ("a-b.trycloudflare.com", true, None, 101),
+            // A tunnel of Cloudflare's goes through its network.
+            ("a-b.trycloudflare.com", true, ray, 101),
+            ("localhost", true, None, 101),
+            ("localhost", true, ray, 503),
+            ("192.168.0.3", true, None, 503),
+            ("trycloudflare.com", true, ray, 503),
+            // A runtime that somebody runs by himself.
+            ("192.168.0.2", false, None, 503),
+        ] {
+            let request = Request {
+                host,
+                ray,
+                has_place,
+                ..request("GET", url)
+            };
+            assert_eq!(status(&template, &request), expected, "{host} {ray:?}");
+            assert_eq!(
+                asks_for_place(&template, host, "/"),
+                host != "192.168.0.3" && host != "trycloudflare.com"
+            );
+        }
+    }
+
+    #[test]
     fn where_a_request_has_come_in_is_looked_up_for_the_token_of_the_templates_alone() {
         let with = |tokens| config(&[("AUTH_TOKEN", tokens)]);
         let template = with("mine,insecure-token-change-me");
-        assert!(asks_for_place(&template, "localhost"));
-        assert!(!asks_for_place(&template, "sync.example.com"));
-        assert!(!asks_for_place(&with("mine"), "localhost"));
+        assert!(asks_for_place(&template, "localhost", "/"));
+        assert!(!asks_for_place(&template, "sync.example.com", "/"));
+        assert!(!asks_for_place(&with("mine"), "localhost", "/"));
         let open = config(&[
             ("AUTH_TOKEN", "insecure-token-change-me"),
             ("ALLOW_ANONYMOUS", "true"),
         ]);
-        assert!(!asks_for_place(&open, "localhost"));
+        assert!(!asks_for_place(&open, "localhost", "/"));
     }
 
     #[test]
@@ -785,6 +873,27 @@ mod tests {
             };
             let expected = if expected == 101 { 101 } else { 400 };
             assert_eq!(status(&cookies, &with_cookie), expected, "{page}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_counts_from_sites_that_are_listed_and_not_from_what_any_page_may_be() {
+        let listed = config(&[
+            ("AUTH_TOKEN", "t"),
+            ("ALLOWED_ORIGINS", "https://a.io, null, file://"),
+        ]);
+        for (origin, expected) in [("https://a.io", 101), ("null", 400), ("file://", 400)] {
+            let request = Request {
+                origin_header: Some(origin),
+                cookie: Some("authToken=t"),
+                ..request("GET", "/?storeId=a&transport=ws")
+            };
+            assert_eq!(status(&listed, &request), expected, "{origin}");
+            let with_token = Request {
+                authorization: Some("Bearer t"),
+                ..request
+            };
+            assert_eq!(status(&listed, &with_token), 101, "{origin}");
         }
     }
 
@@ -1054,6 +1163,82 @@ mod tests {
         assert_eq!(refusal.store_id, Some(StoreId::new("a")));
         // Without a secret there is no such route.
         assert_eq!(status(&self::config(OPEN), &asking), 400);
+    }
+
+    #[test]
+    fn the_configuration_is_told_to_who_has_the_secret_even_where_it_does_not_parse() {
+        let config = config(SECRET);
+        let url = "/admin/v1/config";
+        let asks = |request: Request<'_>, is_local| {
+            let expected = Route::Describe { is_local };
+            assert_eq!(decide(&config, &request, false), expected);
+            assert_eq!(describes(config.admin.as_ref(), &request), Some(is_local));
+        };
+        let right = Request {
+            authorization: Some("Bearer secret"),
+            ..request("GET", url)
+        };
+        asks(right, false);
+        let local = Request {
+            host: "localhost",
+            has_place: true,
+            ..right
+        };
+        asks(local, true);
+        for (request, expected) in [
+            (request("GET", url), 401),
+            (
+                Request {
+                    method: "POST",
+                    ..right
+                },
+                405,
+            ),
+            (
+                Request {
+                    path: "/admin/v1/configs",
+                    ..right
+                },
+                404,
+            ),
+        ] {
+            assert_eq!(status(&config, &request), expected);
+            assert_eq!(describes(config.admin.as_ref(), &request), None);
+        }
+        assert_eq!(describes(None, &right), None);
+        assert_eq!(unannounced(&config, &right).unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn the_secret_that_everybody_knows_opens_the_administration_on_this_machine_alone() {
+        let template = config(&[
+            ("ADMIN_SECRET", "insecure-secret-change-me"),
+            ("DEV_HOSTS", "192.168.0.2"),
+            ("ALLOW_ANONYMOUS", "true"),
+        ]);
+        let url = "/admin/v1/config";
+        for (host, has_place, ray, expected) in [
+            ("localhost", true, None, 200),
+            ("[::1]", true, None, 200),
+            ("sync.example.com", true, None, 400),
+            ("192.168.0.2", true, None, 400),
+            ("localhost", false, None, 400),
+            ("localhost", true, Some("8f0c1a2b3c4d5e6f-FRA"), 400),
+        ] {
+            let request = Request {
+                host,
+                has_place,
+                ray,
+                authorization: Some("Bearer insecure-secret-change-me"),
+                ..request("GET", url)
+            };
+            assert_eq!(status(&template, &request), expected, "{host} {ray:?}");
+            let is_there = describes(template.admin.as_ref(), &request).is_some();
+            assert_eq!(is_there, expected == 200);
+        }
+        assert!(asks_for_place(&template, "localhost", url));
+        assert!(!asks_for_place(&template, "localhost", "/"));
+        assert!(!asks_for_place(&template, "192.168.0.2", url));
     }
 
     #[test]

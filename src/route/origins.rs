@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Headers, Request};
-use crate::config::{OriginPattern, Origins};
+use crate::config::{OriginPattern, Origins, is_site};
 
 /// Whether a request comes from a page of the backend's own origin: that of the URL, or of the header `Host`
 /// where the URL has lost its port on the way, as behind a development server.
@@ -48,10 +48,11 @@ pub(super) fn forbidden<'a>(origins: &Origins, request: &Request<'a>) -> Option<
 }
 
 /// Whether a request may be known by its cookie, which browsers add to what any page asks for: not where all
-/// pages are allowed.
+/// pages are allowed, or where any page may be one of those that are.
 pub(super) fn may_send_cookies(origins: &Origins, request: &Request<'_>) -> bool {
     match (origins, request.origin_header) {
-        (_, None) | (Origins::Listed(_), _) => true,
+        (_, None) => true,
+        (Origins::Listed(_), Some(origin)) if is_site(origin) => true,
         (_, Some(origin)) => is_same_origin(request, origin),
     }
 }
@@ -71,6 +72,10 @@ pub(super) fn headers(origins: &Origins, request: &Request<'_>) -> Headers {
         header("Access-Control-Allow-Headers", requested),
     ];
     if matches!(origins, Origins::Listed(_)) {
+        // To `*`, and to what any page may be, nobody's cookies are sent.
+        if is_site(allowed) {
+            headers.push(header("Access-Control-Allow-Credentials", "true"));
+        }
         headers.push(header("Vary", "Origin"));
     }
     headers

@@ -611,6 +611,17 @@ describe('a cookie', () => {
   }
 })
 
+describe('a cookie of the name that COOKIE_NAME says', () => {
+  const page = 'https://app.example.com'
+  const server = serverOf({ JWT_SECRET: secret, COOKIE_NAME: 'my-app.session', ALLOWED_ORIGINS: page })
+  const inCookieNamed = (name: string): Credential => ({ headers: { cookie: `a=b; ${name}=${hs256()}`, origin: page } })
+
+  for (const name of ['my-app.session', '__Secure-my-app.session', '__Host-my-app.session'])
+    it(`${name} opens every door`, () => assertSyncs(server(), () => inCookieNamed(name)))
+
+  it('authToken is another one', () => assertRefused(server(), 'a', inCookieNamed('authToken'), reasons.none))
+})
+
 describe('a page', () => {
   const server = serverOf({ JWT_SECRET: secret, ALLOWED_ORIGINS: '*' })
 

@@ -122,6 +122,7 @@ describe("the object, behind the Worker's door", () => {
         ['Access-Control-Allow-Origin', page.origin],
         ['Access-Control-Allow-Methods', 'GET, POST, OPTIONS'],
         ['Access-Control-Allow-Headers', '*'],
+        ['Access-Control-Allow-Credentials', 'true'],
         ['Vary', 'Origin'],
       ],
     })
@@ -249,12 +250,12 @@ describe("the object, behind an app's own door", () => {
 
 describe('a deployment of which a variable does not parse', () => {
   it("says so also behind an app's own door", async () => {
-    const wrong = await startServer({ vars: { LOG_LEVEL: 'loud' }, edit: withOtherDoor })
+    const wrong = await startServer({ vars: { PUSH_RATE: 'fast' }, edit: withOtherDoor })
     try {
       const target = targetOf({ storeId: 'a', payload: { authToken }, transport: 'http', path: '/raw/' })
       const answer = await knock(wrong, { method: 'POST', target })
       assert.equal(answer.status, 500)
-      assert.match(answer.body, /^Configuration: LOG_LEVEL is 'loud'/)
+      assert.match(answer.body, /^Configuration: PUSH_RATE is 'fast'/)
     } finally {
       await wrong.stop()
     }

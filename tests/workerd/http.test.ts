@@ -631,6 +631,7 @@ const corsFor = (origin: string, requested = '*'): Record<string, string> => ({
   'access-control-allow-origin': origin,
   'access-control-allow-methods': 'GET, POST, OPTIONS',
   'access-control-allow-headers': requested,
+  ...(origin === '*' ? {} : { 'access-control-allow-credentials': 'true' }),
 })
 
 /** Every sort of answer: what is asked, and with which status it is answered to a page that may read it. */

@@ -158,6 +158,14 @@ describe('the commands of the manual', () => {
     readonly then: (stdout: string) => unknown
   }> = [
     { having: 'encodeURIComponent(process.env', then: (stdout) => assert.equal(stdout, `${variables.STORE}\n`) },
+    {
+      having: '/config"',
+      then: (stdout) => {
+        const told = JSON.parse(stdout) as object
+        const members = tableOf('member', 'Configuration').flatMap(([member]) => codesIn(member!))
+        assert.deepEqual(Object.keys(told), members)
+      },
+    },
     { having: '/stores/$STORE"', then: (stdout) => assert.equal((JSON.parse(stdout) as { head: number }).head, 3) },
     {
       having: '/live"',

@@ -218,7 +218,8 @@ describe('a deployment of which a variable does not parse', () => {
     ['of an origin that is listed', origin, true],
     ['of any origin', '*', true],
     ['of another origin', 'https://other.example.com', false],
-    ['of an origin that is not known, because the list does not parse', 'app', false],
+    ['of an origin that is listed beside an entry that is none', `app, ${origin}`, true],
+    ['of an origin that is not known, because the list has no origin', 'app', false],
   ] as const) {
     it(`${isReadable ? 'lets' : 'does not let'} a page ${what} read which one`, async () => {
       const server = await startServer({ vars: { PUSH_RATE: 'fast', ALLOWED_ORIGINS: list } })
@@ -226,7 +227,7 @@ describe('a deployment of which a variable does not parse', () => {
         const target = targetOf({ storeId: 'a', transport: 'http' })
         const answer = await knock(server, { method: 'POST', target, headers: { origin } })
         assert.equal(answer.status, 500)
-        assert.match(answer.body, /^Configuration: (PUSH_RATE|ALLOWED_ORIGINS) is /)
+        assert.match(answer.body, /^Configuration: PUSH_RATE is /)
         const allowed = answer.headers['access-control-allow-origin']
         assert.equal(allowed === origin || allowed === '*', isReadable, allowed)
         const preflight = await knock(server, { method: 'OPTIONS', target, headers: { origin } })
@@ -239,6 +240,34 @@ describe('a deployment of which a variable does not parse', () => {
       }
     })
   }
+})
+
+describe('a deployment of which variables do not parse that can do no harm', () => {
+  const server = serverOf({ ALLOWED_ORIGINS: 'app.example.com, https://app.example.com/', RESTORE_EMPTY: 'yes' })
+
+  it('serves everybody, goes by what is right, and says once which are not', async () => {
+    for (const [origin, isListed] of [
+      ['https://app.example.com', true],
+      ['https://other.example.com', false],
+    ] as const) {
+      for (const door of doors) {
+        const { status, body } = await enter(server(), door, 'a', both(inPayload(authToken), { headers: { origin } }))
+        assert.equal(status, isListed ? (door.isSocket ? 101 : 200) : 403, `${origin} ${door.name}: ${body}`)
+      }
+    }
+    // Lines arrive in order: what stands before the mark is complete.
+    await knock(server(), { target: '/', headers: { [markHeader]: 'yes' } })
+    await eventually('the mark is logged', () => server().logs.includes('the mark'))
+    const lines = server().logs.filter((line) => line.includes('variable-ignored'))
+    const found = lines.map((line) => JSON.parse(line) as { level: string; variable: string; message: string })
+    assert.deepEqual(
+      found.map(({ level, variable, message }) => [level, variable, message.split(',')[0]]),
+      [
+        ['warn', 'ALLOWED_ORIGINS', "ALLOWED_ORIGINS has 'app.example.com'"],
+        ['warn', 'RESTORE_EMPTY', "RESTORE_EMPTY is 'yes'"],
+      ],
+    )
+  })
 })
 
 describe('a page of the own origin, whose URL has lost its port on the way', () => {

@@ -137,10 +137,13 @@ it('a store from before begins to count when it wakes, and is let be once that i
   })
 })
 
-it('days that do not parse are named', async () => {
-  await withServer({ vars: { TTL_DAYS: '1.5' } }, async (server) => {
-    const { status, body } = await knock(server, { target: '/' })
-    assert.equal(status, 500)
-    assert.match(body, /TTL_DAYS is '1\.5', but it must be an integer from 0 to 36500: days, 0 for no end/)
+it('days that do not parse are told, and delete nothing', async () => {
+  await withServer({ inspect: true, vars: { ...vars, TTL_DAYS: '1.5' } }, async (server) => {
+    const storeId = freshStoreId()
+    await (await Peer.connect(server, 'v04', storeId)).pushed(batchOf(0, 3))
+    await assertWhole(server, storeId)
+    assert.equal('retention' in (await stateOf(server, storeId)), false)
+    const told = await eventually('it is logged', () => server.logs.find((line) => line.includes('variable-ignored')))
+    assert.match(told, /TTL_DAYS is '1\.5', but it must be an integer from 0 to 36500: days, 0 for no end/)
   })
 })

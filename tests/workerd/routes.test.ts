@@ -25,6 +25,7 @@ const corsFor = (origin: string, requested = '*'): Record<string, string> => ({
   'access-control-allow-origin': origin,
   'access-control-allow-methods': 'GET, POST, OPTIONS',
   'access-control-allow-headers': requested,
+  ...(origin === '*' ? {} : { 'access-control-allow-credentials': 'true' }),
 })
 
 /** A refusal is plain text, and says just this. */
@@ -380,6 +381,32 @@ describe('with the token of the templates', () => {
   })
 })
 
+describe('with the token of the templates and DEV_HOSTS', () => {
+  const server = serverOf({ vars: { AUTH_TOKEN: templateToken, DEV_HOSTS: '192.168.0.2, *.trycloudflare.com' } })
+  const through = { 'cf-ray': '8f0c1a2b3c4d5e6f-FRA' }
+  const hosts: ReadonlyArray<readonly [string, Record<string, string>, boolean]> = [
+    ['192.168.0.2:8787', {}, true],
+    ['some-words.trycloudflare.com', through, true],
+    ['localhost:8787', {}, true],
+    ['localhost:8787', through, false],
+    ['192.168.0.3:8787', {}, false],
+    ['trycloudflare.com', through, false],
+  ]
+  for (const [host, headers, isListed] of hosts) {
+    it(`it ${isListed ? 'opens' : 'does not open'} the doors of ${host}${headers === through ? ' through the network' : ''}`, async () => {
+      for (const { target } of doors) {
+        const answer = await knock(server(), {
+          target: target('a', { authToken: templateToken }),
+          upgrade: 'websocket',
+          headers: { host, ...headers },
+        })
+        if (isListed) assert.equal(answer.status, 101, answer.body)
+        else assertText(answer, 503, /DEV_HOSTS/)
+      }
+    })
+  }
+})
+
 describe('with the token of the templates beside one of its own', () => {
   const server = serverOf({ vars: { AUTH_TOKEN: `${templateToken},own-token` } })
 
@@ -476,8 +503,10 @@ describe('a variable that does not parse', () => {
   const privateKey = '{"kty":"EC","crv":"P-256","x":"a","y":"b","d":"hidden-key"}'
   const bad: ReadonlyArray<readonly [name: string, value: string, others?: Record<string, string>]> = [
     ['ALLOW_ANONYMOUS', 'yes'],
-    ['ALLOWED_ORIGINS', 'app.example.com'],
-    ['ALLOWED_ORIGINS', 'https://app.example.com, *'],
+    ['COOKIE_NAME', 'auth token'],
+    ['JURISDICTION', 'europe'],
+    // A place of the platform, but not of this runtime.
+    ['JURISDICTION', 'eu'],
     ['EVENT_NAMES', ','],
     ['MAX_EVENT_BYTES', '2000001'],
     ['MAX_BATCH_EVENTS', '0'],
@@ -487,8 +516,6 @@ describe('a variable that does not parse', () => {
     ['MAX_CONNECTIONS', 'many'],
     ['PUSH_RATE', '0'],
     ['PUSH_RATE', '0.5'],
-    ['LOG_LEVEL', 'loud'],
-    ['LOG_LEVEL', 'INFO'],
     ['JWT_AUDIENCE', ',', { JWT_SECRET: secret }],
     ['JWT_GRACE_SECONDS', 'an hour', { JWT_SECRET: secret }],
     ['JWT_GRACE_SECONDS', '86401', { JWT_SECRET: secret }],

@@ -18,4 +18,6 @@ export class SyncBackendDO extends makeDurableObject({
 
 export const byToken = makeWorker({ authToken: ['one', 'another'], allowedOrigins: 'https://app.example.com' })
 export const byJwt = makeWorker({ jwtSecret: (env: Env) => env.SECRET, jwtStoreClaim: 'stores', jwtGraceSeconds: 60 })
+export const inEurope = makeWorker({ authToken: 'one', jurisdiction: 'eu', locationHint: 'weur' })
 export const open = makeWorker({ allowAnonymous: true })
+export const byCookie = makeWorker({ jwtSecret: (env: Env) => env.SECRET, cookieName: 'better-auth.session_data' })
