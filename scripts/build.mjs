@@ -13,7 +13,16 @@ import { basename, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { namedName, stripped } from './names.mjs'
 import { bundleInspector } from './inspector.mjs'
-import { commandLine, digestName, digestOf, filesBelow, inspector, isBuiltFrom, ownSources } from './sources.mjs'
+import {
+  commandLine,
+  commandLineBundle,
+  digestName,
+  digestOf,
+  filesBelow,
+  inspector,
+  isBuiltFrom,
+  ownSources,
+} from './sources.mjs'
 import { cargoHome, root, toolchain, wasmTarget } from './toolchain.mjs'
 
 const started = Date.now()
@@ -77,16 +86,7 @@ const sources = [...ownSources, ...(isOwn ? [] : crateSources.map((source) => jo
 if (isOwn && modified(join(dist, 'cli.js')) <= Math.max(...filesBelow(commandLine).map(modified))) {
   say('bundling the command line')
   const { build } = await import('esbuild')
-  await build({
-    entryPoints: [join(commandLine, 'main.ts')],
-    outfile: join(dist, 'cli.js'),
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    minify: true,
-    logLevel: 'warning',
-  })
+  await build(commandLineBundle)
 }
 
 // So is the page of the administration, which the bundles import once somebody opens it.

@@ -22,6 +22,22 @@ export const ownSources = [
 /** Below `host/`, but no part of the Worker: the package's command line. */
 export const commandLine = join(root, 'host/cli')
 
+/** How that is bundled. @type {import('esbuild').BuildOptions} */
+export const commandLineBundle = {
+  absWorkingDir: root,
+  entryPoints: [join(commandLine, 'main.ts')],
+  outfile: join(root, 'dist/cli.js'),
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  // Modules of jsonc-parser that a bundler can follow are named there.
+  mainFields: ['module', 'main'],
+  minify: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+}
+
 /** The page of the administration. Bundled by itself, as the command line is: nothing is compiled for a change of it. */
 export const inspector = join(root, 'inspector')
 
