@@ -9,11 +9,13 @@ import { parseArgs } from 'node:util'
 import { type Asked, type Command, Failure, type Flag, UsageError } from './command.ts'
 import { create } from './create.ts'
 import { doctor } from './doctor/doctor.ts'
+import { init } from './init/init.ts'
 import { packageName, packageVersion } from './package.ts'
 
 const commands: ReadonlyMap<string, Command> = new Map([
   ['create', create],
   ['doctor', doctor],
+  ['init', init],
 ])
 
 const main = async ([first, ...rest]: readonly string[]): Promise<void> => {
