@@ -221,7 +221,17 @@ const cases: readonly Case[] = [
       'public/index.html': '<p>',
     },
     at: 'src/livestore.worker.ts:3',
-    says: /sync at location\.origin, where the static assets are/,
+    says: /sync at the path \/, where static assets answer/,
+  },
+  {
+    code: 'assets-first',
+    title: 'by a rule that excludes its path',
+    files: {
+      ...config(['[vars]', '[assets]\ndirectory = "public"\nrun_worker_first = ["/*", "!/s*c"]\n\n[vars]']),
+      'public/page.html': '<p>',
+    },
+    at: 'src/livestore.worker.ts:3',
+    says: /sync at the path \/sync, where/,
   },
   {
     code: 'binding-missing',
@@ -567,6 +577,22 @@ describe('doctor in a folder', { concurrency: 4 }, () => {
       'node_modules/livestore-sync-worker/dist/worker.js': '',
     }
     assert.deepEqual(codesOf(await inFolder(files, (folder) => doctor(folder))), ['livestore-generation'])
+  })
+
+  it('finds no assets before sync where it has a path, the Worker is first, or there is no page', async () => {
+    const page = { 'public/index.html': '<p>' }
+    const root = changed('src/livestore.worker.ts', ['`${location.origin}/sync`', "'https://app.example.com/'"])
+    for (const [rules, files] of [
+      ['', page],
+      ['run_worker_first = ["/*", "!/syn"]\n', page],
+      ['run_worker_first = true\n', { ...page, ...root }],
+      ['run_worker_first = ["/"]\n', { ...page, ...root }],
+      ['', { ...root, 'public/page.html': '<p>' }],
+    ] as const) {
+      const assets = config(['[vars]', `[assets]\ndirectory = "public"\n${rules}\n[vars]`])
+      const found = await inFolder({ ...clean, ...assets, ...files }, (folder) => doctor(folder))
+      assert.deepEqual(codesOf(found), ['livestore-generation'], rules)
+    }
   })
 
   for (const { code, title, files, at, says, also = [], ...asked } of cases) {

@@ -35,7 +35,7 @@ export const kinds = {
     'Each deployment closes every socket at once, and all clients come back at the same time.',
   ),
   'assets-first': warning(
-    'Requests to sync go to the address of the page, which is answered by a file before the Worker is asked.',
+    'Requests to sync that go to a path of static assets are answered by those, and the Worker is not asked.',
   ),
 
   // The Durable Object

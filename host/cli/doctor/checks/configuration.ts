@@ -143,32 +143,51 @@ const codeUpdates = (environment: Environment): readonly Finding[] => {
 /** The addresses that clients in the sources are given. */
 const clientUrls = /\bmake(?:Ws|Http|Cf)Sync\s*\(\s*\{[^}]*?\burl\s*:\s*([^,\n]*)/g
 
-/** Whether such an address has no path: that of the page, or an origin alone. */
-const isRoot = (expression: string): boolean => {
-  const text = expression.replace(/\s*\}.*$/, '').trim()
-  if (/^(globalThis\.|window\.|self\.)?location\.origin$/.test(text)) return true
-  const literal = /^["'`]((?:\$\{[^}]*location\.origin\}|\w+:\/\/[^/"'`]+)?\/?)["'`]$/.exec(text)
-  return literal !== null
+/** The path of such an address, where the text shows it: `/` for that of the page, or of an origin alone. */
+const pathIn = (expression: string): string | undefined => {
+  const [, , literal] = /^(["'`])(.*?)\1/.exec(expression) ?? []
+  if (literal === undefined)
+    return /^(?:globalThis\.|window\.|self\.)?location\.origin\s*[}\n]/.test(`${expression}\n`) ? '/' : undefined
+  const [, path] = /^(?:\$\{[^}]*location\.origin\}|\w+:\/\/[^/?#$]+)([^?#$]*)$/.exec(literal) ?? []
+  return path === '' ? '/' : path
+}
+
+/** Whether a rule of `run_worker_first` is about a path. */
+const isAbout = (rule: string, path: string): boolean => {
+  const pattern = rule
+    .replace(/^!/, '')
+    .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+  return new RegExp(`^${pattern}$`).test(path)
+}
+
+/** Whether a file is asked for at a path before the Worker is. `hasPage` tells whether there is one at `/`. */
+const isOfAssets = (first: unknown, path: string, hasPage: boolean): boolean => {
+  const rules = textsIn(first)
+  // What a rule excludes never reaches the Worker, whether there is a file or not.
+  if (rules.some((rule) => rule.startsWith('!') && isAbout(rule, path))) return true
+  return path === '/' && hasPage && !rules.some((rule) => !rule.startsWith('!') && isAbout(rule, path))
 }
 
 const assets = ({ project, code, main }: Inspection, environment: Environment): readonly Finding[] => {
   const { assets } = environment.value
   if (!isTable(assets) || assets['run_worker_first'] === true) return []
-  if (textsIn(assets['run_worker_first']).some((rule) => rule === '/' || rule === '/*')) return []
+  if (main === undefined || (!main.isOurs && code.bindings.length === 0 && !code.decidesWho)) return []
   const { directory } = assets
-  // A folder without an index answers nothing at the address itself.
   const folder = typeof directory === 'string' ? join(project.folder, directory) : undefined
   const isBuilt = folder !== undefined && statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true
-  if (isBuilt && statSync(join(folder, 'index.html'), { throwIfNoEntry: false }) === undefined) return []
-  if (main === undefined || (main.isOurs === false && code.bindings.length === 0 && !code.decidesWho)) return []
-  return foundIn(project.sources, clientUrls)
-    .filter(({ text }) => isRoot(text))
-    .map(({ source, text, line }) =>
+  // What has yet to be built is taken for a page.
+  const hasPage = !isBuilt || statSync(join(folder, 'index.html'), { throwIfNoEntry: false }) !== undefined
+  return foundIn(project.sources, clientUrls).flatMap(({ source, text, line }) => {
+    const path = pathIn(text)
+    if (path === undefined || !isOfAssets(assets['run_worker_first'], path, hasPage)) return []
+    return [
       finding(
         'assets-first',
-        `Clients sync at ${text.replace(/\s*\}.*$/, '').trim()}, where the static assets are${inWords(environment)}.`,
+        `Clients sync at the path ${path}, where static assets answer${inWords(environment)}.`,
         'Give sync a path of its own (url: `${location.origin}/sync`), or below [assets]: run_worker_first = true',
         { file: source.path, line },
       ),
-    )
+    ]
+  })
 }
