@@ -331,6 +331,13 @@ const cases: readonly Case[] = [
     code: 'database-missing',
     files: config(['binding = "DB"', 'binding = "OTHER"']),
     says: /No D1 database is bound as DB/,
+    also: ['database-elsewhere'],
+  },
+  {
+    code: 'database-elsewhere',
+    files: config(['binding = "DB"', 'binding = "LOGS"'], ['[vars]\n', '[vars]\nBACKUP = "off"\n']),
+    at: 'wrangler.toml:14',
+    says: /There is a D1 database LOGS/,
   },
   {
     code: 'database-placeholder',
@@ -579,6 +586,23 @@ describe('doctor in a folder', { concurrency: 4 }, () => {
     assert.deepEqual(codesOf(await inFolder(files, (folder) => doctor(folder))), ['livestore-generation'])
   })
 
+  it('finds no database elsewhere where something says what it is', async () => {
+    const logs = ['binding = "DB"', 'binding = "LOGS"'] as const
+    for (const files of [
+      config(logs, ['[vars]\n', '[vars]\nBACKUP = "off"\nADOPT_D1 = "LOGS"\n']),
+      {
+        ...config(logs, ['[vars]\n', '[vars]\nBACKUP = "off"\n']),
+        ...changed('src/worker.ts', [
+          'makeDurableObject()',
+          "makeDurableObject({ storage: { _tag: 'd1', binding: 'LOGS' } })",
+        ]),
+      },
+    ])
+      assert.deepEqual(codesOf(await inFolder({ ...clean, ...files }, (folder) => doctor(folder))), [
+        'livestore-generation',
+      ])
+  })
+
   it('finds no assets before sync where it has a path, the Worker is first, or there is no page', async () => {
     const page = { 'public/index.html': '<p>' }
     const root = changed('src/livestore.worker.ts', ['`${location.origin}/sync`', "'https://app.example.com/'"])
@@ -623,9 +647,9 @@ describe('doctor in a folder', { concurrency: 4 }, () => {
     const { status, stdout } = await inFolder(files, (folder) => runCli(['doctor'], {}, folder))
     assert.match(
       stdout,
-      /^error class-key-value {2}wrangler\.toml:11\n {2}The class .*\n {2}Why: .*\n {2}Do: {2}.*\n\nnote database-missing/,
+      /^error class-key-value {2}wrangler\.toml:11\n {2}The class .*\n {2}Why: .*\n {2}Do: {2}.*\n\nnote database-elsewhere/,
     )
-    assert.match(stdout, /: 1 error, 2 notes\n$/)
+    assert.match(stdout, /: 1 error, 3 notes\n$/)
     assert.equal(status, 3)
   })
 

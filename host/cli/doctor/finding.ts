@@ -56,6 +56,9 @@ export const kinds = {
   'database-missing': note(
     'Events lie in one place alone. Bound as DB, a D1 database gets a copy of all within seconds.',
   ),
+  'database-elsewhere': note(
+    'Logs that sync-cf kept in D1 are looked for in DB alone. If they are in another database, each store waits, or begins anew.',
+  ),
   'database-placeholder': warning(
     'There is no database of this id, so the deployment fails. On this machine it is enough.',
   ),

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Table, tablesIn } from '../../project/config-file.ts'
 import { type Environment, inWords, type Project } from '../../project/project.ts'
+import { foundIn } from '../../project/sources.ts'
 import { packageFolder } from '../../package.ts'
 import { type Finding, finding } from '../finding.ts'
 import { type Check, placeIn, variablesOf } from '../inspection.ts'
@@ -12,12 +13,35 @@ export const hasDatabase = ({ value }: Environment): boolean =>
 
 export const database: Check = ({ project, environments, servers, main }) => {
   if (servers.length === 0 && main?.isOurs !== true) return []
-  return environments.flatMap((environment) => {
-    const found = tablesIn(environment.value['d1_databases']).find(([, { binding }]) => binding === 'DB')
-    if (found === undefined) return missing(environment, environments[0])
-    const [at, table] = found
-    return [...id(environment, at, table), ...migrations(project, environment, at, table)]
-  })
+  const isNamed = foundIn(servers, /\b(adoptD1|storage)\s*:/g).length > 0
+  return [
+    ...environments.flatMap((environment) => (isNamed ? [] : elsewhere(environment))),
+    ...environments.flatMap((environment) => backup(project, environment, environments[0])),
+  ]
+}
+
+/** A database under another name, in which sync-cf may have kept logs. */
+const elsewhere = (environment: Environment): readonly Finding[] => {
+  const databases = tablesIn(environment.value['d1_databases'])
+  const { ADOPT_D1: named } = variablesOf(environment)
+  if (named !== undefined || databases.some(([, { binding }]) => binding === 'DB')) return []
+  return databases
+    .slice(0, 1)
+    .map(([at, { binding }]) =>
+      finding(
+        'database-elsewhere',
+        `There is a D1 database ${String(binding)}${inWords(environment)}.`,
+        `If sync-cf kept its log there (storage: d1), below [vars]: ADOPT_D1 = ${JSON.stringify(binding)}; otherwise ADOPT_D1 = "off"`,
+        placeIn(environment, 'd1_databases', at, 'binding'),
+      ),
+    )
+}
+
+const backup = (project: Project, environment: Environment, top: Environment | undefined): readonly Finding[] => {
+  const found = tablesIn(environment.value['d1_databases']).find(([, { binding }]) => binding === 'DB')
+  if (found === undefined) return missing(environment, top)
+  const [at, table] = found
+  return [...id(environment, at, table), ...migrations(project, environment, at, table)]
 }
 
 const missing = (environment: Environment, top: Environment | undefined): readonly Finding[] => {
