@@ -427,6 +427,15 @@ new_classes = ["WebSocketServer"] # of staging`
       },
     ))
 
+  it('names the package manager of the project', () =>
+    inFolder(
+      { 'package.json': manifest({}), 'pnpm-lock.yaml': '', 'src/index.ts': `import '${theirs}'\n` },
+      async (folder) => {
+        await ends(init(folder, '--yes'), 0, /Next:\n\n {2}pnpm install\n/)
+        await ends(init(folder, '--undo', '--yes'), 0, /Next:\n\n {2}pnpm install\n/)
+      },
+    ))
+
   it('goes on from an earlier run, and undoes both', () =>
     inFolder({ 'package.json': manifest({}), 'src/index.ts': worker.replaceAll(ours, theirs) }, async (folder) => {
       const before = readFiles(folder)

@@ -5,7 +5,7 @@
  */
 import { createTwoFilesPatch } from 'diff'
 import { type Command, UsageError } from '../command.ts'
-import { readProject } from '../project/project.ts'
+import { type Project, readProject } from '../project/project.ts'
 import { ask, isAnswered, type Terminal } from './ask.ts'
 import type { Change } from './change.ts'
 import type { Stage } from './configuration.ts'
@@ -62,18 +62,30 @@ export const init: Command = {
     }
     if (isUndo === true) undo(project.folder)
     else apply(project.folder, changes)
-    console.log(isUndo === true ? undone : [done, ...notes].join('\n'))
+    console.log(isUndo === true ? undone(project) : [done(project), ...notes].join('\n'))
   },
 }
 
-const done = `Done; ${recordName} keeps what \`init --undo\` needs. Next:
+/** The package managers, by the file that each leaves in a project. */
+const managers = [
+  ['pnpm-lock.yaml', 'pnpm'],
+  ['yarn.lock', 'yarn'],
+  ['bun.lock', 'bun'],
+  ['bun.lockb', 'bun'],
+] as const
 
-  npm install
+/** What installs the packages of a project. */
+const installing = ({ textOf }: Project): string =>
+  `${managers.find(([name]) => textOf(name) !== undefined)?.[1] ?? 'npm'} install`
+
+const done = (project: Project): string => `Done; ${recordName} keeps what \`init --undo\` needs. Next:
+
+  ${installing(project)}
   npx livestore-sync-worker doctor
   npx wrangler deploy
 `
 
-const undone = 'Undone. Next:\n\n  npm install\n'
+const undone = (project: Project): string => `Undone. Next:\n\n  ${installing(project)}\n`
 
 /** A change as a unified diff, which \`git apply\` reads. */
 const shown = ({ path, before, after }: Change): string =>

@@ -129,7 +129,7 @@ const nameBytesMax = 1_024
 /** Texts that are given as the id of a store. */
 const storeIds = /\bstoreId\s*(?:=|:|\?\?|\|\|)\s*(?:"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)'|`([^`$]*)`)/g
 
-export const stores: Check = async ({ project, storeId, core, environments }) => {
+export const stores: Check = async ({ project, storeId, core }) => {
   const literals = project.sources.flatMap((source) =>
     [...source.code.matchAll(storeIds)].map((match) => ({
       id: match[1] ?? match[2] ?? match[3] ?? '',
@@ -142,7 +142,7 @@ export const stores: Check = async ({ project, storeId, core, environments }) =>
   ]
   const found: Finding[] = []
   const fix = 'Give the store a shorter id, a hash of this one if need be.'
-  for (const { id, place } of environments.length === 0 && storeId === undefined ? [] : all) {
+  for (const { id, place } of all) {
     const url = syncUrl(new URL('http://localhost:8787'), current, id, undefined)
     const { status, text } = await core({ ALLOW_ANONYMOUS: 'true' }, { url, isLocal: true })
     if (status === 400) found.push(finding('store-id-refused', `${sentenceOf(text)}.`, fix, place))

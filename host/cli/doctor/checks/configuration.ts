@@ -11,7 +11,7 @@ import { type Check, type Inspection, placeIn } from '../inspection.ts'
 const oldestDate = '2025-05-08'
 
 export const configuration: Check = (inspection) => [
-  ...files(inspection.project),
+  ...files(inspection),
   ...inspection.environments.flatMap((environment) => [
     ...main(inspection.project, environment),
     ...date(environment),
@@ -22,8 +22,10 @@ export const configuration: Check = (inspection) => [
   ]),
 ]
 
-const files = ({ configNames, config, unreadable }: Project): readonly Finding[] => {
+const files = ({ project: { configNames, config, unreadable }, server }: Inspection): readonly Finding[] => {
   const [name, ...others] = configNames
+  // The folder of an app whose Worker lies elsewhere, and is asked.
+  if (name === undefined && server !== undefined) return []
   if (name === undefined)
     return [
       finding(

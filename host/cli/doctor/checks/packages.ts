@@ -7,7 +7,7 @@ import type { Check, Inspection } from '../inspection.ts'
 
 export const packages: Check = (inspection) => [...backends(inspection), ...releases(inspection.project)]
 
-const backends = ({ project, servers, main }: Inspection): readonly Finding[] => {
+const backends = ({ project, servers, main, server }: Inspection): readonly Finding[] => {
   const imports = servers.flatMap((source) => importsOf(source).map((one) => ({ ...one, file: source.path })))
   const ours = imports.filter(({ from }) => from === ourServer)
   const theirs = imports.filter(({ from }) => from === theirServer)
@@ -23,7 +23,7 @@ const backends = ({ project, servers, main }: Inspection): readonly Finding[] =>
   }
   const [own] = ours
   if (own === undefined) {
-    if (main?.isOurs === true) return []
+    if (main?.isOurs === true || (project.config === undefined && server !== undefined)) return []
     return [
       finding(
         'backend-missing',
