@@ -586,6 +586,22 @@ describe('doctor in a folder', { concurrency: 4 }, () => {
     assert.deepEqual(codesOf(await inFolder(files, (folder) => doctor(folder))), ['livestore-generation'])
   })
 
+  it('takes a token for other stores for what it is, unless one of those is named', async () => {
+    const files = {
+      ...clean,
+      ...vars(`JWT_SECRET = "${jwtSecret}"\nJWT_STORE_CLAIM = "stores"`),
+      '.dev.vars': undefined,
+    }
+    const tried = (...args: readonly string[]): Promise<Found> =>
+      inFolder(files, (folder) => doctor(folder, { args, env: { LIVESTORE_SYNC_TOKEN: hs256({ stores: ['mine'] }) } }))
+    const refused = ({ findings }: Found): readonly string[] =>
+      findings.filter(({ code }) => code === 'token-refused').map(({ message }) => message)
+    assert.deepEqual(refused(await tried()), [])
+    assert.deepEqual(refused(await tried('--store', 'mine')), [])
+    const [message = ''] = refused(await tried('--store', 'yours'))
+    assert.match(message, /it does not open this store/)
+  })
+
   it('finds no database elsewhere where something says what it is', async () => {
     const logs = ['binding = "DB"', 'binding = "LOGS"'] as const
     for (const files of [

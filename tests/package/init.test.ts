@@ -391,6 +391,20 @@ new_classes = ["WebSocketServer"] # of staging`
           assert.deepEqual(readFiles(folder), before)
         },
       ))
+
+    it('is left to its user where the change would say something else', () =>
+      inFolder(
+        files03(template.replace('["WebSocketServer"]', '["WebSocketServer", "WebSocketServer"]')),
+        async (folder) => {
+          const before = readFiles(folder)
+          await ends(
+            init(folder, '--yes', '--not-deployed'),
+            1,
+            /wrangler\.toml:12: declaring WebSocketServer with SQLite has to be done by hand/,
+          )
+          assert.deepEqual(readFiles(folder), before)
+        },
+      ))
   })
 
   it('refuses to undo over what has changed since, and names it', () =>
