@@ -284,7 +284,7 @@ const cases: readonly Case[] = [
   "exports": {
     "SyncBackendDO": { "type": "durable-object", "storage": "legacy-kv" },
   },
-  "vars": { "BACKUP": "off", "ALLOWED_ORIGINS": "*", },
+  "vars": { "BACKUP": "off", "ALLOWED_ORIGINS": "http://localhost:5173,http://localhost:4173", },
   "secrets": { "required": ["AUTH_TOKEN"] },
 }`,
     },
@@ -373,6 +373,19 @@ const cases: readonly Case[] = [
     at: '.dev.vars:4',
     says: /PUSH_RATE is 'fast'/,
     also: ['variable-invalid'],
+  },
+  {
+    code: 'variable-warning',
+    files: { '.dev.vars': `AUTH_TOKEN=${templateToken}\nLOG_LEVEL=loud\nALLOWED_ORIGINS=*\n` },
+    at: '.dev.vars:2',
+    says: /^LOG_LEVEL is 'loud', but it must be/,
+  },
+  {
+    code: 'variable-warning',
+    title: 'of what is unwise once deployed',
+    files: config(['"https://app.example.com,http://localhost:5173,http://localhost:4173"', '"*"']),
+    at: 'wrangler.toml:26',
+    says: /^ALLOWED_ORIGINS: pages of every origin may connect/,
   },
   {
     code: 'variable-unknown',
@@ -511,7 +524,7 @@ const cases: readonly Case[] = [
     code: 'token-refused',
     title: 'a JSON Web Token, for a reason',
     files: {
-      ...vars(`JWT_SECRET = "${jwtSecret}"\nJWT_AUDIENCE = "app"`),
+      ...vars(`JWT_SECRET = "${jwtSecret}"\nJWT_AUDIENCE = "app"\nJWT_STORE_CLAIM = "stores"`),
       '.dev.vars': undefined,
     },
     env: { LIVESTORE_SYNC_TOKEN: hs256({ aud: 'another' }) },
@@ -537,7 +550,7 @@ const cases: readonly Case[] = [
   {
     code: 'token-unknown',
     title: 'keys that cannot be had',
-    files: { ...vars('JWT_JWKS_URL = "http://localhost:1/jwks"'), '.dev.vars': undefined },
+    files: { ...vars('JWT_JWKS_URL = "http://localhost:1/jwks"\nJWT_STORE_CLAIM = "stores"'), '.dev.vars': undefined },
     env: { LIVESTORE_SYNC_TOKEN: tokenBy(keyPairOf('EdDSA')) },
     says: /The keys of JWT_JWKS_URL cannot be had/,
   },
@@ -865,21 +878,23 @@ describe('doctor at a deployment', () => {
     finds(await ask(gone, []), 'url-unreachable', /cannot be reached: .*ECONNREFUSED/)
   })
 
-  it('says what the deployment says of its variables, and which version it is', async () => {
-    const config = {
-      version: '0.0.9',
-      variables: [],
-      warnings: [{ name: 'ALLOWED_ORIGINS', message: 'every page may connect' }],
-    }
-    const answers = `({ url }) => (new URL(url).pathname === '/admin/v1/config' ? new Response(${JSON.stringify(JSON.stringify(config))}) : undefined)`
-    await withServer({ vars: { ADMIN_SECRET: secret }, edit: around(answers) }, async ({ url }) => {
-      const found = await ask(url)
-      assert.deepEqual(codesOf(found), ['deployed-warning', 'deployed-version'])
-      const [warning, version] = found.findings.map(({ message }) => message)
-      assert.equal(warning, 'ALLOWED_ORIGINS: every page may connect')
-      assert.match(version ?? '', /^0\.0\.9 is deployed, and this is /)
-      assert.equal(found.status, 0)
-    })
+  it('says what the deployment says of its variables', () =>
+    withServer({ vars: { ADMIN_SECRET: secret, MAX_EVENT_BYTES: '1000000', BACKUP: 'of' } }, async ({ url }) => {
+      const { findings, status } = await ask(url)
+      const says = findings.map(({ code, message }) => `${code} ${message}`)
+      assert.deepEqual(
+        says.map((one) => /^\S+ \S+/.exec(one)?.[0]),
+        ['deployed-warning BACKUP:', 'deployed-warning ALLOWED_ORIGINS:'],
+      )
+      assert.match(says[0] ?? '', /BACKUP is 'of', but it must be 'd1' or 'off'/)
+      assert.equal(status, 0)
+    }))
+
+  it('says that another version is deployed', () => {
+    const answers = `({ url }) => (new URL(url).pathname === '/admin/v1/config' ? Response.json({ version: '0.0.9', warnings: [] }) : undefined)`
+    return withServer({ vars: { ADMIN_SECRET: secret }, edit: around(answers) }, async ({ url }) =>
+      finds(await ask(url), 'deployed-version', /^0\.0\.9 is deployed, and this is /),
+    )
   })
 })
 

@@ -69,6 +69,9 @@ export const kinds = {
 
   // Variables and secrets
   'variable-invalid': error('The Worker answers every client with a 500 that says the same.'),
+  'variable-warning': warning(
+    'The Worker itself says so: it takes the variable for something else, or what it says is seldom meant.',
+  ),
   'variable-unknown': warning('Nothing reads it, and the variable that may have been meant has its default.'),
   'secret-in-variables': warning('Whoever reads the file has the secret, and wrangler uploads it as a plain variable.'),
   'secret-default': error(

@@ -85,7 +85,9 @@ export const variables: Check = async (inspection) => {
   const invalid: Finding[] = []
   for (const [environment, set] of variableSets(inspection)) {
     const values = { ...set.values, ...(hasDatabase(environment) ? { DB: {} } : {}) }
-    invalid.push(...(await parsing(inspection.core, values, set)))
+    const wrong = await parsing(inspection.core, values, set)
+    invalid.push(...wrong)
+    if (wrong.length === 0) invalid.push(...(await warned(inspection, values, set)))
   }
   const policy = await Promise.all(inspection.environments.map((environment) => deciding(inspection, environment)))
   return [...invalid, ...found, ...policy.flat()]
@@ -113,6 +115,37 @@ const parsing = async (
     )
     left = { ...left, [name]: undefined }
   }
+}
+
+/** What is found of these without asking, or said by secrets that are not here. */
+const saidOtherwise = ['AUTH_TOKEN', 'ALLOW_ANONYMOUS', 'ADMIN_SECRET', 'SYNC_BINDING', 'BACKUP']
+
+/** What the Worker tells an operator of its variables: what it takes for something else, and what is unwise. */
+const warned = async (
+  { core, code }: Asking,
+  values: Readonly<Record<string, unknown>>,
+  set: Variables,
+): Promise<readonly Finding[]> => {
+  const secret = 'of doctor, for this one question'
+  const { text } = await core(
+    { ...values, ADMIN_SECRET: secret },
+    {
+      url: new URL('http://localhost:8787/admin/v1/config'),
+      headers: { Authorization: `Bearer ${secret}` },
+      isLocal: set.isLocal,
+    },
+  )
+  const { warnings } = JSON.parse(text) as { warnings: ReadonlyArray<{ name: string; message: string }> }
+  return warnings.flatMap(({ name, message }) => {
+    // Such a sentence names the variable and what it says.
+    const isTakenForAnother = message.startsWith(`${name} `)
+    // On this machine much may be that a deployment had better not have; and an app's own code may have decided.
+    const isUnwise = !set.isLocal && !code.decidesWho && !saidOtherwise.includes(name)
+    if (!isTakenForAnother && !isUnwise) return []
+    const says = isTakenForAnother ? message : `${name}: ${message}`
+    const fix = `Correct ${name}: docs/configuration.md has what it may say.`
+    return [finding('variable-warning', `${says}${set.words}.`, fix, set.placeOf(name))]
+  })
 }
 
 /** How many letters have to be changed, added or left out to make one word of the other. */
