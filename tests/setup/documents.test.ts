@@ -51,7 +51,7 @@ describe('documents', () => {
     check(
       files.flatMap((file) =>
         [...readFileSync(join(root, file), 'utf8').matchAll(named)]
-          // A name without a folder is that of the file's own folder, or of the root.
+          // They are named as from the root, wherever the file is.
           .map(([name]) => ['README.md', name] as const),
       ),
     )
