@@ -104,7 +104,7 @@ export default makeWorker({
 })
 `
 
-/** Routes of Hono. */
+/** Routes of Hono, as apps of sync-cf have them. */
 export const workerHono = `
 import * as SyncBackend from 'livestore-sync-worker/cf-worker'
 import { Hono } from 'hono'

@@ -1,8 +1,7 @@
 /** The router that docs/typescript.md shows, as the main module of an app, and what it shows beside it. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { root, templateToken } from '../harness/server.ts'
+import { shownIn } from '../harness/document.ts'
+import { templateToken } from '../harness/server.ts'
 
 /** Who may sync, which the document leaves to the app: who has this token. */
 export const validatePayloadOf = (token: string): string => `const validatePayload = (payload: any) => {
@@ -10,13 +9,7 @@ export const validatePayloadOf = (token: string): string => `const validatePaylo
 }`
 
 /** The first example of a language below the document's heading. */
-const shown = (language: 'ts' | 'toml'): string => {
-  const document = readFileSync(join(root, 'docs/typescript.md'), 'utf8')
-  const [, section = ''] = document.split('\n## A router of your own\n')
-  const [, code] = new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'ms').exec(section) ?? []
-  assert.ok(code !== undefined, `the document shows ${language}`)
-  return code
-}
+const shown = (language: 'ts' | 'toml'): string => shownIn('docs/typescript.md', 'A router of your own', language)
 
 /**
  * The router, below the lines that make `app` what has the rest of the requests. It takes those at `/sync`, so that `app` can be

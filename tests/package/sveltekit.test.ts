@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { after, before, it } from 'node:test'
 import { makeClient as makeHttpClient } from '../clients/v04/http-client.ts'
 import { configuration, dates } from './app.ts'
+import { svelteKitHook } from './frameworks.ts'
 import { makeProject, type Project, type Running } from './project.ts'
 import { configurationOfSvelteKit, routerOf, validatePayloadOf } from './router.ts'
 import { assertQuiet, assertSyncs } from './sync.ts'
@@ -41,13 +42,6 @@ export const sync = async ({ request, platform }) => {
 }
 `
 
-const hooks = `
-import { sync } from '$lib/sync'
-
-export const handle = async ({ event, resolve }) =>
-  (event.url.pathname === '/hook' ? await sync(event) : undefined) ?? resolve(event)
-`
-
 const endpoint = `
 import { sync } from '$lib/sync'
 
@@ -62,7 +56,7 @@ before(async () => {
   const assets = ofAdapter.slice(ofAdapter.indexOf('[assets]'))
   project = makeProject('sveltekit', {
     'src/app.html': '<!doctype html><title>My app</title>%sveltekit.head%<body>%sveltekit.body%</body>',
-    'src/hooks.server.ts': hooks,
+    'src/hooks.server.ts': svelteKitHook('/hook', tokenWithin),
     'src/lib/sync.ts': sync,
     'src/routes/+page.svelte': '<h1>the page</h1>',
     'src/routes/endpoint/+server.ts': endpoint,

@@ -7,7 +7,8 @@ import { after, before, it } from 'node:test'
 import { makeClient as makeHttpClient } from '../clients/v04/http-client.ts'
 import { configuration, dates } from './app.ts'
 import { makeProject, type Project } from './project.ts'
-import { routerOf, validatePayloadOf } from './router.ts'
+import { tanStackRoute } from './frameworks.ts'
+import { routerOf } from './router.ts'
 import { assertQuiet, assertSyncs } from './sync.ts'
 import { serve, vite } from './vite.ts'
 
@@ -51,26 +52,6 @@ import { createFileRoute } from '@tanstack/react-router'
 export const Route = createFileRoute('/')({ component: () => <h1>the page</h1> })
 `
 
-/** A server route. */
-const serverRoute = `
-import { createFileRoute } from '@tanstack/react-router'
-import { handleSyncRequest, matchSyncRequest } from 'livestore-sync-worker/cf-worker'
-
-${validatePayloadOf(tokenWithin)}
-
-export const Route = createFileRoute('/api/sync')({
-  server: {
-    handlers: {
-      ANY: async ({ request }) => {
-        const searchParams = matchSyncRequest(request)
-        if (searchParams === undefined) return new Response('no request to sync', { status: 400 })
-        return handleSyncRequest({ request, searchParams, syncBackendBinding: 'SYNC_BACKEND_DO', validatePayload })
-      },
-    },
-  },
-})
-`
-
 /** Its `fetch` takes the request alone. */
 const server = routerOf("import app from '@tanstack/react-start/server-entry'").replace(
   /app\.fetch\(.*?\)/,
@@ -82,7 +63,7 @@ before(() => {
   project = makeProject('tanstack-start', {
     'src/router.tsx': router,
     'src/routes/__root.tsx': rootRoute,
-    'src/routes/api/sync.ts': serverRoute,
+    'src/routes/api/sync.ts': tanStackRoute(tokenWithin),
     'src/routes/index.tsx': page,
     'src/server.ts': server,
     'vite.config.ts': viteConfig,

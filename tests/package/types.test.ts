@@ -9,6 +9,7 @@ import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { documentPaths, readDocument } from '../harness/document.ts'
 import { root } from '../harness/server.ts'
 import { link, makeProject, packagesIn, type Project } from './project.ts'
 
@@ -73,14 +74,20 @@ const moved = ({ path, text }: Program): readonly [string, string] => {
   return [`ours/${path}`, text.replaceAll(`'${theirName}'`, `'${ownName}'`)]
 }
 
+/** The documents whose examples a user copies: all but those of the examples themselves. */
+const documents = documentPaths.filter((path) => path === 'README.md' || path.startsWith('docs/'))
+
+/** Those that must have some. */
+const documentsWithExamples = ['README.md', 'docs/authentication.md', 'docs/frameworks.md', 'docs/typescript.md']
+
 /** The examples of a document, as files of a project; one that imports nothing goes on from those before it. */
-const examplesIn = (document: string): ReadonlyArray<readonly [string, string]> => {
-  const text = readFileSync(join(root, document), 'utf8')
-  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code = ''], index) => {
-    const imports = code.includes('import ') ? '' : `import { makeDurableObject } from '${ownName}'\n`
-    return [`ours/v04/${document.replaceAll('/', '-')}-${index + 1}.ts`, imports + code] as const
-  })
-}
+const examplesIn = (document: string): ReadonlyArray<readonly [string, string]> =>
+  readDocument(document)
+    .blocks.filter(({ language }) => language === 'ts')
+    .map(({ text }, index) => {
+      const imports = text.includes('import ') ? '' : `import { makeDurableObject } from '${ownName}'\n`
+      return [`ours/v04/${document.replaceAll('/', '-')}-${index + 1}.ts`, imports + text] as const
+    })
 
 const compilerOptions = {
   target: 'es2022',
@@ -115,6 +122,7 @@ const makeTypesProject = (files: ReadonlyArray<readonly [string, string]>, platf
   }
   install(platformName, platform)
   install('effect', join(root, 'tests/clients/v04/node_modules/effect'))
+  install('jose', join(root, 'node_modules/jose'))
   install('hono', join(root, 'tests/package/projects/hono/node_modules/hono'))
   install('typescript', join(root, 'node_modules/typescript'))
   return project
@@ -213,12 +221,15 @@ describe('declarations', () => {
   })
 
   it('are those that documents show', async () => {
-    const examples = ['README.md', 'docs/typescript.md'].flatMap(examplesIn)
-    assert.notEqual(examples.length, 0)
-    const app = ['ours/v04/app.d.ts', readFileSync(join(programs, 'documents/app.d.ts'), 'utf8')] as const
-    const paths = [...examples, app].map(([path]) => path)
+    const found = documents.filter((document) => examplesIn(document).length > 0)
+    assert.deepEqual(found, documentsWithExamples)
+    const examples = documents.flatMap(examplesIn)
+    const assumed = globSync('documents/*.ts', { cwd: programs }).map(
+      (path) => [path.replace('documents', 'ours/v04'), readFileSync(join(programs, path), 'utf8')] as const,
+    )
+    const paths = [...examples, ...assumed].map(([path]) => path)
     const config = configOf('documents', settings.worker, paths)
-    const shown = makeTypesProject([...examples, app, config], platformOfClients)
+    const shown = makeTypesProject([...examples, ...assumed, config], platformOfClients)
     try {
       const errors = await compile(shown, 'documents.json')
       assert.deepEqual(

@@ -5,7 +5,8 @@ import { makeClient as makeClientV03 } from '../clients/v03/client.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { templateToken } from '../harness/server.ts'
 import { knock } from '../workerd/knock.ts'
-import { adminSecret, configuration, database, dates, of03, worker, worker03, workerHono } from './app.ts'
+import { adminSecret, configuration, database, dates, of03, worker, worker03 } from './app.ts'
+import { hono, ownWorker } from './frameworks.ts'
 import { makeProject, type Project, type Running, type Tools } from './project.ts'
 import { assertAdministered, assertQuiet, assertSyncs } from './sync.ts'
 
@@ -70,6 +71,23 @@ describe('wrangler, the file of the package as main', () => {
   })
 })
 
+describe('wrangler, a Worker of its own as documents have it', () => {
+  inProject('wrangler', ownWorker, (server) => {
+    it('syncs clients', () => assertSyncs(server().url))
+
+    it('serves a page of an origin that it lists, and none of another port', async () => {
+      const target = targetOf({ storeId: 'a-store', payload: { authToken: templateToken } })
+      for (const [origin, status] of [
+        ['http://localhost:3000', 101],
+        ['http://localhost:3001', 403],
+      ] as const) {
+        const answer = await knock(server(), { target, upgrade: 'websocket', headers: { origin } })
+        assert.equal(answer.status, status, origin)
+      }
+    })
+  })
+})
+
 describe('wrangler, the Worker of the 0.3 template', () => {
   const toml = configuration({ main: 'src/index.ts', date: dates.template, binding: of03, more: database })
   inProject('wrangler', { 'src/index.ts': worker03, 'wrangler.toml': toml }, (server) => {
@@ -82,7 +100,7 @@ describe('wrangler, the Worker of the 0.3 template', () => {
 
 describe('wrangler, routes of Hono', () => {
   const toml = configuration({ main: 'src/index.ts', date: dates.newest })
-  inProject('hono', { 'src/index.ts': workerHono, 'wrangler.toml': toml }, (server) => {
+  inProject('hono', { 'src/index.ts': hono, 'wrangler.toml': toml }, (server) => {
     it('syncs clients beside the routes of the app', async () => {
       await assertSyncs(server().url, { path: '/sync' })
       assert.equal(await (await fetch(server().url)).text(), 'the page')

@@ -139,11 +139,11 @@ export const assertRefused = async (
 /** Asserts that every door lets `credential` in, for every generation: each pushes an event and pulls it again. */
 export const assertSyncs = async (
   server: Pick<Server, 'url' | 'wsUrl'>,
-  credentialOf: (storeId: string) => Credential,
+  credentialOf: (storeId: string) => Credential | Promise<Credential>,
 ): Promise<void> => {
   for (const generation of generations) {
     const storeId = freshStoreId()
-    const peer = await Peer.connect(server, generation, storeId, showing(credentialOf(storeId)))
+    const peer = await Peer.connect(server, generation, storeId, showing(await credentialOf(storeId)))
     assert.deepEqual((await peer.pushed(batchOf(0))).answer, pushedFrame(generation, 1))
     assertEvents(
       (await peer.pages()).flatMap((page) => page.events),
@@ -153,7 +153,7 @@ export const assertSyncs = async (
   }
   for (const generation of rpcGenerations) {
     const storeId = freshStoreId()
-    const credential = credentialOf(storeId)
+    const credential = await credentialOf(storeId)
     const pushed = framesIn(await post(server, storeId, credential, httpPush(generation, storeId, batchOf(0))))
     assert.deepEqual(
       pushed.map((frame) => JSON.parse(frame) as unknown),
