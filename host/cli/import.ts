@@ -6,6 +6,7 @@ import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { request as overHttp } from 'node:http'
 import { request as overHttps } from 'node:https'
+import { Readable } from 'node:stream'
 import { integerOf, storeOf } from './shared/asked.ts'
 import { type Asked, type Command, Failure, Interrupted, UsageError } from './command.ts'
 import { confirm, confirmFlag } from './shared/confirm.ts'
@@ -24,13 +25,23 @@ interface Imported {
   readonly undated: number
 }
 
+/** What it says of a part behind which others follow: from which byte on it wants the next. */
+interface Kept {
+  readonly at: number
+}
+
 /** What is sent. */
 interface Source {
   readonly path: string
   readonly size: number
+  /** So many bytes of it are sent at once, at most. */
+  readonly partBytes: number
   /** What is in it; `undefined` where only the server can tell. */
   readonly found: Found | undefined
 }
+
+/** Megabytes that are sent at once: Cloudflare takes 100 in one request, on some plans more. */
+const partUsual = 64
 
 /** So often it is tried again in a row without a byte more having come. */
 const attempts = 6
@@ -45,6 +56,7 @@ export const importStore: Command = {
     'keep-backend-id': { help: 'goes on in the lifetime that the file names, so that clients keep what they have' },
     'last-known-head': { value: '<n>', help: 'for that: the last event that was acknowledged' },
     lines: { help: 'takes lines of events without anything around them, of which nobody knows whether they are all' },
+    part: { value: '<MB>', help: `sends so much in one request: ${partUsual}` },
     confirm: confirmFlag,
     ...serverFlags,
   },
@@ -58,8 +70,9 @@ export const importStore: Command = {
       lastKnownHead: integerOf('import', asked, 'last-known-head'),
       lines: asked.flags['lines'],
     }
+    const partBytes = (integerOf('import', asked, 'part', 1) ?? partUsual) * 1_000_000
     const server = Server.of('import', asked)
-    const source = await looked(path)
+    const source = { ...(await looked(path)), partBytes }
     const before = await server.stateIfAny(storeId)
     mustBeSame(storeId, before, source)
     if (how.replace === true && (before?.events ?? 0) > 0)
@@ -80,7 +93,7 @@ export const importStore: Command = {
 }
 
 /** Looks at a file before anybody is sent away for its sake. */
-const looked = async (path: string): Promise<Source> => {
+const looked = async (path: string): Promise<Omit<Source, 'partBytes'>> => {
   const cannot = (error: unknown): never => {
     throw new Failure(`import: ${plain(path)} cannot be read: ${(error as Error).message}`)
   }
@@ -133,7 +146,7 @@ const sent = async (
   before: State | undefined,
 ): Promise<Imported> => {
   const progress = progressOf(`importing ${plain(storeId)}`, 'bytes')
-  let at = before?.restore?.at
+  let at = wanted(before)
   let left = attempts
   let hasFailed = false
   if (at !== undefined) console.error(`The server has ${bytes(at)} of such a file: the rest is sent.`)
@@ -141,7 +154,12 @@ const sent = async (
     for (;;) {
       let failure: Failure
       try {
-        return await send(server, storeId, source, { ...how, at }, progress)
+        const answer = await send(server, storeId, source, { ...how, at }, progress)
+        if (!('at' in answer)) return answer
+        if (answer.at <= (at ?? 0)) throw new Failure('import: an event is larger than --part')
+        left = attempts
+        at = answer.at
+        continue
       } catch (error) {
         const isSecond = hasFailed && error instanceof Refused && error.status === 409
         if (!mayPass(error) && !isSecond) throw error
@@ -165,7 +183,7 @@ const sent = async (
       mustBeSame(storeId, state, source)
       const isOver = failure instanceof Refused && failure.status === 409 && state?.restore === undefined
       if (isOver) throw failure
-      const next = state?.restore?.at
+      const next = wanted(state)
       if ((next ?? 0) > (at ?? 0)) left = attempts
       if (left === 0) throw givenUp
       at = next
@@ -182,6 +200,10 @@ const kept = "What has come is kept: the same command goes on there, and 'restor
 
 const goesOn = `import: interrupted. ${kept}`
 
+/** From which byte on the server wants the rest of a file, if it has the beginning of one. */
+const wanted = (state: State | undefined): number | undefined =>
+  state?.status === 'restoring' ? state.restore?.at : undefined
+
 /** What became of a file whose import was not answered, if it is the log by now. */
 const arrived = (state: State | undefined, before: State | undefined, { found }: Source): Imported | undefined => {
   if (state?.status !== 'open' || found === undefined) return undefined
@@ -191,22 +213,24 @@ const arrived = (state: State | undefined, before: State | undefined, { found }:
   return { backendId: state.backendId, events: state.events, head: state.head, undated: 0 }
 }
 
-/** Sends a file from a byte on. */
+/** Sends a file from a byte on, or the part of it that begins there. */
 const send = (
   server: Server,
   storeId: string,
-  { path, size }: Source,
-  query: Record<string, string | number | boolean | undefined>,
+  { path, size, partBytes }: Source,
+  how: Record<string, string | number | boolean | undefined>,
   progress: Progress,
-): Promise<Imported> =>
+): Promise<Imported | Kept> =>
   new Promise((resolve, reject) => {
-    const start = Number(query['at'] ?? 0)
-    const url = server.urlOf(storePath(storeId, '/import'), query)
-    const headers = { ...server.headers, 'content-type': 'application/x-ndjson', 'content-length': size - start }
+    const start = Number(how['at'] ?? 0)
+    const end = Math.min(size, start + partBytes)
+    const url = server.urlOf(storePath(storeId, '/import'), { ...how, more: end < size || undefined })
+    const headers = { ...server.headers, 'content-type': 'application/x-ndjson', 'content-length': end - start }
     const signal = interruption()
     const request = (url.protocol === 'https:' ? overHttps : overHttp)(url, { method: 'POST', headers, signal })
-    const body = createReadStream(path, { start })
-    const end = (error: unknown): void => {
+    // Where all of it has come but the word that it is the log, nothing is left to be sent.
+    const body: Readable = end > start ? createReadStream(path, { start, end: end - 1 }) : Readable.from([])
+    const giveUp = (error: unknown): void => {
       body.destroy()
       request.destroy()
       reject(error)
@@ -215,12 +239,12 @@ const send = (
       try {
         server.fail(error)
       } catch (failure) {
-        end(failure)
+        giveUp(failure)
       }
     }
     let came = start
-    body.on('data', (piece) => progress.at((came += piece.length), size))
-    body.on('error', (error) => end(new Failure(`import: ${plain(path)} cannot be read: ${error.message}`)))
+    body.on('data', (piece: Buffer) => progress.at((came += piece.length), size))
+    body.on('error', (error) => giveUp(new Failure(`import: ${plain(path)} cannot be read: ${error.message}`)))
     request.on('error', fail)
     request.on('response', (response) => {
       // The server answers before it has read all of what it refuses.
@@ -232,11 +256,12 @@ const send = (
       response.on('error', fail)
       response.on('end', () => {
         request.destroy()
-        if (statusCode !== 200) return end(server.refusal(statusCode, text, response.headers.location))
+        if (statusCode !== 200 && statusCode !== 202)
+          return giveUp(server.refusal(statusCode, text, response.headers.location))
         try {
-          resolve(server.parse<Imported>(text))
+          resolve(server.parse<Imported | Kept>(text))
         } catch (error) {
-          end(error)
+          giveUp(error)
         }
       })
     })

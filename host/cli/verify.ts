@@ -2,6 +2,7 @@
 import { integerOf, storeOf } from './shared/asked.ts'
 import { type Asked, type Command, Failure, Interrupted } from './command.ts'
 import { confirm, confirmFlag } from './shared/confirm.ts'
+import { mayPass } from './shared/follow.ts'
 import { progressOf } from './shared/progress.ts'
 import { count, plain } from './shared/show.ts'
 import { Server, serverFlags, storePath } from './shared/server.ts'
@@ -97,8 +98,11 @@ const compared = async (
       after = summary.next
     }
   } catch (error) {
-    if (!(error instanceof Interrupted)) throw error
-    throw new Interrupted(`verify: interrupted: ${count(events, 'event')} were compared. To go on: --after ${after}`)
+    const goOn = `To go on: --after ${after}`
+    if (error instanceof Interrupted)
+      throw new Interrupted(`verify: interrupted: ${count(events, 'event')} were compared. ${goOn}`)
+    if (mayPass(error) && after > query.after) throw new Failure(`${(error as Failure).message}. ${goOn}`)
+    throw error
   } finally {
     progress.end()
   }

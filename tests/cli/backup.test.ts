@@ -171,6 +171,17 @@ describe('with a backup', () => {
       )
     })
 
+    it('of which an answer does not come says how to go on', async () => {
+      const part = { result: 'unfinished', events: 10, head: 25, lag: 0, differences: 0, next: 10 }
+      await withAnswers(
+        [
+          [200, part],
+          [502, {}],
+        ],
+        (scripted) => scripted.fails(['verify', 'a'], 1, /answers 502, .*\. To go on: --after 10\n/),
+      )
+    })
+
     it('says so where D1 fails, and how to go on', async () => {
       const storeId = await copied(2)
       await query(server(), 'ALTER TABLE livestore_sync_events RENAME TO away')

@@ -8,11 +8,11 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { crc32, gzipSync } from 'node:zlib'
-import { freshStoreId } from '../clients/events.ts'
+import { batchOf, freshStoreId } from '../clients/events.ts'
 import { eventually } from '../clients/waiting.ts'
 import { serverOf } from '../harness/servers.ts'
 import { administer, adminSecret, exportOf, opened, stateOf, storePath } from '../workerd/administration.ts'
-import { fill } from '../workerd/peer.ts'
+import { fill, Peer } from '../workerd/peer.ts'
 import { Proxy } from './proxy.ts'
 import { Cli, folderOf, shown } from './run.ts'
 
@@ -254,6 +254,14 @@ describe('a log as a file', () => {
       const words = /the server says: line 501: seqNum is 501, but 500 was expected.* \(400\)/
       await cli().fails(['import', storeId, 'wrong', '--replace', '--confirm', storeId], 1, words, { cwd })
       assert.deepEqual([(await stateOf(server(), storeId)).head, (await opened(server(), storeId)).status], [2, 'open'])
+      // Where there is no log to go on with, nobody is served, until a file comes that is one.
+      const fresh = freshStoreId()
+      await cli().fails(['import', fresh, 'wrong'], 1, words, { cwd })
+      assert.match(
+        await cli().text('status', fresh),
+        /^ +status +restore-failed\n[^]*^ +failed +line 501: seqNum is 501/m,
+      )
+      assert.equal((await done('import', fresh, 'large.ndjson'))['events'], many)
     })
 
     /** Whether the store has the very log of the large one. */
@@ -277,6 +285,39 @@ describe('a log as a file', () => {
       assert.deepEqual([status, stderr, proxy.cuts - cuts], [0, '', 3])
       assert.equal((JSON.parse(stdout) as { events: number }).events, many)
       assert.ok(await hasAll(storeId))
+    })
+
+    it('sends a file that is larger than a request may be in parts', async () => {
+      const storeId = freshStoreId()
+      await file()
+      const parts = () => proxy.seen.filter((line) => line.startsWith(`POST /admin/v1/stores/${storeId}/import`))
+      const { status } = await cli(proxy.url).run(['import', storeId, 'large.ndjson', '--part', '2'], { cwd })
+      assert.deepEqual([status, await hasAll(storeId)], [0, true])
+      const asked = parts().map((line) =>
+        line
+          .split(' ')[1]!
+          .split('?')[1]!
+          .replace(/at=\d+/, 'at=N'),
+      )
+      assert.deepEqual([asked[0], asked.at(-1)], ['more=true', 'at=N'])
+      assert.ok(asked.slice(1, -1).every((query) => query === 'at=N&more=true'))
+    })
+
+    it('says so where a part is too small for what is in it', async () => {
+      const storeId = freshStoreId()
+      const peer = await Peer.connect(server(), 'v04', freshStoreId())
+      await peer.pushed([{ ...batchOf(0)[0]!, args: 'x'.repeat(1_500_000) }])
+      await done('export', peer.storeId, 'wide')
+      await cli().fails(['import', storeId, 'wide', '--part', '1'], 1, /import: an event is larger than --part/, {
+        cwd,
+      })
+      // By then the server knows what kind of file it is.
+      const [firstLine = ''] = read('wide').split('\n')
+      const { status, stderr } = await run('import', storeId, 'wide')
+      assert.deepEqual(
+        [status, stderr],
+        [0, `The server has ${firstLine.length + 1} B of such a file: the rest is sent.\n`],
+      )
     })
 
     it('whose answer is lost is known to be done', async () => {

@@ -18,6 +18,8 @@ export class Proxy {
   readonly #places: Array<Place & { readonly then: 'cut' | 'hold' }> = []
   readonly #held = new Set<Socket>()
   #port = 0
+  /** The first line of each request. */
+  readonly seen: string[] = []
   /** How many connections were cut as was told. */
   cuts = 0
 
@@ -89,6 +91,8 @@ export class Proxy {
     let left = 0
     /** What becomes of the connection behind these bytes. */
     const passed = (way: Place['way'], piece: Buffer): 'cut' | 'hold' | undefined => {
+      const [first] = /^[A-Z]+ \S+ HTTP\/1\.1$/m.exec(way === 'up' ? piece.toString('latin1', 0, 8_192) : '') ?? []
+      if (first !== undefined) this.seen.push(first)
       const begins = way === 'up' ? this.#places.findIndex(({ request }) => piece.includes(request)) : -1
       if (begins >= 0) {
         ;[place] = this.#places.splice(begins, 1)

@@ -270,7 +270,8 @@ export class Server {
     if (status >= 300 && status < 400)
       return `${this.url} leads elsewhere (${status}), to ${plain(location ?? 'nowhere')}: give that as --url`
     if (words !== undefined) return `the server says: ${plain(words)} (${status})`
-    if (status === 413) return `what is sent is more than ${this.#base.hostname} takes in one request (413)`
+    if (status === 413)
+      return `what is sent is more than ${this.#base.hostname} takes in one request (413): --part makes it less`
     // Without ADMIN_SECRET the Worker takes these routes for those of clients.
     if (status >= 400 && status < 500)
       return `there is no administration at ${this.url} (${status}): is --url right, and is ADMIN_SECRET set there?`
