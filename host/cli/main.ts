@@ -23,6 +23,7 @@ import { restore } from './restore.ts'
 import { refuseSecrets } from './shared/secrets.ts'
 import { status } from './status.ts'
 import { stores } from './stores.ts'
+import { tail } from './tail.ts'
 import { token } from './token.ts'
 import { verify } from './verify.ts'
 
@@ -32,6 +33,7 @@ const commands: ReadonlyMap<string, Command> = new Map([
   ['init', init],
   ['status', status],
   ['stores', stores],
+  ['tail', tail],
   ['export', exportStore],
   ['import', importStore],
   ['backup', backup],

@@ -39,6 +39,9 @@ describe('a command', () => {
   })
 
   it('says what is missing, and exits with 2', async () => {
+    await cli.fails(['tail'], 2, /tail: which store\?/)
+    await cli.fails(['tail', 'a', '--last', '1e3'], 2, /--last is an integer from 0 on, not '1e3'/)
+    await cli.fails(['tail', 'a', '--last', '1', '--after', '2'], 2, /either --last or --after/)
     await cli.fails(['status', ''], 2, /status: which store\?/)
     await cli.fails(['export'], 2, /export: which store\?/)
     await cli.fails(['delete', '..'], 2, /delete: a URL cannot hold the id '\.\.'/)
@@ -133,6 +136,7 @@ describe('against a server', () => {
   it('a store that is not there is told by each command, and none is made', async () => {
     for (const args of [
       ['status'],
+      ['tail'],
       ['export'],
       ['backup'],
       ['verify'],

@@ -32,6 +32,8 @@ const normal = (text: string): string =>
     .replaceAll(/(lifetime +)[\w-]{21}/g, '$1LIFETIME')
     .replaceAll(/checksum [0-9a-f]{8}/g, 'CHECKSUM')
     .replaceAll(/ +[\d.]+ k?B/g, ' SIZE')
+    // The backup comes after.
+    .replaceAll(/\d+ events? of the backup/g, 'EVENTS of the backup')
     .replaceAll(/ +$/gm, '')
 
 /** Members and types of a value; of a list, those of its first item. */

@@ -66,6 +66,20 @@ export class Running {
     this.#child.stdin?.end()
   }
 
+  /** Reads nothing of what it prints, until {@link goOn}. */
+  stall(): void {
+    this.#child.stdout?.pause()
+  }
+
+  goOn(): void {
+    this.#child.stdout?.resume()
+  }
+
+  /** Reads nothing of what it prints any more, and has it know. */
+  closeOutput(): void {
+    this.#child.stdout?.destroy()
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name)
   }
