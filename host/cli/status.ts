@@ -2,7 +2,7 @@
 import { type Asked, type Command, UsageError } from './command.ts'
 import { storeOf } from './shared/asked.ts'
 import { ago, bytes, count, number, plain, print, table } from './shared/show.ts'
-import { Refused, Server, type State, serverFlags } from './shared/server.ts'
+import { Refused, Server, type State, serverFlags, type Whose } from './shared/server.ts'
 import { listed } from './stores.ts'
 
 /** The answer to `GET config`, of servers that know it. */
@@ -81,6 +81,15 @@ const counted = async (server: Server): Promise<{ readonly count: number; readon
 const indented = (rows: ReadonlyArray<readonly [string, string]>): string =>
   table(rows.map(([name, value]) => ['', name, value]))
 
+/** So many of a kind are listed; `--json` has them all. */
+const listedMax = 5
+
+/** Whose it is, as far as is known: `client a of alice, `. */
+const whose = ({ clientId, subject }: Whose): string => {
+  const names = [...(clientId ? [`client ${clientId}`] : []), ...(subject ? [`of ${subject}`] : [])]
+  return names.length === 0 ? '' : `${plain(names.join(' '))}, `
+}
+
 /** How a store stands, for people. */
 const described = (state: State): string => {
   const rows: Array<readonly [string, string]> = [['status', state.status]]
@@ -125,9 +134,15 @@ const ofLog = (state: State): ReadonlyArray<readonly [string, string]> => {
     rows.push(['backup', `up to event ${backup.head}: ${lag}`])
     if (backup.lastError !== null) rows.push(['', `${backup.lastError.at} ${plain(backup.lastError.message)}`])
   }
-  for (const { clientId, refusals } of state.stuckClients)
-    rows.push(['stuck client', `${plain(clientId)}, refused ${refusals} times`])
-  for (const { at, reason, message } of state.lastErrors.slice(-5))
-    rows.push(['refused', `${at} ${reason}: ${plain(message)}`])
+  const slow = state.sockets.filter(({ lag, stuck, inspector }) => (lag > 0 || stuck) && !inspector)
+  for (const one of slow.slice(0, listedMax))
+    rows.push([one.stuck ? 'stuck pull' : 'behind', `${whose(one)}${one.generation}, lacks ${count(one.lag, 'event')}`])
+  for (const { clientId, refusals, message } of state.stuckClients.slice(0, listedMax))
+    rows.push([
+      'stuck client',
+      `${plain(clientId)}, refused ${refusals} times${message === undefined ? '' : `: ${plain(message)}`}`,
+    ])
+  for (const one of state.lastErrors.slice(-listedMax))
+    rows.push(['refused', `${one.at} ${whose(one)}${one.reason}: ${plain(one.message)}`])
   return rows
 }

@@ -160,11 +160,17 @@ describe('against a server', () => {
     assert.match(text, /^ +log +3 events, up to event 3, [\d.]+ kB$/m)
     assert.match(text, /^ +last push +event 3, \d+ s ago, 20/m)
     assert.match(text, /^ +connections +ws 1$/m)
-    assert.match(text, /^ +refused +\S+ no-batch: batch\[0\]\.seqNum is 5/m)
+    assert.match(text, /^ +refused +\S+ client client, no-batch: batch\[0\]\.seqNum is 5/m)
     const { time: _, sockets, backup, inFlightBytes, ...state } = await stateOf(server(), storeId)
     const told = await cli().json('status', storeId)
     for (const [key, value] of Object.entries(state)) assert.deepEqual(told[key], value, key)
     assert.deepEqual([sockets.length, typeof inFlightBytes, backup !== undefined], [1, 'number', true])
+  })
+
+  it('status tells of clients that do not go on, and why', async () => {
+    const { storeId, peer } = await filled(3)
+    for (let times = 0; times < 12; times += 1) await peer.pushed(batchOf(0, 1, 'stuck'))
+    assert.match(await cli().text('status', storeId), /^ +stuck client +stuck, refused 1\d times: \S.*$/m)
   })
 
   it('status shows no control characters, whoever made the id', async () => {

@@ -34,6 +34,13 @@ export interface PastError {
   readonly message: string
 }
 
+/** Whose something is, as far as is known; servers of an earlier release do not tell. */
+export interface Whose {
+  readonly clientId?: string | null
+  /** The claim `sub` of its token. */
+  readonly subject?: string | null
+}
+
 /** A lifetime in the backup. */
 export interface Lifetime {
   readonly backendId: string
@@ -55,8 +62,20 @@ export interface State {
     readonly byTransport: Readonly<Record<string, number>>
     readonly byGeneration: Readonly<Record<string, number>>
   }
-  readonly stuckClients: ReadonlyArray<{ readonly clientId: string; readonly refusals: number }>
-  readonly lastErrors: readonly PastError[]
+  readonly sockets: ReadonlyArray<
+    {
+      readonly generation: string
+      readonly lag: number
+      readonly stuck: boolean
+      readonly inspector?: boolean
+    } & Whose
+  >
+  readonly stuckClients: ReadonlyArray<{
+    readonly clientId: string
+    readonly refusals: number
+    readonly message?: string
+  }>
+  readonly lastErrors: ReadonlyArray<PastError & Whose>
   readonly backup?: {
     readonly head: number
     readonly lagEvents: number
