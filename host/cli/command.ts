@@ -7,8 +7,11 @@ export interface Command {
   readonly summary: string
   /** Its flags, by their names without `--`. */
   readonly flags: Readonly<Record<string, Flag>>
-  /** Does it. Throws {@link UsageError} for what was asked in a wrong way, {@link Failure} for what cannot be done. */
-  readonly run: (asked: Asked) => void | Promise<void>
+  /**
+   * Does it, and says with which exit code it ends, if that is not 0. Throws {@link UsageError} for what was asked in a wrong
+   * way, {@link Failure} for what cannot be done, {@link Interrupted} for what was ended from outside.
+   */
+  readonly run: (asked: Asked) => number | void | Promise<number | void>
 }
 
 export interface Flag {
@@ -29,3 +32,6 @@ export class UsageError extends Error {}
 
 /** It cannot be done: exit code 1. The message is for the user, and says what to change. */
 export class Failure extends Error {}
+
+/** Somebody has ended it, as by Ctrl-C: exit code 130. The message says what was done by then, and what goes on. */
+export class Interrupted extends Error {}

@@ -9,7 +9,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::js;
-use super::reply::{Failed, respond_json};
+use super::reply::{Failed, JSON, respond_json};
 use super::shared::Shared;
 use crate::backend::{Plan, SyncBackend, iso_8601};
 use crate::event::StoreId;
@@ -66,6 +66,9 @@ pub(super) async fn import<H: Hooks>(
     loop {
         let piece = JsFuture::from(js::read_piece(&body, stall_ms)).await?;
         let taken = if piece.is_undefined() {
+            if ask.goes_on {
+                return respond_part(shared, store_id);
+            }
             reader.finish();
             importing.take(&mut reader)
         } else if let Ok(piece) = piece.dyn_into::<Uint8Array>() {
@@ -91,6 +94,17 @@ pub(super) async fn import<H: Hooks>(
     }
 }
 
+/// Answers a part of a file behind which others follow: from where on the next one is wanted, since what follows the last
+/// events that were staged is not kept.
+fn respond_part<H: Hooks>(shared: &Rc<Shared<H>>, store_id: &StoreId) -> Result<JsValue, Failed> {
+    let glance = shared.glance(store_id)?;
+    let reader = glance.as_ref().and_then(Plan::file_in);
+    let reader = reader.and_then(|state| Reader::resume(&state));
+    let at = reader.map_or(0, |reader| reader.bytes_read());
+    let part = serde_json::to_string(&Kept { at }).unwrap_or_default();
+    Ok(js::respond_as(202, JSON, &(part + "\n"))?)
+}
+
 /// A file on its way in.
 struct Importing<'a, H: Hooks> {
     shared: &'a Rc<Shared<H>>,
@@ -110,6 +124,13 @@ struct Imported {
     head: u64,
     /// How many events got the time of the import.
     undated: u64,
+}
+
+/// How far a file has come.
+#[derive(Serialize)]
+struct Kept {
+    /// From which byte on the rest is wanted.
+    at: u64,
 }
 
 impl<H: Hooks> Importing<'_, H> {

@@ -68,9 +68,12 @@ pub enum Ask {
 
 /// How a file is to be brought in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // One for each thing that can be asked for.
 pub struct Import {
     /// `at`: the body is the rest of the file from this byte on.
     pub at: Option<u64>,
+    /// `more`: the file goes on behind the body.
+    pub goes_on: bool,
     /// `lines`: events without anything around them are accepted.
     pub accepts_lines: bool,
     /// `replace`, `keepBackendId` and `lastKnownHead`, as in [`Restore`].
@@ -484,6 +487,7 @@ impl<'de> Deserialize<'de> for Ask {
 impl Import {
     fn to_query(&self) -> String {
         let flags = [
+            ("more", self.goes_on),
             ("lines", self.accepts_lines),
             ("replace", self.replace),
             ("keepBackendId", self.keep_backend_id),
@@ -584,6 +588,7 @@ impl<'a> Parameters<'a> {
     fn import(self) -> Result<Import, Refusal> {
         Ok(Import {
             at: self.number("at")?,
+            goes_on: self.flag("more")?,
             accepts_lines: self.flag("lines")?,
             replace: self.flag("replace")?,
             keep_backend_id: self.flag("keepBackendId")?,

@@ -247,10 +247,10 @@ mod tests {
             after in 0..=(1_i64 << 53) - 1, limit in proptest::option::of(any::<u64>()), queries in VERIFY_QUERIES_MIN..=VERIFY_QUERIES_MAX,
             repair in prop_oneof![Just(Repair::No), Just(Repair::FromLog), Just(Repair::Discard)],
             at in proptest::option::of(any::<u64>()), last_known_head in proptest::option::of(any::<u64>()),
-            accepts_lines in any::<bool>(), replace in any::<bool>(), keep_backend_id in any::<bool>(),
+            goes_on in any::<bool>(), accepts_lines in any::<bool>(), replace in any::<bool>(), keep_backend_id in any::<bool>(),
         ) {
             let after = SeqNum::clamped(after);
-            let import = Import { at, accepts_lines, replace, keep_backend_id, last_known_head };
+            let import = Import { at, goes_on, accepts_lines, replace, keep_backend_id, last_known_head };
             for ask in [Ask::Events { after, limit }, Ask::Verify { after, queries, repair }, Ask::Import(import)] {
                 let visit = administer(ask);
                 let back = Visit::from_header(&visit.to_header(ID), ID);

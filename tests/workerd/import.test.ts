@@ -102,6 +102,39 @@ describe('an import', () => {
     }
   })
 
+  it('takes a file in parts, each from the byte on that the one before named', async () => {
+    const [from, storeId] = [freshStoreId(), freshStoreId()]
+    const bytes = Buffer.from((await filled(server(), from, many)).file)
+    // More than is set aside at once.
+    const partBytes = 1_300_000
+    let at = 0
+    let parts = 0
+    for (; at + partBytes < bytes.length; parts += 1) {
+      const part = bytes.subarray(at, at + partBytes).toString()
+      const asked = at === 0 ? '?more=true' : `?more=true&at=${at}`
+      const told = valueOf<{ readonly at: number }>(await send(server(), storeId, part, asked), 202)
+      assert.deepEqual(Object.keys(told), ['at'])
+      assert.ok(
+        told.at > at && told.at <= at + partBytes,
+        `${told.at} is between ${at} and ${at + partBytes} of ${bytes.length}`,
+      )
+      at = told.at
+      assert.equal((await stateOf(server(), storeId)).restore!.at, at)
+    }
+    assert.ok(parts > 0)
+    const imported = valueOf<Imported>(await send(server(), storeId, bytes.subarray(at).toString(), `?at=${at}`))
+    assert.equal(imported.events, many)
+    assert.deepEqual(await exportOf(server(), storeId), await exportOf(server(), from))
+  })
+
+  it('of which a part is too small for an event begins with the first byte again', async () => {
+    const [from, storeId] = [freshStoreId(), freshStoreId()]
+    const { file } = await filled(server(), from, 3)
+    const told = await send(server(), storeId, file.slice(0, 20), '?more=true')
+    assert.deepEqual(valueOf(told, 202), { at: 0 })
+    assert.equal(valueOf<Imported>(await send(server(), storeId, file)).events, 3)
+  })
+
   it('reads lines without anything around them only if that is said', async () => {
     const [from, storeId] = [freshStoreId(), freshStoreId()]
     await filled(server(), from, 3)
