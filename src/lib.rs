@@ -122,10 +122,11 @@ macro_rules! export {
                     &self,
                     request: JsValue,
                     forwarded: Option<String>,
+                    body: Option<Vec<u8>>,
                 ) -> Result<JsValue, JsValue> {
-                    let forwarded = forwarded.as_deref();
+                    let (request, forwarded) = (request.unchecked_into(), forwarded.as_deref());
                     self.owner
-                        .run(|| self.object.fetch(request.unchecked_into(), forwarded))
+                        .run(|| self.object.fetch(request, forwarded, body))
                 }
 
                 pub fn rpc(&self, payload: JsValue) -> Result<JsValue, JsValue> {

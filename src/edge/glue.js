@@ -231,13 +231,6 @@ export const readBody = async (message, max) => {
   return new Uint8Array(await new Blob(pieces).arrayBuffer())
 }
 
-/** @param {Request} request @param {number} max */
-export const readSmall = (request, max) => {
-  if (request.body === null) return Promise.resolve(new ArrayBuffer())
-  const length = request.headers.get('Content-Length')
-  return length !== null && Number(length) <= max ? request.arrayBuffer() : undefined
-}
-
 /**
  * A body that is read into the same piece of memory over and over.
  *
@@ -249,7 +242,7 @@ export const openBody = ({ body, headers }) => {
   const length = headers.get('Content-Length')
   return {
     length: length === null ? undefined : Number(length),
-    reader: /** @type {any} */ (body).getReader({ mode: 'byob' }),
+    reader: /** @type {any} */ (body ?? new Blob().stream()).getReader({ mode: 'byob' }),
     buffer: new ArrayBuffer(65_536),
   }
 }

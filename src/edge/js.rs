@@ -123,10 +123,6 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = readBody)]
     pub(super) fn read_body(request: &JsValue, max: usize) -> Result<Promise, JsValue>;
 
-    /// A promise of the body's bytes as a buffer, if it says that it has at most `max`; else undefined.
-    #[wasm_bindgen(catch, js_name = readSmall)]
-    pub(super) fn read_small(request: &JsValue, max: usize) -> Result<JsValue, JsValue>;
-
     /// The body of a request, to be read in pieces.
     #[wasm_bindgen(catch, js_name = openBody)]
     pub(super) fn open_body(request: &JsValue) -> Result<JsValue, JsValue>;
