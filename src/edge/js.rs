@@ -1,7 +1,7 @@
 //! Hand-written externs: what `worker` lacks (a synchronous transaction, attachments as they are) and
 //! what the hot path needs without conversions. The JavaScript side is `glue.js`.
 //!
-//! What an import throws ends the instance, unless it is declared to `catch`. The others have nothing to
+//! What an import throws ends the instance, unless it is declared to `catch`. The others but `give_up` have nothing to
 //! throw: they touch the console, own properties and the platform's getters, or catch in JavaScript.
 
 use js_sys::{Array, JsString, Object, Promise, Uint8Array};
@@ -31,6 +31,25 @@ extern "C" {
         others: &Array,
         bytes: &[u8],
     ) -> Result<(), JsValue>;
+
+    /// Inserts rows and moves the head, both or neither; false if one of them stays alone. Parameters cross as for [`transact`]:
+    /// of both, and of what deletes the rows again.
+    #[allow(clippy::too_many_arguments)] // Each is one crossing less.
+    #[wasm_bindgen(catch)]
+    pub(super) fn append(
+        sql: &JsValue,
+        rows: &JsString,
+        head: &JsString,
+        undo: &JsString,
+        counts: &[u32],
+        numbers: &[f64],
+        others: &Array,
+        bytes: &[u8],
+    ) -> Result<bool, JsValue>;
+
+    /// Throws the object away, with all that is not durable yet, and ends the instance.
+    #[wasm_bindgen(js_name = giveUp)]
+    pub(super) fn give_up(state: &JsValue);
 
     /// Runs `work` in one synchronous transaction, which is taken back if it returns false.
     #[wasm_bindgen(catch)]
