@@ -40,21 +40,19 @@ const overHttp = '"errand":{"sync":{"door":"http"'
 const smallBodyMax = 65_536
 
 /**
- * The body of a request over HTTP, if it says that it is small. Read before the core is asked, it lets that answer at once, without
- * promises of its own.
+ * The body of a request, if it says that it is small. Read before the core is asked, it lets that answer at once, without promises of
+ * its own.
  */
 const smallBodyOf = (request: Request): Promise<Uint8Array> | undefined => {
   const { body, headers } = request
-  if (headers.get(visitHeader)?.includes(overHttp) !== true) return undefined
   if (body === null) return Promise.resolve(new Uint8Array())
   const length = headers.get('Content-Length')
   if (length === null || Number(length) > smallBodyMax) return undefined
   return request.arrayBuffer().then((buffer) => new Uint8Array(buffer))
 }
 
-/** Whether a request is for the sync backend of an object that has other things to do as well. */
-const isForSync = ({ url, headers }: Request): boolean => {
-  if (headers.has(visitHeader)) return true
+/** Whether a request that the Worker has not announced is for the sync backend of an object that has other things to do as well. */
+const isForSync = ({ url }: Request): boolean => {
   const { pathname, search } = new URL(url)
   return (
     core.syncParams(search.slice(1)) !== undefined || (pathname.endsWith('/websocket') && search.includes('storeId='))
@@ -152,11 +150,12 @@ export const withSync = <TBase extends Base, TEnv = any>(
 
     /** Accepts a WebSocket for this store, or answers a request over HTTP. */
     override fetch(request: Request): Response | Promise<Response> {
-      if (hasFetch && !isForSync(request)) return super.fetch!(request)
+      const visit = request.headers.get(visitHeader)
+      if (hasFetch && visit === null && !isForSync(request)) return super.fetch!(request)
       const forwarded = forwardedOf(request, forwardHeaders)
       const serve = (body?: Uint8Array): Response | Promise<Response> =>
-        outlive<Response>(() => this.#core().fetch(request, forwarded, body), unavailable)
-      const body = smallBodyOf(request)
+        outlive<Response>(() => this.#core().fetch(request, visit, forwarded, body), unavailable)
+      const body = visit?.includes(overHttp) === true ? smallBodyOf(request) : undefined
       return body === undefined ? serve() : body.then(serve)
     }
 
