@@ -68,7 +68,17 @@ const workers = new WeakMap<object, Map<string, () => core.Worker>>()
 /** How many sets of variables are kept for one `env`. */
 const workersKept = 16
 
+/** The one that was asked for last, which is the only one in most deployments. */
+let last: { readonly env: object; readonly variables: Variables; readonly worker: () => core.Worker } | undefined
+
 export const workerOf = (env: object, variables: Variables): (() => core.Worker) => {
+  if (last?.env === env && last.variables === variables) return last.worker
+  const worker = workerAmong(env, variables)
+  last = { env, variables, worker }
+  return worker
+}
+
+const workerAmong = (env: object, variables: Variables): (() => core.Worker) => {
   let ofEnv = workers.get(env)
   if (ofEnv === undefined) workers.set(env, (ofEnv = new Map()))
   const key = JSON.stringify(variables, (_, value: unknown) => value ?? null)

@@ -33,9 +33,26 @@ const optionNames: readonly string[] = [
 /** The header by which the Worker tells the object of a request that it has let in. */
 const visitHeader = 'x-livestore-sync-visit'
 
-/** Whether a request is for the sync backend of an object that has other things to do as well. */
-const isForSync = ({ url, headers }: Request): boolean => {
-  if (headers.has(visitHeader)) return true
+/** What the Worker writes into that header of a request over HTTP, and of no other: `route::Visit` in the core. */
+const overHttp = '"errand":{"sync":{"door":"http"'
+
+/** Bytes of a body that is read at once, however many there are; most pushes have less. The others are counted: `edge::body`. */
+const smallBodyMax = 65_536
+
+/**
+ * The body of a request, if it says that it is small. Read before the core is asked, it lets that answer at once, without promises of
+ * its own.
+ */
+const smallBodyOf = (request: Request): Promise<Uint8Array> | undefined => {
+  const { body, headers } = request
+  if (body === null) return Promise.resolve(new Uint8Array())
+  const length = headers.get('Content-Length')
+  if (length === null || Number(length) > smallBodyMax) return undefined
+  return request.arrayBuffer().then((buffer) => new Uint8Array(buffer))
+}
+
+/** Whether a request that the Worker has not announced is for the sync backend of an object that has other things to do as well. */
+const isForSync = ({ url }: Request): boolean => {
   const { pathname, search } = new URL(url)
   return (
     core.syncParams(search.slice(1)) !== undefined || (pathname.endsWith('/websocket') && search.includes('storeId='))
@@ -133,9 +150,13 @@ export const withSync = <TBase extends Base, TEnv = any>(
 
     /** Accepts a WebSocket for this store, or answers a request over HTTP. */
     override fetch(request: Request): Response | Promise<Response> {
-      if (hasFetch && !isForSync(request)) return super.fetch!(request)
+      const visit = request.headers.get(visitHeader)
+      if (hasFetch && visit === null && !isForSync(request)) return super.fetch!(request)
       const forwarded = forwardedOf(request, forwardHeaders)
-      return outlive<Response>(() => this.#core().fetch(request, forwarded), unavailable)
+      const serve = (body?: Uint8Array): Response | Promise<Response> =>
+        outlive<Response>(() => this.#core().fetch(request, visit, forwarded, body), unavailable)
+      const body = visit?.includes(overHttp) === true ? smallBodyOf(request) : undefined
+      return body === undefined ? serve() : body.then(serve)
     }
 
     /** Answers one request of another Durable Object, both in the encoding of `@livestore/sync-cf`. */

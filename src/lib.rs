@@ -121,11 +121,14 @@ macro_rules! export {
                 pub fn fetch(
                     &self,
                     request: JsValue,
+                    visit: Option<String>,
                     forwarded: Option<String>,
+                    body: Option<Vec<u8>>,
                 ) -> Result<JsValue, JsValue> {
-                    let forwarded = forwarded.as_deref();
+                    let (visit, forwarded) = (visit.as_deref(), forwarded.as_deref());
+                    let request = request.unchecked_into();
                     self.owner
-                        .run(|| self.object.fetch(request.unchecked_into(), forwarded))
+                        .run(|| self.object.fetch(request, visit, forwarded, body))
                 }
 
                 pub fn rpc(&self, payload: JsValue) -> Result<JsValue, JsValue> {

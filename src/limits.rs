@@ -132,12 +132,8 @@ pub const PIECE_BYTES_MAX: usize = 131_072;
 /// until its reader has taken it. Enforced by `edge`.
 pub const WHOLE_ANSWER_BYTES_MAX: usize = 131_072;
 
-/// Bytes of the body of a request that is read at once, however many there are. *Source*: ours; most pushes have less.
-/// Enforced by `edge`.
-pub const SMALL_BODY_BYTES_MAX: usize = 65_536;
-
-/// Bytes of larger bodies that an object reads at a time; others wait for their turn. One may be, whatever its size.
-/// Enforced by `edge`.
+/// Bytes of bodies that an object reads at a time; others wait for their turn. One may be, whatever its size. Those of at most
+/// 64 kB are not counted. Enforced by `edge`.
 pub const BODIES_BYTES_MAX: usize = FRAME_BYTES_CEILING;
 
 /// Calls that an object may fail to take, one after the other, before it is dropped. Enforced by

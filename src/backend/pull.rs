@@ -41,6 +41,7 @@ impl Follow {
 }
 
 impl<S: Sql> SyncBackend<S> {
+    #[inline(never)] // 1.5 kB less in `on_message`, see there.
     pub(super) fn pull(
         &mut self,
         from: ConnectionId,
@@ -118,6 +119,7 @@ impl<S: Sql> SyncBackend<S> {
         }
     }
 
+    #[inline(never)] // 0.6 kB less in `on_message`, see there.
     pub(super) fn interrupt(
         &mut self,
         from: ConnectionId,

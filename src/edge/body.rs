@@ -11,7 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::Request;
 
 use super::js;
-use crate::limits::{BODIES_BYTES_MAX, FRAME_BYTES_CEILING, SMALL_BODY_BYTES_MAX, STALL_MS};
+use crate::limits::{BODIES_BYTES_MAX, FRAME_BYTES_CEILING, STALL_MS};
 
 /// Why there is no body.
 pub(super) enum Unread {
@@ -37,11 +37,6 @@ pub(super) struct Bodies {
 impl Bodies {
     /// The whole body of a request.
     pub(super) async fn read(&self, request: &Request) -> Result<Vec<u8>, Unread> {
-        let small = js::read_small(request, SMALL_BODY_BYTES_MAX)?;
-        if !small.is_undefined() {
-            let body = JsFuture::from(small.unchecked_into::<js_sys::Promise>()).await?;
-            return Ok(Uint8Array::new(&body).to_vec());
-        }
         let body = js::open_body(request)?;
         let said = js::length_of(&body);
         let length = said.unwrap_or(FRAME_BYTES_CEILING);

@@ -374,14 +374,15 @@ fn log(refusal: &Refusal, suppressed: u64) {
     }
 }
 
-/// What a request is about that has reached the object with this id and `env`.
+/// What a request is about that has reached the object with this id and `env`, and with this [`VISIT_HEADER`].
 pub(super) fn visit(
     object_id: &str,
     env: &Env,
+    header: Option<&str>,
     request: &Request,
 ) -> Result<Result<Visit, Answer>, JsValue> {
-    if let Some(header) = request.headers().get(VISIT_HEADER)? {
-        let visit = Visit::from_header(&header, object_id);
+    if let Some(header) = header {
+        let visit = Visit::from_header(header, object_id);
         return Ok(visit.ok_or_else(route::forged));
     }
     match config(env) {

@@ -11,21 +11,19 @@ export const query = (sql, statement, params) =>
     .toArray()
 
 /**
- * Numbers of all steps lie in one array; where a step takes something else there is a NaN, and the thing is the next of
- * `others`, in which undefined stands for `bytes`: they lie in the memory of WebAssembly, and are bound from there.
+ * Takes the parameters of one statement after the other. Numbers of all lie in one array; where there is something else, that has a
+ * NaN, and the thing is the next of `others`, in which undefined stands for `bytes`: they lie in the memory of WebAssembly, and are
+ * bound from there.
  *
- * @param {any} storage
- * @param {string[]} statements
- * @param {Uint32Array} counts
  * @param {Float64Array} numbers
  * @param {unknown[]} others
  * @param {Uint8Array} bytes
  */
-export const transact = (storage, statements, counts, numbers, others, bytes) => {
+const taken = (numbers, others, bytes) => {
   let at = 0
   let other = 0
-  const params = statements.map((_, step) => {
-    const values = new Array(counts[step])
+  return (/** @type {number | undefined} */ count) => {
+    const values = new Array(count)
     for (let index = 0; index < values.length; index++) {
       const number = numbers[at++]
       if (number === number) values[index] = number
@@ -35,11 +33,77 @@ export const transact = (storage, statements, counts, numbers, others, bytes) =>
       }
     }
     return values
-  })
+  }
+}
+
+/**
+ * @param {any} storage
+ * @param {string[]} statements
+ * @param {Uint32Array} counts
+ * @param {Float64Array} numbers
+ * @param {unknown[]} others
+ * @param {Uint8Array} bytes
+ */
+export const transact = (storage, statements, counts, numbers, others, bytes) => {
+  const take = taken(numbers, others, bytes)
+  const params = statements.map((_, step) => take(counts[step]))
   const { sql } = storage
   storage.transactionSync(() => {
     for (let step = 0; step < statements.length; step++) sql.exec(statements[step], ...params[step])
   })
+}
+
+/**
+ * Both are in the transaction that the runtime begins at the first write and commits after this turn. `transactionSync` within it
+ * would cost a tenth of a push. The rows come first: should the runtime end all JavaScript between the two, what there is is
+ * a log whose head is behind, and that is mended when it is opened.
+ *
+ * @param {any} sql
+ * @param {string} rows
+ * @param {string} head
+ * @param {string} undo
+ * @param {Uint32Array} counts
+ * @param {Float64Array} numbers
+ * @param {unknown[]} others
+ * @param {Uint8Array} bytes
+ */
+export const append = (sql, rows, head, undo, counts, numbers, others, bytes) => {
+  const take = taken(numbers, others, bytes)
+  const inserted = sql.exec(rows, ...take(counts[0]))
+  const params = take(counts[1])
+  try {
+    if (sql.exec(head, ...params).rowsWritten > 0) return true
+    throw new Error('the head is not where it was')
+  } catch (error) {
+    try {
+      if (sql.exec(undo, ...take(counts[2])).rowsWritten < inserted.rowsWritten) return false
+    } catch {
+      return false
+    }
+    throw error
+  }
+}
+
+/** How many microtasks what was settled by then may take, one after the other, until it is heard. */
+const microtasksBeforeAbort = 100
+
+/**
+ * `abort` drops at once what this turn has written, and what it has sent. It also ends all JavaScript that has yet to run before the
+ * runtime commits, so it comes last: what an instance owes that ends is heard, by other objects as well.
+ *
+ * @param {any} state
+ */
+export const giveUp = (state) => {
+  const message = 'a batch could be stored in part only'
+  log('error', JSON.stringify({ level: 'error', event: 'given-up', storeId: state.id.name, message }))
+  let left = microtasksBeforeAbort
+  const abort = () => {
+    left -= 1
+    if (left > 0) queueMicrotask(abort)
+    else state.abort(message)
+  }
+  queueMicrotask(abort)
+  throw new Error(message)
 }
 
 /** @param {any} storage @param {() => boolean} work */
@@ -231,13 +295,6 @@ export const readBody = async (message, max) => {
   return new Uint8Array(await new Blob(pieces).arrayBuffer())
 }
 
-/** @param {Request} request @param {number} max */
-export const readSmall = (request, max) => {
-  if (request.body === null) return Promise.resolve(new ArrayBuffer())
-  const length = request.headers.get('Content-Length')
-  return length !== null && Number(length) <= max ? request.arrayBuffer() : undefined
-}
-
 /**
  * A body that is read into the same piece of memory over and over.
  *
@@ -249,7 +306,7 @@ export const openBody = ({ body, headers }) => {
   const length = headers.get('Content-Length')
   return {
     length: length === null ? undefined : Number(length),
-    reader: /** @type {any} */ (body).getReader({ mode: 'byob' }),
+    reader: /** @type {any} */ (body ?? new Blob().stream()).getReader({ mode: 'byob' }),
     buffer: new ArrayBuffer(65_536),
   }
 }

@@ -1,7 +1,7 @@
 //! Hand-written externs: what `worker` lacks (a synchronous transaction, attachments as they are) and
 //! what the hot path needs without conversions. The JavaScript side is `glue.js`.
 //!
-//! What an import throws ends the instance, unless it is declared to `catch`. The others have nothing to
+//! What an import throws ends the instance, unless it is declared to `catch`. The others but `give_up` have nothing to
 //! throw: they touch the console, own properties and the platform's getters, or catch in JavaScript.
 
 use js_sys::{Array, JsString, Object, Promise, Uint8Array};
@@ -31,6 +31,25 @@ extern "C" {
         others: &Array,
         bytes: &[u8],
     ) -> Result<(), JsValue>;
+
+    /// Inserts rows and moves the head, both or neither; false if one of them stays alone. Parameters cross as for [`transact`]:
+    /// of both, and of what deletes the rows again.
+    #[allow(clippy::too_many_arguments)] // Each is one crossing less.
+    #[wasm_bindgen(catch)]
+    pub(super) fn append(
+        sql: &JsValue,
+        rows: &JsString,
+        head: &JsString,
+        undo: &JsString,
+        counts: &[u32],
+        numbers: &[f64],
+        others: &Array,
+        bytes: &[u8],
+    ) -> Result<bool, JsValue>;
+
+    /// Throws the object away, with all that is not durable yet, and ends the instance.
+    #[wasm_bindgen(js_name = giveUp)]
+    pub(super) fn give_up(state: &JsValue);
 
     /// Runs `work` in one synchronous transaction, which is taken back if it returns false.
     #[wasm_bindgen(catch)]
@@ -122,10 +141,6 @@ extern "C" {
     /// A promise of the body's bytes, or of undefined when there are more than `max`.
     #[wasm_bindgen(catch, js_name = readBody)]
     pub(super) fn read_body(request: &JsValue, max: usize) -> Result<Promise, JsValue>;
-
-    /// A promise of the body's bytes as a buffer, if it says that it has at most `max`; else undefined.
-    #[wasm_bindgen(catch, js_name = readSmall)]
-    pub(super) fn read_small(request: &JsValue, max: usize) -> Result<JsValue, JsValue>;
 
     /// The body of a request, to be read in pieces.
     #[wasm_bindgen(catch, js_name = openBody)]

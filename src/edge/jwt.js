@@ -63,7 +63,12 @@ export const bytesOfBase64Url = (text) => {
 export const keysOfSecret = (secret) => {
   // It lies in the memory of WebAssembly, which may move.
   const bytes = secret.slice()
-  return { algorithms: ['HS256'], has: () => true, meantBy: () => [bytes] }
+  /** Bytes `jose` would import for each token anew: 8 of the 22 µs of a check. @type {CryptoKey | undefined} */
+  let key
+  // A promise belongs to the request that made it, so it is the key that is kept.
+  const imported = async () =>
+    (key ??= await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']))
+  return { algorithms: ['HS256'], has: () => true, meantBy: async () => [await imported()] }
 }
 
 const isPrivate = 'a private key (only the public one belongs here)'

@@ -35,14 +35,21 @@ impl<H: Hooks> Object<H> {
         Shared::new(state, env, hooks).map(Self)
     }
 
-    /// A request that the Worker has let in: a WebSocket upgrade, one over HTTP, or one to the administration. The
-    /// members of the JSON object `forwarded` are headers for hooks, beside those that the Worker has forwarded.
+    /// A request that the Worker has let in: a WebSocket upgrade, one over HTTP, or one to the administration. `visit` is what
+    /// its header says of that, if it has one. The members of the JSON object `forwarded` are headers for hooks, beside those
+    /// that the Worker has forwarded. `body` is that of a request over HTTP, if it has been read.
     ///
     /// # Errors
     /// What the platform throws.
-    pub fn fetch(&self, request: Request, forwarded: Option<&str>) -> Result<JsValue, JsValue> {
+    pub fn fetch(
+        &self,
+        request: Request,
+        visit: Option<&str>,
+        forwarded: Option<&str>,
+        body: Option<Vec<u8>>,
+    ) -> Result<JsValue, JsValue> {
         let shared = &self.0;
-        let visit = match fetch::visit(shared.id(), shared.env(), &request)? {
+        let visit = match fetch::visit(shared.id(), shared.env(), visit, &request)? {
             Ok(visit) => visit,
             Err(answer) => return fetch::respond(&answer),
         };
@@ -64,7 +71,8 @@ impl<H: Hooks> Object<H> {
                 match door {
                     Door::Http => {
                         let asked = one_shot::Asked::over_http(store_id, grant);
-                        now_or_later(one_shot::http(shared.clone(), request, asked, headers))
+                        let shared = shared.clone();
+                        now_or_later(one_shot::http(shared, request, body, asked, headers))
                     }
                     Door::Socket(family) => shared.connect(&store_id, family, grant),
                 }

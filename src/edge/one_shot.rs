@@ -27,10 +27,12 @@ use crate::route::{self, Headers};
 use crate::store::sql::Text as _;
 use crate::wire::Transport;
 
-/// A request over HTTP: its answer is a JSON array of what would be frames on a socket.
+/// A request over HTTP: its answer is a JSON array of what would be frames on a socket. Where its `body` has been read already,
+/// nothing is waited for but what a hook keeps.
 pub(super) async fn http<H: Hooks>(
     shared: Rc<Shared<H>>,
     request: Request,
+    body: Option<Vec<u8>>,
     asked: Asked,
     headers: Headers,
 ) -> Result<JsValue, JsValue> {
@@ -41,7 +43,11 @@ pub(super) async fn http<H: Hooks>(
         let answer = shared.turn_away(store_id, refusal)?;
         return js::with_headers(&answer, &headers);
     }
-    let body = match shared.bodies.read(&request).await {
+    let body = match body {
+        Some(body) => Ok(body),
+        None => shared.bodies.read(&request).await,
+    };
+    let body = match body {
         Ok(body) => body,
         Err(Unread::TooLarge) => {
             let body = format!("The body has more than {FRAME_BYTES_CEILING} bytes");

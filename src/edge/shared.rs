@@ -310,7 +310,7 @@ impl<H: Hooks> Shared<H> {
     }
 
     fn object_sql(&self) -> ObjectSql {
-        ObjectSql::new(self.storage.clone(), self.sql.clone())
+        ObjectSql::new(self.state.clone(), self.storage.clone(), self.sql.clone())
     }
 
     /// Brings the object into memory: its store, and the sockets that are open.

@@ -5,18 +5,23 @@ use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::js;
-use crate::store::sql::{OnRow, Param, Sql, Step, StoreError, Text, Value};
+use crate::store::sql::{Append, OnRow, Param, Sql, Step, StoreError, Text, Value};
 
 /// The object's SQLite.
 #[derive(Clone, Debug)]
 pub(super) struct ObjectSql {
+    state: JsValue,
     storage: JsValue,
     sql: JsValue,
 }
 
 impl ObjectSql {
-    pub(super) fn new(storage: JsValue, sql: JsValue) -> Self {
-        Self { storage, sql }
+    pub(super) fn new(state: JsValue, storage: JsValue, sql: JsValue) -> Self {
+        Self {
+            state,
+            storage,
+            sql,
+        }
     }
 }
 
@@ -100,40 +105,48 @@ impl Sql for ObjectSql {
         js::erase(&self.storage).map_err(failed)
     }
 
-    #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
     fn transact(&self, steps: &[Step<'_, JsString, JsText>]) -> Result<(), StoreError> {
-        let (statements, others) = (Array::new(), Array::new());
-        let mut bytes: Option<&[u8]> = None;
-        let (mut counts, mut numbers) = (Vec::with_capacity(steps.len()), Vec::with_capacity(16));
+        let (statements, mut params) = (Array::new(), Params::default());
         for step in steps {
             statements.push(step.statement);
-            counts.push(u32::try_from(step.params.len()).unwrap_or(u32::MAX));
-            for param in step.params {
-                if let Param::Int(integer) = param {
-                    numbers.push(*integer as f64);
-                    continue;
-                }
-                numbers.push(f64::NAN);
-                others.push(&match param {
-                    // It is bound where it lies.
-                    Param::Bytes(first) if bytes.is_none() => {
-                        bytes = Some(first);
-                        JsValue::UNDEFINED
-                    }
-                    param => bind(param),
-                });
-            }
+            params.add(step.params);
         }
-        let bytes = bytes.unwrap_or_default();
-        js::transact(
-            &self.storage,
-            &statements,
-            &counts,
-            &numbers,
-            &others,
+        let Params {
+            counts,
+            numbers,
+            others,
             bytes,
-        )
-        .map_err(failed)
+        } = &params;
+        let bytes = bytes.unwrap_or_default();
+        js::transact(&self.storage, &statements, counts, numbers, others, bytes).map_err(failed)
+    }
+
+    fn append(&self, append: &Append<'_, JsString, JsText>) -> Result<(), StoreError> {
+        let Append { rows, head, undo } = append;
+        let mut params = Params::default();
+        for step in [rows, head, undo] {
+            params.add(step.params);
+        }
+        let Params {
+            counts,
+            numbers,
+            others,
+            bytes,
+        } = &params;
+        let is_whole = js::append(
+            &self.sql,
+            rows.statement,
+            head.statement,
+            undo.statement,
+            counts,
+            numbers,
+            others,
+            bytes.unwrap_or_default(),
+        );
+        if !is_whole.map_err(failed)? {
+            js::give_up(&self.state);
+        }
+        Ok(())
     }
 
     fn together(&self, work: &mut dyn FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
@@ -143,6 +156,39 @@ impl Sql for ObjectSql {
             outcome.is_ok()
         });
         outcome.and(done.map_err(failed))
+    }
+}
+
+/// Parameters of several statements on their way to JavaScript, which takes numbers as one array: see `glue.js`.
+#[derive(Default)]
+struct Params<'a> {
+    /// Of each statement.
+    counts: Vec<u32>,
+    numbers: Vec<f64>,
+    others: Array,
+    bytes: Option<&'a [u8]>,
+}
+
+impl<'a> Params<'a> {
+    #[allow(clippy::cast_precision_loss)] // `Param` promises integers within 2^53.
+    fn add(&mut self, params: &'a [Param<'_, JsText>]) {
+        self.counts
+            .push(u32::try_from(params.len()).unwrap_or(u32::MAX));
+        for param in params {
+            if let Param::Int(integer) = param {
+                self.numbers.push(*integer as f64);
+                continue;
+            }
+            self.numbers.push(f64::NAN);
+            self.others.push(&match param {
+                // They are bound where they lie.
+                Param::Bytes(first) if self.bytes.is_none() => {
+                    self.bytes = Some(first);
+                    JsValue::UNDEFINED
+                }
+                param => bind(param),
+            });
+        }
     }
 }
 

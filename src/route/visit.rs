@@ -18,7 +18,7 @@ pub const VISIT_HEADER: &str = "x-livestore-sync-visit";
 /// The errand is `{"sync":{"door":"http","grant":{"access":"write"}}}`, where a door is `http`, `socket-rpc` or
 /// `socket-v03` and a grant what [`Grant`] says, or `{"administer":…}` with what [`Ask::to_line`] says, such as
 /// `{"administer":"GET events?after=7"}`. `headers`, pairs of names and values, are those that
-/// an answer over HTTP is to have; none where it is absent.
+/// an answer over HTTP is to have; none where it is absent. `host/durable-object.ts` looks for the door `http`.
 ///
 /// The id of the object proves that the header is the Worker's own: no client knows it, and an app that
 /// hands its clients' requests to the object as they came hands on their headers, too.

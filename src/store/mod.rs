@@ -25,7 +25,7 @@ use crate::limits::PAGE_EVENTS_MAX;
 use crate::wire::Family;
 use pack::{Contents, Pack};
 use schema::{Created, Opening, Statements, Succession};
-use sql::{Form, Param, Sql, Step, StoreError, Text as _, Value};
+use sql::{Append, Form, Param, Sql, Step, StoreError, Text as _, Value};
 
 /// One store's event log.
 pub struct EventStore<S: Sql> {
@@ -626,17 +626,18 @@ impl<S: Sql> EventStore<S> {
         let mut runs = pack::runs(batch.events());
         let first = runs.next().unwrap_or_default();
         let mut scratch = std::mem::take(&mut self.scratch);
-        let head = Some(batch.last());
+        let head = batch.last();
         let outcome = if runs.clone().next().is_none() {
-            self.append_run(first, created_at, head, &mut scratch)
+            self.append_run(first, created_at, Some(head), &mut scratch)
         } else {
             // One at a time, so that a batch of any size is in memory once.
             self.sql.together(&mut || {
-                self.append_run(first, created_at, head, &mut scratch)?;
-                for run in runs.clone() {
+                let mut run = first;
+                for next in runs.clone() {
                     self.append_run(run, created_at, None, &mut scratch)?;
+                    run = next;
                 }
-                Ok(())
+                self.append_run(run, created_at, Some(head), &mut scratch)
             })
         };
         scratch.shrink();
@@ -647,7 +648,7 @@ impl<S: Sql> EventStore<S> {
         Ok(())
     }
 
-    /// Appends one run, and moves the head before if it is the first.
+    /// Appends one run, and moves the head if it is the last.
     fn append_run(
         &self,
         events: &[Event<'_>],
@@ -659,7 +660,7 @@ impl<S: Sql> EventStore<S> {
             return Ok(());
         };
         let params = run.params(&scratch.bytes, created_at);
-        let step = match run.contents {
+        let rows = match run.contents {
             Contents::One { .. } => Step {
                 statement: self.statements.append_one(&self.sql),
                 params: &params,
@@ -670,20 +671,27 @@ impl<S: Sql> EventStore<S> {
             },
         };
         let Some(head) = head else {
-            return self.sql.transact(&[step]);
+            return self.sql.transact(&[rows]);
         };
-        let head = [
+        let moved = [
             Param::Int(head.to_i64()),
             Param::Kept(&self.kept_store_id),
             Param::Int(self.head.to_i64()),
             Param::Kept(&self.kept_backend_id),
             Param::Int(self.last_stored.to_i64()),
         ];
-        let moved = Step {
-            statement: self.statements.move_head(&self.sql),
-            params: &head,
-        };
-        self.sql.transact(&[moved, step])
+        let removed = [Param::Int(run.first), Param::Int(head.to_i64())];
+        self.sql.append(&Append {
+            rows,
+            head: Step {
+                statement: self.statements.move_head(&self.sql),
+                params: &moved,
+            },
+            undo: Step {
+                statement: self.statements.remove(&self.sql),
+                params: &removed,
+            },
+        })
     }
 
     /// The page of events after `after`: at most 100, at most 900,000 bytes, or 131,072 of UTF-8, at least one if there

@@ -13,7 +13,7 @@ pub(super) struct Pack {
 
 /// Consecutive events of one client session that go into one BLOB.
 pub(super) struct Run<'a> {
-    first: i64,
+    pub(super) first: i64,
     client_id: &'a str,
     session_id: &'a str,
     pub(super) contents: Contents,

@@ -62,6 +62,7 @@ pub(crate) struct Statements<S: Sql> {
     move_head: OnceCell<S::Statement>,
     append_one: OnceCell<S::Statement>,
     append_run: OnceCell<S::Statement>,
+    remove: OnceCell<S::Statement>,
     events_between: OnceCell<S::Statement>,
     pages: [OnceCell<S::Statement>; 2],
     utf8_pages: [OnceCell<S::Statement>; 2],
@@ -74,19 +75,31 @@ impl<S: Sql> Statements<S> {
             move_head: OnceCell::new(),
             append_one: OnceCell::new(),
             append_run: OnceCell::new(),
+            remove: OnceCell::new(),
             events_between: OnceCell::new(),
             pages: [OnceCell::new(), OnceCell::new()],
             utf8_pages: [OnceCell::new(), OnceCell::new()],
         }
     }
 
-    /// Moves the stored head, if the rows are those that are known: head, store id, the head before, backend id, the
-    /// log's last number. Otherwise it changes nothing, and what is appended next fails.
+    /// Moves the stored head after a batch was appended, if the rows are those that are known: head, store id, the head before,
+    /// backend id, the log's last number before. Otherwise it changes nothing.
     pub(crate) fn move_head(&self, sql: &S) -> &S::Statement {
         self.move_head.get_or_init(|| {
+            let table = &self.table;
             sql.prepare(&format!(
                 "UPDATE context_7 SET currentHead = ?1 WHERE storeId = ?2 AND max(currentHead, 0) = ?3 AND backendId = ?4 \
-                 AND max(ifnull((SELECT max(seqNum) FROM \"{}\"), 0), 0) = ?5",
+                 AND (SELECT max(seqNum) FROM \"{table}\") = ?1 \
+                 AND max(ifnull((SELECT max(seqNum) FROM \"{table}\" WHERE seqNum <= ?3), 0), 0) = ?5"
+            ))
+        })
+    }
+
+    /// Removes events: from one number to another.
+    pub(crate) fn remove(&self, sql: &S) -> &S::Statement {
+        self.remove.get_or_init(|| {
+            sql.prepare(&format!(
+                "DELETE FROM \"{}\" WHERE seqNum BETWEEN ?1 AND ?2",
                 self.table
             ))
         })
@@ -98,20 +111,19 @@ impl<S: Sql> Statements<S> {
         self.append_one.get_or_init(|| {
             let into = self.insert_into();
             sql.prepare(&format!(
-                "{into} VALUES (?1, {IF_MOVED} ?1 - 1 END, CAST(substr(?2, ?4 + ?5 + ?6, ?7) AS TEXT), \
+                "{into} VALUES (?1, ?1 - 1, CAST(substr(?2, ?4 + ?5 + ?6, ?7) AS TEXT), \
                  nullif(CAST(substr(?2, ?4 + ?5 + ?6 + ?7, ?8) AS TEXT), ''), {ORIGIN})"
             ))
         })
     }
 
     /// Appends one run of events: first number, packed bytes, bytes of created at, position of the client
-    /// id, its bytes, bytes of the session id, offsets of the events. Fails unless the statement before it changed a row:
-    /// that is [`Statements::move_head`], or the run before this one.
+    /// id, its bytes, bytes of the session id, offsets of the events.
     pub(crate) fn append_run(&self, sql: &S) -> &S::Statement {
         self.append_run.get_or_init(|| {
             let into = self.insert_into();
             sql.prepare(&format!(
-                "{into} SELECT ?1 + key, {IF_MOVED} ?1 + key - 1 END, \
+                "{into} SELECT ?1 + key, ?1 + key - 1, \
                  CAST(substr(?2, value >> 33, (value >> 21) & 4095) AS TEXT), \
                  nullif(CAST(substr(?2, (value >> 33) + ((value >> 21) & 4095), value & 2097151) AS TEXT), ''), \
                  {ORIGIN} FROM json_each(?7)"
@@ -161,9 +173,6 @@ impl<S: Sql> Statements<S> {
 /// How many rows at most. SQLite looks into a parameter that stands there alone when it plans a statement, and so plans it
 /// anew whenever one is bound.
 const LIMIT: &str = "?2 + 0";
-
-/// Before what `parentSeqNum` is to be, which must not be NULL.
-const IF_MOVED: &str = "CASE WHEN changes() > 0 THEN";
 
 /// The stored head of the store `?3`, if the lifetime is `?4`.
 const HEAD: &str =

@@ -59,6 +59,17 @@ pub struct Step<'a, Statement, T> {
     pub params: &'a [Param<'a, T>],
 }
 
+/// Rows that are inserted, and the head that moves with them.
+#[derive(Debug)]
+pub struct Append<'a, Statement, T> {
+    /// Inserts the rows.
+    pub rows: Step<'a, Statement, T>,
+    /// Moves the head, which is a row that it changes.
+    pub head: Step<'a, Statement, T>,
+    /// Deletes the inserted rows again.
+    pub undo: Step<'a, Statement, T>,
+}
+
 /// The platform failed: a full disk, a lost connection, a damaged table.
 ///
 /// *Errors*: logged with its text; a client is told only that storage failed.
@@ -119,6 +130,14 @@ pub trait Sql: Clone {
     /// # Errors
     /// When SQLite fails; then no step has had an effect.
     fn transact(&self, steps: &[Step<'_, Self::Statement, Self::Text>]) -> Result<(), StoreError>;
+
+    /// Inserts rows and moves the head: both or neither. For what every push does, since it costs less than a transaction of its own:
+    /// where `head` fails, or changes no row, `undo` is run. Should that fail, too, the host drops all that is not durable yet,
+    /// and itself.
+    ///
+    /// # Errors
+    /// When SQLite fails, or the head is not where it was; then nothing has had an effect.
+    fn append(&self, append: &Append<'_, Self::Statement, Self::Text>) -> Result<(), StoreError>;
 
     /// Runs `work`, in which there are transactions, as one: for what need not be in memory all at once.
     ///

@@ -51,6 +51,7 @@ impl<'a> Message<'a> {
     }
 }
 
+#[inline(never)] // 2.1 kB less in `wire::decode`, which V8 compiles again in the background once it is hot.
 pub(super) fn decode(text: &str) -> Inbound<'_> {
     let Ok(message) = json::read(text, Message::read) else {
         return Inbound::Nothing;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use livestore_sync_worker::store::sql::{Form, Param, Sql, Step, StoreError, Text, Value};
+use livestore_sync_worker::store::sql::{Append, Form, Param, Sql, Step, StoreError, Text, Value};
 use rusqlite::limits::Limit;
 use rusqlite::types::{Null, ValueRef};
 use rusqlite::{Connection, Statement, StatementStatus};
@@ -90,6 +90,7 @@ struct Database {
     is_held: Cell<bool>,
     key_value_head: Cell<Option<u64>>,
     erased: Cell<usize>,
+    given_up: Cell<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +134,7 @@ impl HostSql {
             is_held: Cell::new(false),
             key_value_head: Cell::new(None),
             erased: Cell::new(0),
+            given_up: Cell::new(0),
         }))
     }
 
@@ -195,6 +197,11 @@ impl HostSql {
     /// How often everything was removed, the alarm included.
     pub(crate) fn erased(&self) -> usize {
         self.0.erased.get()
+    }
+
+    /// How often the object was thrown away because an append could not be taken back.
+    pub(crate) fn given_up(&self) -> usize {
+        self.0.given_up.get()
     }
 
     /// How many statements have been made to fail.
@@ -363,6 +370,40 @@ impl Sql for HostSql {
         if outcome.is_err() {
             self.set_up("ROLLBACK TO together; RELEASE together");
         }
+        outcome
+    }
+
+    fn append(&self, append: &Append<'_, Rc<str>, HostText>) -> Result<(), StoreError> {
+        // Like the platform: a statement that reports a failure has had no effect, and without a savepoint the one before it stays.
+        let execute = |step: &Step<'_, Rc<str>, HostText>| {
+            let doomed = self.is_due();
+            self.run(|| {
+                if doomed {
+                    return Ok(0);
+                }
+                let mut statement = self.prepared(step.statement, step.params)?;
+                let changed = statement.raw_execute().map_err(failed);
+                self.count_planned_anew(&statement);
+                changed
+            })
+        };
+        self.set_up("SAVEPOINT turn");
+        let inserted = execute(&append.rows);
+        let outcome = inserted.and_then(|inserted| {
+            let moved = execute(&append.head).and_then(|moved| {
+                (moved > 0).then_some(()).ok_or_else(|| StoreError {
+                    message: "the head is not where it was".to_owned(),
+                })
+            });
+            moved.inspect_err(|_| {
+                if execute(&append.undo) != Ok(inserted) {
+                    // The object is thrown away, and the turn with it.
+                    self.set_up("ROLLBACK TO turn");
+                    self.0.given_up.update(|count| count + 1);
+                }
+            })
+        });
+        self.set_up("RELEASE turn");
         outcome
     }
 

@@ -448,7 +448,7 @@ describe('the manual says', () => {
   })
 
   it('all events of log lines, with their levels', () => {
-    const sources = globSync(['src/edge/*.rs', 'host/*.ts'], { cwd: root }).map((path) =>
+    const sources = globSync(['src/edge/*.rs', 'src/edge/*.js', 'host/*.ts'], { cwd: root }).map((path) =>
       readFileSync(join(root, path), 'utf8'),
     )
     const written = sources

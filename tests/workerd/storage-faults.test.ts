@@ -5,17 +5,20 @@
  * The faults are made from outside, by statements on the object's own connection.
  */
 import assert from 'node:assert/strict'
+import { request as send } from 'node:http'
 import { describe, it } from 'node:test'
 import type { DoRpcGeneration } from '../clients/do-rpc/remote-object.ts'
 import { batchOf, freshStoreId } from '../clients/events.ts'
+import { within } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { serverOf } from '../harness/servers.ts'
+import { administer, adminSecret, stateOf, storePath } from './administration.ts'
 import { lineOf } from './answers.ts'
 import { logTableOf } from './database.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { call } from './over-do-rpc.ts'
-import { framesIn, post } from './over-http.ts'
+import { framesIn, httpTarget, overHttp, post } from './over-http.ts'
 import {
   assertEvents,
   eventsIn,
@@ -26,12 +29,13 @@ import {
   pullDoneFrame,
   pullFrame,
   pushedFrame,
+  pushFrame,
   rpcGenerations,
 } from './peer.ts'
 import { SlowAnswer } from './slow-answer.ts'
 import { allWays, assertLater, isStored, pushBy, type Way } from './ways.ts'
 
-const server = serverOf({ inspect: true, doRpcClients: true, vars: { LOG_LEVEL: 'debug' } })
+const server = serverOf({ inspect: true, doRpcClients: true, vars: { LOG_LEVEL: 'debug', ADMIN_SECRET: adminSecret } })
 
 /** A store with three events, a peer that pushed them and one that listens. */
 const open = async (): Promise<{ readonly storeId: string; readonly pusher: Peer; readonly listener: Peer }> => {
@@ -80,6 +84,7 @@ describe('a push that cannot be stored', () => {
        BEGIN SELECT RAISE(ABORT, 'no-more'); END`,
     mend: () => 'DROP TRIGGER fault',
   }
+  const secondSession: Fault = { ...secondRow, what: 'the row of another session' }
   const head: Fault = {
     what: 'the head',
     make: () => "CREATE TRIGGER fault BEFORE UPDATE ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END",
@@ -88,6 +93,7 @@ describe('a push that cannot be stored', () => {
   const cases: ReadonlyArray<readonly [Fault, Way]> = [
     [firstRow, allWays[0]!],
     [secondRow, allWays[1]!],
+    [secondSession, allWays[2]!],
     ...allWays.map((way) => [head, way] as const),
   ]
   for (const [{ what, make, mend }, way] of cases) {
@@ -95,7 +101,9 @@ describe('a push that cannot be stored', () => {
     it(`because of ${what} is stored in no part, and ${generation} pushes it again over ${transport}`, async () => {
       const { storeId, listener } = await open()
       await server().sql(storeId, make(storeId))
-      const line = await pushBy(server(), way, storeId, batchOf(3, 2))
+      const isOther = (index: number): boolean => what === secondSession.what && index === 1
+      const batch = batchOf(3, 2).map((event, index) => (isOther(index) ? { ...event, sessionId: 'other' } : event))
+      const line = await pushBy(server(), way, storeId, batch)
       assertLater(way, line, { words, reason })
       assert.doesNotMatch(line, inside)
       assert.deepEqual(await listener.settled(), [])
@@ -103,11 +111,104 @@ describe('a push that cannot be stored', () => {
 
       await server().sql(storeId, mend(storeId))
       assertEvents(await logOf(server(), storeId), batchOf(0, 3))
-      assert.ok(isStored(await pushBy(server(), way, storeId, batchOf(3, 2))))
-      assertEvents(eventsIn(await listener.settled()), batchOf(3, 2))
-      assertEvents(await logOf(server(), storeId), batchOf(0, 5))
+      assert.ok(isStored(await pushBy(server(), way, storeId, batch)))
+      assertEvents(eventsIn(await listener.settled()), batch)
+      assertEvents(await logOf(server(), storeId), [...batchOf(0, 3), ...batch])
     })
   }
+})
+
+describe('a reset that cannot be stored', () => {
+  it('leaves the log and its lifetime as they were', async () => {
+    const { storeId, pusher, listener } = await open()
+    const before = await stateOf(server(), storeId)
+    await server().sql(
+      storeId,
+      "CREATE TRIGGER fault BEFORE INSERT ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END",
+    )
+    const answer = await administer(server(), storePath(storeId, '/reset'), {
+      method: 'POST',
+      body: JSON.stringify({ storeId }),
+    })
+    assert.equal(answer.status, 500, answer.body)
+    await server().sql(storeId, 'DROP TRIGGER fault')
+    const { backendId, head } = await stateOf(server(), storeId)
+    assert.deepEqual([backendId, head], [before.backendId, before.head])
+    assertEvents(await logOf(server(), storeId), batchOf(0, 3))
+    await pusher.pushed(batchOf(3))
+    assertEvents(eventsIn(await listener.settled()), batchOf(3))
+  })
+})
+
+describe('a push whose rows are stored, whose head is not, and that cannot be taken back', () => {
+  /** How long a body may stop until it is answered anyway. */
+  const stallMs = 10_000
+  /** How a row is kept from being deleted: by an error, or in silence. */
+  const keeping = ["ABORT, 'no-more'", 'IGNORE']
+  const stick = async (storeId: string, how: string): Promise<void> => {
+    await server().sql(
+      storeId,
+      "CREATE TRIGGER fault BEFORE UPDATE ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END",
+    )
+    await server().sql(
+      storeId,
+      `CREATE TRIGGER kept BEFORE DELETE ON "${logTableOf(storeId)}" BEGIN SELECT RAISE(${how}); END`,
+    )
+  }
+  const pushes: ReadonlyArray<readonly [Way, number]> = [
+    [{ generation: 'v04', transport: 'ws' }, 1],
+    [{ generation: 'v05', transport: 'http' }, 100],
+    [{ generation: 'v05', transport: 'do-rpc' }, 1],
+  ]
+  for (const [way, count] of pushes) {
+    for (const how of keeping) {
+      it(`over ${way.transport} (${how}) is gone with its object, and stored when it comes again`, async () => {
+        const [{ storeId, listener }, other] = [await open(), await open()]
+        await stick(storeId, how)
+        const line = await pushBy(server(), way, storeId, batchOf(3, count))
+        assert.match(line, /^(closed 1\d\d\d|503|rejected)/)
+        assert.doesNotMatch(line, inside)
+        await listener.client.dismissed()
+        assertEvents(eventsIn(listener.client.frames), batchOf(0, 3))
+
+        for (const trigger of ['fault', 'kept']) await server().sql(storeId, `DROP TRIGGER ${trigger}`)
+        const [row] = await server().sql(storeId, 'SELECT currentHead AS head FROM context_7')
+        assert.equal(row!['head'], 3)
+        assertEvents(await logOf(server(), storeId), batchOf(0, 3))
+        assert.ok(isStored(await pushBy(server(), way, storeId, batchOf(3, count))))
+        assertEvents(await logOf(server(), storeId), batchOf(0, 3 + count))
+        assert.deepEqual(await errorsOf(storeId), ['given-up', 'trap'])
+
+        // The same isolate goes on with others.
+        await other.pusher.pushed(batchOf(3))
+        assertEvents(eventsIn(await other.listener.settled()), batchOf(3))
+      })
+    }
+  }
+
+  it('answers what others of its isolate wait for, and goes on with them', async () => {
+    const [{ storeId }, other] = [await open(), await open()]
+    // More than 64 kB, of which the second half does not come: it is the core that waits for it.
+    const begun = JSON.stringify(overHttp(pushFrame('v04', 1, other.storeId, batchOf(3))))
+    const answered = Promise.withResolvers<number | undefined>()
+    const options = { method: 'POST', headers: { 'content-length': begun.length + 100_000 } }
+    const waiting = send(server().url + httpTarget(other.storeId), options, (answer) => {
+      answer.resume()
+      answered.resolve(answer.statusCode)
+    })
+    waiting.on('error', answered.reject)
+    waiting.write(begun)
+    // Its object has come that far when it has answered requests that were made later.
+    const http: Way = { generation: 'v04', transport: 'http' }
+    for (const head of [3, 4, 5]) assert.ok(isStored(await pushBy(server(), http, other.storeId, batchOf(head))))
+
+    await stick(storeId, 'IGNORE')
+    assert.ok(!isStored(await pushBy(server(), http, storeId, batchOf(3))))
+    assert.equal(await within('it is answered', answered.promise, stallMs / 2), 503)
+    waiting.destroy()
+    const large = batchOf(6).map((event) => ({ ...event, args: { text: 'x'.repeat(100_000) } }))
+    assert.ok(isStored(await pushBy(server(), http, other.storeId, large)))
+  })
 })
 
 describe('a log that cannot be read', () => {

@@ -107,8 +107,8 @@ describe('the core that ends between storing a push and telling of it', () => {
       const [storeId, elsewhere] = [freshStoreId(), freshStoreId()]
       const [listener, other] = [await connectLive(server, storeId), await connectLive(server, elsewhere)]
       await order(server, { how, at: 'unlucky' })
-      // The body of a request is waited for, so that its push is handled when the runtime goes on with it.
-      const push = pushFrame('v04', 1, storeId, marked('unlucky', 0))
+      // Of more than 64 kB, the body of a request is waited for in the core, so that its push is handled when the runtime goes on with it.
+      const push = { ...pushFrame('v04', 1, storeId, marked('unlucky', 0)), unknown: 'x'.repeat(70_000) }
       assertUnavailable(await post(server, storeId, push))
       assert.deepEqual(await listener.client.dismissed(), { code: 1012, reason: 'connect again' })
 

@@ -137,6 +137,43 @@ fn appending_is_all_or_nothing_wherever_it_fails() {
 }
 
 #[test]
+fn an_append_that_cannot_be_taken_back_is_dropped_with_the_object() {
+    for events in [3..=3, 3..=7] {
+        let events: Vec<Sample> = events.map(Sample::new).collect();
+        // What fails first is what inserts, what moves the head, and that with what would take the rows back.
+        for (skip, count, given_up) in [(0, 1, 0), (1, 1, 0), (1, 2, 1)] {
+            let sql = HostSql::in_memory(Binding::Doubles);
+            let mut store = open(&sql).unwrap().0;
+            append(&mut store, &[Sample::new(1), Sample::new(2)]).unwrap();
+            let before = dump(&sql);
+            sql.fail_run(skip, count, When::Before);
+            assert!(append(&mut store, &events).is_err());
+            assert!(!sql.heal());
+            assert_eq!(dump(&sql), before, "{count} failed after {skip}");
+            assert_eq!(sql.given_up(), given_up, "{count} failed after {skip}");
+            append(&mut store, &events).unwrap();
+            assert_eq!(open(&sql).unwrap().1, Found::InStep);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_where_nothing_ran_after_the_rows_is_an_event_that_is_stored_whole() {
+    let sql = HostSql::in_memory(Binding::Doubles);
+    let mut store = open(&sql).unwrap().0;
+    let events: Vec<Sample> = (1..=4).map(Sample::new).collect();
+    append(&mut store, &events).unwrap();
+    sql.set_up("UPDATE context_7 SET currentHead = 1");
+    let (store, found) = open(&sql).unwrap();
+    let [stored, log] = [1, 4].map(SeqNum::clamped);
+    assert_eq!(found, Found::Behind { stored, log });
+    with_batch(&batch_json(&events[1..]), |batch| {
+        let admission = admit(&store, batch.clone());
+        assert!(matches!(admission, Ok(Admission::Repeated { .. })));
+    });
+}
+
+#[test]
 fn a_number_that_is_taken_fails_the_whole_push() {
     let sql = HostSql::in_memory(Binding::Doubles);
     let mut store = open(&sql).unwrap().0;
