@@ -150,11 +150,13 @@ const inTime = async <T>(what: string, work: Promise<T>): Promise<T> => {
   }
 }
 
-/** What an app's own Worker imports: part of no Worker that is measured here. */
-const appBundle = 'cf-worker.js'
+/** What an app's own Worker imports, and the command line: part of no Worker that is measured here. */
+const notDeployed = ['cf-worker.js', 'cli.js']
 
 const bundleNumbers = (folder: string): Numbers => {
-  const names = readdirSync(join(root, folder)).filter((name) => /\.(m?js|wasm)$/.test(name) && name !== appBundle)
+  const names = readdirSync(join(root, folder)).filter(
+    (name) => /\.(m?js|wasm)$/.test(name) && !notDeployed.includes(name),
+  )
   let gzip = 0
   let minifiedGzip = 0
   for (const name of names.filter((name) => name.endsWith('.wasm') || folder !== peers || !isPeer(name))) {

@@ -26,8 +26,8 @@ const published = [
 ]
 
 /** What the registry takes, and what is unpacked from it, in bytes. */
-const packedMax = 550_000
-const unpackedMax = 1_450_000
+const packedMax = 620_000
+const unpackedMax = 1_650_000
 
 const ownName = 'livestore-sync-worker'
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown> & {
