@@ -501,7 +501,7 @@ inspecting('is used with keys alone', async (tab) => {
   assert.equal(await tab.page.locator('#event-99').getAttribute('aria-selected'), 'true')
   await keyboard.press('Home')
   await tab.page.getByText('Event 1', { exact: true }).waitFor()
-  assert.equal((await tab.numbers())[0], 1)
+  await eventually('the first row is there', async () => (await tab.numbers())[0] === 1)
   await tabTo(tab, /^Show args$/)
   await keyboard.press('Enter')
   await tab.page.getByLabel('Args', { exact: true }).and(tab.page.locator('pre')).waitFor()
