@@ -54,7 +54,7 @@ const withClock = (source: string): string => {
   const clock = 'let aheadMs=0;{const now=Date.now;Date.now=()=>now()+aheadMs}'
   const edited = source.replace(
     handler,
-    (start, request) => `${start}(aheadMs=Number(${request}.headers.get("${aheadHeader}")??aheadMs),0)||`,
+    (start, request) => `${start}(aheadMs=Number(${request}.headers.get("${aheadHeader}")??aheadMs),0)?0:`,
   )
   return `${clock}${edited}`
 }
