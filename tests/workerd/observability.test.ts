@@ -424,7 +424,7 @@ describe('neither log lines nor metrics nor the state of a store', () => {
     }
     const { lastErrors } = await stateOf(server(), storeIds[1]!)
     assert.ok(
-      lastErrors.some(({ message }) => /byte \d+/.test(message)),
+      lastErrors.some(({ message }) => /column \d+/.test(message)),
       'what was malformed is told by its place',
     )
   })

@@ -365,7 +365,7 @@ describe('the commands of the manual', () => {
     assert.doesNotMatch(outside, /\bcurl\b/)
     const curls = commands.filter(({ text }) => text.includes('curl'))
     for (const { text } of curls) assert.match(text, /--fail-with-body -H "Authorization: Bearer \$ADMIN_SECRET"/)
-    assert.equal(curls.length, 18)
+    assert.equal(curls.length, 19)
   })
 
   it('fail where the secret is wrong, and do nothing', async () => {
