@@ -692,11 +692,13 @@ describe('on_pull_res', () => {
     const requests = [1, 2, 3].map((request) => pullFrame('v04', request, storeId))
     const lines = linesOfAnswer('v04', await overHttp(storeId, requests))
     const about = (request: number): readonly string[] => lines.filter((line) => line.includes(`"${request}"`))
-    assert.deepEqual([1, 2, 3].map(about), [
-      ['Chunk "1": 3 events', 'Success "1": null'],
-      [refusal('v04', 2, 'not this page')],
-      ['Chunk "3": 3 events', 'Success "3": null'],
-    ])
+    // The hook is asked of all three at once, and which it hears of second is not said.
+    const isRefused = (request: number): boolean => about(request).length === 1
+    assert.equal([1, 2, 3].filter(isRefused).length, 1)
+    for (const request of [1, 2, 3]) {
+      const served = [`Chunk "${request}": 3 events`, `Success "${request}": null`]
+      assert.deepEqual(about(request), isRefused(request) ? [refusal('v04', request, 'not this page')] : served)
+    }
   })
 
   it('sees each page of a 0.3 pull once, also of those that the alarm sends, and its error is told', async () => {

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { batchOf, freshStoreId } from '../clients/events.ts'
+import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
 import { serverOf } from '../harness/servers.ts'
 import { adminSecret, stateOf } from './administration.ts'
@@ -59,9 +60,8 @@ for (const [what, vars, expected] of [
         assertEvents(await logOf(server(), storeId, generation), batchOf(0, 2))
         assert.equal((await stateOf(server(), storeId)).head, 2)
       }
-      const found = asked(server())
-      assert.ok(found.length >= 3 * generations.length, `asked ${found.length} times`)
-      for (const one of found) assert.deepEqual(one, expected)
+      await eventually('all is logged', () => asked(server()).length >= 3 * generations.length)
+      for (const one of asked(server())) assert.deepEqual(one, expected)
     })
   })
 }
