@@ -22,7 +22,7 @@ export interface Answer {
 const deadlineMs = 15_000
 
 /** Sends one request and resolves with the answer. A WebSocket that it opens is dropped. */
-export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, headers, upgrade, body }: Knock) =>
+const knockOnce = (server: Pick<Server, 'url'>, { method = 'GET', target, headers, upgrade, body }: Knock) =>
   new Promise<Answer>((resolve, reject) => {
     const { hostname, port } = new URL(server.url)
     const handshake =
@@ -65,3 +65,17 @@ export const knock = (server: Pick<Server, 'url'>, { method = 'GET', target, hea
     })
     request.end(body)
   })
+
+/** A server may answer a large body and close before it has come; what writes into that closed connection loses the answer. */
+const lostAnswersMax = 3
+
+/** Asks, and again where the answer was lost. */
+export const knock = async (server: Pick<Server, 'url'>, asked: Knock): Promise<Answer> => {
+  for (let lost = 0; ; lost++) {
+    try {
+      return await knockOnce(server, asked)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE' || lost === lostAnswersMax) throw error
+    }
+  }
+}
