@@ -373,38 +373,23 @@ new_classes = ["WebSocketServer"] # of staging`
         assert.deepEqual(readFiles(folder), before)
       }))
 
-    it('is left to its user where the line says more than init changes', () =>
-      inFolder(
-        files03(
-          template.replace(
-            '[[migrations]]\ntag = "v1"\n',
-            '[[migrations]]\ntag = "v1"\nnew_sqlite_classes = ["Rooms"]\n',
-          ),
-        ),
-        async (folder) => {
+    for (const [where, from, to, line] of [
+      [
+        'the line says more than init changes',
+        '[[migrations]]\ntag = "v1"\n',
+        '[[migrations]]\ntag = "v1"\nnew_sqlite_classes = ["Rooms"]\n',
+        13,
+      ],
+      ['the change would say something else', '["WebSocketServer"]', '["WebSocketServer", "WebSocketServer"]', 12],
+    ] as const) {
+      it(`is left to its user where ${where}`, () =>
+        inFolder(files03(template.replace(from, to)), async (folder) => {
           const before = readFiles(folder)
-          await ends(
-            init(folder, '--yes', '--not-deployed'),
-            1,
-            /wrangler\.toml:13: declaring WebSocketServer with SQLite has to be done by hand/,
-          )
+          const byHand = `wrangler\\.toml:${line}: declaring WebSocketServer with SQLite has to be done by hand`
+          await ends(init(folder, '--yes', '--not-deployed'), 1, new RegExp(byHand))
           assert.deepEqual(readFiles(folder), before)
-        },
-      ))
-
-    it('is left to its user where the change would say something else', () =>
-      inFolder(
-        files03(template.replace('["WebSocketServer"]', '["WebSocketServer", "WebSocketServer"]')),
-        async (folder) => {
-          const before = readFiles(folder)
-          await ends(
-            init(folder, '--yes', '--not-deployed'),
-            1,
-            /wrangler\.toml:12: declaring WebSocketServer with SQLite has to be done by hand/,
-          )
-          assert.deepEqual(readFiles(folder), before)
-        },
-      ))
+        }))
+    }
   })
 
   it('refuses to undo over what has changed since, and names it', () =>
