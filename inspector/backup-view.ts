@@ -7,7 +7,7 @@ import { findingList } from './findings.ts'
 import { bytes, count, duration, many, moment, wordsOf } from './format.ts'
 import { openRestore } from './restore.ts'
 import type { Session } from './session.ts'
-import type { State, VerifyLine } from './types.ts'
+import type { State, VerifyLine } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 /** Differences that are shown; the last line of an answer counts all. */

@@ -5,7 +5,7 @@ import { findingsOf, healthOf, reasonInWords } from './explain.ts'
 import { findingList } from './findings.ts'
 import { ago, bytes, count, many } from './format.ts'
 import type { Session } from './session.ts'
-import type { PastError, Socket, State } from './types.ts'
+import type { PastError, Socket, State } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 const rowsMax = 200

@@ -2,7 +2,7 @@
 import { Failure, type Api } from './api.ts'
 import { type Child, h, morph } from './dom.ts'
 import { wordsOf } from './format.ts'
-import type { Config } from './types.ts'
+import type { Config } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 export const configView = (api: Api): View => {

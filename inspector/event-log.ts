@@ -2,15 +2,9 @@
  * The events of a store that are here: which they are, which numbers have been asked for, and which pushes they came in.
  * Holds a bounded number; older ones are asked for again when somebody wants to see them.
  */
-import type { EventLine } from './types.ts'
+import type { EventLine } from '../host/administration.ts'
 
-export interface LoggedEvent {
-  readonly seqNum: number
-  readonly parentSeqNum: number
-  readonly name: string
-  readonly args: unknown
-  readonly clientId: string
-  readonly sessionId: string
+export interface LoggedEvent extends Omit<EventLine, 'createdAt'> {
   /** In milliseconds; equal for all events of one push. */
   readonly createdAt: number
 }

@@ -1,6 +1,6 @@
 /** What numbers and reasons mean, for those who have never seen them: plain sentences, and what can be done. */
 import { ago, count, duration, many } from './format.ts'
-import type { PastError, Socket, State, StuckClient } from './types.ts'
+import type { PastError, Socket, State, StuckClient } from '../host/administration.ts'
 
 /** Something that a person should look at. */
 export interface Finding {

@@ -7,7 +7,7 @@ import { findingsOf } from './explain.ts'
 import { findingList } from './findings.ts'
 import { bytes, count, many, wordsOf } from './format.ts'
 import type { Session } from './session.ts'
-import type { Imported, State } from './types.ts'
+import type { Imported, State } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 export const manageView = (session: Session): View => {

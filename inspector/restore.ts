@@ -4,7 +4,7 @@ import { openDialog } from './dialog.ts'
 import { h, morph, whileBusy } from './dom.ts'
 import { bytes, count, many, moment, wordsOf } from './format.ts'
 import type { Session } from './session.ts'
-import type { Forecast } from './types.ts'
+import type { Forecast } from '../host/administration.ts'
 
 export const openRestore = (session: Session): Promise<void> =>
   openDialog('Restore from the backup', (close) => {

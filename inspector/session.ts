@@ -11,7 +11,7 @@ import { EventLog, eventOf, type LoggedEvent, type Span } from './event-log.ts'
 import { wordsOf } from './format.ts'
 import { LiveLink, type LinkStatus } from './live.ts'
 import { type Metrics, parseMetrics } from './metrics.ts'
-import type { EventLine, State } from './types.ts'
+import type { EventLine, State } from '../host/administration.ts'
 
 /** State and metrics are asked at most this often. */
 const askEveryMs = 2_000

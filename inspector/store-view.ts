@@ -12,7 +12,7 @@ import type { LinkStatus } from './live.ts'
 import { manageView } from './manage-view.ts'
 import { storeHash, type Tab, tabs } from './route.ts'
 import type { Session } from './session.ts'
-import type { State } from './types.ts'
+import type { State } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 const views: Readonly<Record<Tab, (session: Session) => View>> = {

@@ -3,7 +3,7 @@ import { Failure, type Api } from './api.ts'
 import { type Child, h, morph, whileBusy } from './dom.ts'
 import { ago, bytes, count, duration, many, moment, wordsOf } from './format.ts'
 import { storeHash } from './route.ts'
-import type { ListedStore, StoreList } from './types.ts'
+import type { ListedStore, StoreList } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 const listedAtOnce = 1_000

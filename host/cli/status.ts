@@ -1,22 +1,10 @@
 /** `status`: what a sync backend is and how many stores it has, or how one store stands. */
+import type { Config, Whose } from '../administration.ts'
 import { type Asked, type Command, UsageError } from './command.ts'
 import { storeOf } from './shared/asked.ts'
 import { ago, bytes, count, number, plain, print, table } from './shared/show.ts'
-import { Refused, Server, type State, serverFlags, type Whose } from './shared/server.ts'
+import { Refused, Server, type State, serverFlags } from './shared/server.ts'
 import { listed } from './stores.ts'
-
-/** The answer to `GET config`, of servers that know it. */
-interface Config {
-  readonly version: string
-  readonly variables: ReadonlyArray<{
-    readonly name: string
-    readonly value: string | null
-    readonly isSet: boolean
-    readonly isSecret: boolean
-  }>
-  readonly bindings: Readonly<Record<string, unknown>>
-  readonly warnings: ReadonlyArray<{ readonly name: string; readonly message: string }>
-}
 
 export const status: Command = {
   operands: '[store]',

@@ -1,25 +1,9 @@
 /** `stores`: lists the stores that have a backup, which is all that a deployment knows of. */
+import type { ListedStore, StoreList } from '../administration.ts'
 import { integerOf, noOperands, textOf } from './shared/asked.ts'
 import type { Command } from './command.ts'
 import { bytes, count, number, plain, print, table } from './shared/show.ts'
 import { Server, serverFlags } from './shared/server.ts'
-
-interface Listed {
-  readonly storeId: string
-  readonly backendId: string
-  readonly head: number
-  readonly events: number
-  readonly bytes: number
-  readonly firstAt: string
-  readonly lastAt: string
-  readonly copiedAt: string
-  readonly lifetimes: number
-}
-
-interface Page {
-  readonly stores: readonly Listed[]
-  readonly next: string | null
-}
 
 /** As many as the server lists at once. */
 const pageMax = 1_000
@@ -41,7 +25,7 @@ export const stores: Command = {
     const search = textOf('stores', asked, 'search')?.toLowerCase()
     const after = textOf('stores', asked, 'after')
     const server = Server.of('stores', asked)
-    const found: Listed[] = []
+    const found: ListedStore[] = []
     let isMore = false
     for await (const page of listed(server, after, search === undefined ? Math.min(limit + 1, pageMax) : pageMax)) {
       found.push(...page.filter(({ storeId }) => search === undefined || storeId.toLowerCase().includes(search)))
@@ -70,9 +54,9 @@ export async function* listed(
   server: Server,
   after: string | undefined,
   limit: number,
-): AsyncGenerator<readonly Listed[]> {
+): AsyncGenerator<readonly ListedStore[]> {
   for (let from = after; ;) {
-    const page = await server.json<Page>('GET', 'stores', { query: { limit, after: from } })
+    const page = await server.json<StoreList>('GET', 'stores', { query: { limit, after: from } })
     yield page.stores
     if (page.next === null) return
     from = page.next

@@ -5,19 +5,14 @@
 import { once } from 'node:events'
 import { integerOf, storeOf, textOf } from './shared/asked.ts'
 import { type Asked, type Command, Failure, Interrupted, UsageError } from './command.ts'
+import type { EventLine } from '../administration.ts'
 import { mayPass } from './shared/follow.ts'
 import { interruption, pause } from './shared/interrupt.ts'
 import { plain } from './shared/show.ts'
 import { Server, Unreachable, serverFlags, storePath } from './shared/server.ts'
 
-/** An event, as the administration lists them. */
-interface Event {
-  readonly seqNum: number
-  readonly parentSeqNum: number
-  readonly name: string
-  readonly args: unknown
-  readonly clientId: string
-  readonly sessionId: string
+/** An event, of which clients need not be told when it was stored. */
+interface Event extends Omit<EventLine, 'createdAt'> {
   readonly createdAt: string | null
 }
 

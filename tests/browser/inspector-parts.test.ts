@@ -8,7 +8,7 @@ import { findingsOf, healthOf, reasonInWords } from '../../inspector/explain.ts'
 import { bytes, duration, many } from '../../inspector/format.ts'
 import { parseMetrics, quantile } from '../../inspector/metrics.ts'
 import { routeOf, storeHash } from '../../inspector/route.ts'
-import type { Socket, State } from '../../inspector/types.ts'
+import type { Socket, State } from '../../host/administration.ts'
 
 const event = (seqNum: number, createdAt = seqNum): LoggedEvent => ({
   ...{

@@ -1,121 +1,19 @@
 /** What an operator asks of a store, and the answers in types. */
 import assert from 'node:assert/strict'
+import type {
+  EventLine as Exported,
+  OpenState as State,
+  PastError,
+  StoreList as Stores,
+} from '../../host/administration.ts'
 import { eventually } from '../clients/waiting.ts'
 import type { Server } from '../harness/server.ts'
 import { type Answer, type Knock, knock } from './knock.ts'
 
+export type { Exported, PastError, State, Stores }
+
 /** `ADMIN_SECRET` of the servers that tests start for this. */
 export const adminSecret = 'secret-of-the-administration'
-
-/** The answer to `GET stores/<id>`. */
-export interface State {
-  readonly storeId: string
-  readonly backendId: string
-  readonly head: number
-  readonly events: number
-  readonly bytes: number
-  readonly format: number
-  /** Whether it is served: `open`, `restoring`, `restore-failed`, `deleting` or `delete-failed`. */
-  readonly status: string
-  readonly time: string
-  readonly lastPush: { readonly seqNum: number; readonly at: string } | null
-  readonly connections: {
-    readonly byTransport: Readonly<Record<'ws' | 'http' | 'do-rpc', number>>
-    readonly byGeneration: Readonly<Record<'v03' | 'v04' | 'v05' | 'unknown', number>>
-  }
-  readonly inFlightBytes: number
-  readonly sockets: ReadonlyArray<{
-    readonly transport: string
-    readonly generation: string
-    readonly pulls: number
-    readonly lag: number
-    readonly unacknowledged: number
-    readonly stuck: boolean
-    readonly subject: string | null
-    readonly clientId: string | null
-    readonly inspector: boolean
-  }>
-  readonly clientObjects: ReadonlyArray<{
-    readonly binding: string
-    readonly id: string
-    readonly generation: string
-    readonly lag: number
-  }>
-  readonly stuckClients: ReadonlyArray<{
-    readonly clientId: string
-    readonly refusals: number
-    readonly reason: string
-    readonly message: string
-    readonly head: number
-  }>
-  readonly lastErrors: ReadonlyArray<PastError & { readonly clientId: string | null; readonly subject: string | null }>
-  /** Where there is a backup. */
-  readonly backup?: {
-    readonly head: number
-    readonly lagEvents: number
-    readonly lagSeconds: number
-    readonly failures: number
-    readonly lastError: PastError | null
-    /** Where old events are folded. */
-    readonly compaction?: {
-      readonly foldedTo: number
-      readonly isUnderWay: boolean
-      readonly lastError: { readonly at: string; readonly message: string } | null
-    }
-  }
-  /** While a log is brought back. */
-  readonly restore?: {
-    readonly events: number
-    readonly staged: number
-    readonly at?: number
-    readonly failures: number
-    readonly failed?: string
-    readonly lastError?: { readonly at: string; readonly message: string }
-  }
-  /** While the store is deleted. */
-  readonly deletion?: {
-    readonly begunAt: string
-    readonly events: number
-    readonly backup: { readonly lifetimes: number; readonly events: number } | null
-    readonly failures: number
-    readonly lastError?: { readonly at: string; readonly message: string }
-  }
-  /** Where stores end that nobody opens. */
-  readonly retention?: { readonly openedAt: string; readonly endsAt: string }
-}
-
-export interface PastError {
-  readonly at: string
-  readonly reason: string
-  readonly message: string
-}
-
-/** The answer to `GET stores`. */
-export interface Stores {
-  readonly stores: ReadonlyArray<{
-    readonly storeId: string
-    readonly backendId: string
-    readonly head: number
-    readonly events: number
-    readonly bytes: number
-    readonly firstAt: string
-    readonly lastAt: string
-    readonly copiedAt: string
-    readonly lifetimes: number
-  }>
-  readonly next: string | null
-}
-
-/** One line of an export. */
-export interface Exported {
-  readonly seqNum: number
-  readonly parentSeqNum: number
-  readonly name: string
-  readonly args: unknown
-  readonly clientId: string
-  readonly sessionId: string
-  readonly createdAt: string
-}
 
 /** `/admin/v1/stores/<id>` and what follows. */
 export const storePath = (storeId: string, rest = ''): string =>

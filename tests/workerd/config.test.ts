@@ -5,33 +5,22 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { eventually } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
+import type { Config } from '../../host/administration.ts'
 import { authToken, root, type Server } from '../harness/server.ts'
 import { serverOf, withServer } from '../harness/servers.ts'
 import { administer, adminSecret } from './administration.ts'
 import { knock } from './knock.ts'
 import { Peer } from './peer.ts'
 
-interface Told {
-  readonly version: string
-  readonly variables: ReadonlyArray<{
-    readonly name: string
-    readonly value: string | null
-    readonly isSet: boolean
-    readonly isSecret: boolean
-  }>
-  readonly bindings: { readonly objects: string | null; readonly database: boolean; readonly metrics: boolean }
-  readonly warnings: ReadonlyArray<{ readonly name: string; readonly message: string }>
-}
-
 const path = '/admin/v1/config'
 
-const tellOf = async (server: Server): Promise<Told> => {
+const tellOf = async (server: Server): Promise<Config> => {
   const { status, body, headers } = await administer(server, path)
   assert.deepEqual([status, headers['content-type']], [200, 'application/json'], body)
-  return JSON.parse(body) as Told
+  return JSON.parse(body) as Config
 }
 
-const valueOf = ({ variables }: Told, name: string): string | null =>
+const valueOf = ({ variables }: Config, name: string): string | null =>
   (variables.find((variable) => variable.name === name) ?? assert.fail(name)).value
 
 describe('the configuration of a deployment', () => {

@@ -4,6 +4,7 @@
  * Owns every request to the administration, which docs/operations.md describes. Errors are for the operator: they name the flag or
  * the variable that is to be changed, or are the server's own words.
  */
+import type { OpenState, State as AnyState } from '../../administration.ts'
 import { type Asked, Failure, type Flag, UsageError } from '../command.ts'
 import { interruption, throwIfInterrupted } from './interrupt.ts'
 import { adminSecret } from './secrets.ts'
@@ -27,86 +28,8 @@ export class Refused extends Failure {
   }
 }
 
-/** What is kept of a failure that may pass. */
-export interface PastError {
-  readonly at: string
-  readonly reason?: string
-  readonly message: string
-}
-
-/** Whose something is, as far as is known; servers of an earlier release do not tell. */
-export interface Whose {
-  readonly clientId?: string | null
-  /** The claim `sub` of its token. */
-  readonly subject?: string | null
-}
-
-/** A lifetime in the backup. */
-export interface Lifetime {
-  readonly backendId: string
-  readonly head: number
-  readonly events: number
-  readonly lastAt: string
-}
-
 /** The state of a store: `status` says which of the rest there is. */
-export interface State {
-  readonly storeId: string
-  readonly status: string
-  readonly backendId: string
-  readonly head: number
-  readonly events: number
-  readonly bytes: number
-  readonly lastPush: { readonly seqNum: number; readonly at: string } | null
-  readonly connections: {
-    readonly byTransport: Readonly<Record<string, number>>
-    readonly byGeneration: Readonly<Record<string, number>>
-  }
-  readonly sockets: ReadonlyArray<
-    {
-      readonly generation: string
-      readonly lag: number
-      readonly stuck: boolean
-      readonly inspector?: boolean
-    } & Whose
-  >
-  readonly stuckClients: ReadonlyArray<{
-    readonly clientId: string
-    readonly refusals: number
-    readonly message?: string
-  }>
-  readonly lastErrors: ReadonlyArray<PastError & Whose>
-  readonly backup?: {
-    readonly head: number
-    readonly lagEvents: number
-    readonly lagSeconds: number
-    readonly failures: number
-    readonly lastError: PastError | null
-  }
-  readonly restore?: {
-    readonly from: { readonly storeId: string; readonly backendId: string }
-    readonly backendId: string
-    readonly events: number
-    readonly head: number
-    readonly staged: number
-    /** Of a file: from which byte on the rest is wanted. */
-    readonly at?: number
-    readonly failures: number
-    readonly lastError?: PastError
-    readonly failed?: string
-  }
-  readonly deletion?: {
-    readonly begunAt: string
-    readonly events: number
-    readonly backup: { readonly lifetimes: number; readonly events: number } | null
-    readonly failures: number
-    readonly lastError?: PastError
-  }
-  /** `log-elsewhere`: why nobody is served. */
-  readonly message?: string
-  /** `backup-found`: what there is. */
-  readonly lifetimes?: readonly Lifetime[]
-}
+export type State = OpenState & Pick<AnyState, 'lifetimes' | 'message'>
 
 export interface Ask {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>

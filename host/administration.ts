@@ -1,22 +1,32 @@
-/** What the administration answers: docs/operations.md says what the members mean. */
+/**
+ * What the administration answers, in types alone: docs/operations.md says what the members mean. The inspector and the command line
+ * read it by these, and so do the tests. Members that may be absent are those that a server of an earlier release does not tell.
+ */
 
-export interface PastError {
-  readonly at: string
-  readonly reason: string
-  readonly message: string
+/** Whose something is, as far as is known. */
+export interface Whose {
   readonly clientId?: string | null
+  /** The claim `sub` of its token. */
   readonly subject?: string | null
 }
 
-export interface Socket {
+/** What is kept of a failure that may pass. */
+export interface Trouble {
+  readonly at: string
+  readonly message: string
+}
+
+export interface PastError extends Trouble, Whose {
+  readonly reason: string
+}
+
+export interface Socket extends Whose {
   readonly transport: string
   readonly generation: string
   readonly pulls: number
   readonly lag: number
   readonly unacknowledged: number
   readonly stuck: boolean
-  readonly subject?: string | null
-  readonly clientId?: string | null
   readonly inspector?: boolean
 }
 
@@ -30,14 +40,9 @@ export interface ClientObject {
 export interface StuckClient {
   readonly clientId: string
   readonly refusals: number
-  readonly reason?: string | null
-  readonly message?: string | null
-  readonly head?: number | null
-}
-
-interface Trouble {
-  readonly at: string
-  readonly message: string
+  readonly reason?: string
+  readonly message?: string
+  readonly head?: number
 }
 
 export interface Backup {
@@ -65,30 +70,32 @@ export interface Lifetime {
   readonly copiedAt: string
 }
 
-/** Of a store that is not in its object, most of it is absent. */
-export interface State {
+/** The state of a store that is in its object. */
+export interface OpenState {
   readonly storeId: string
-  /** `open`, `restoring`, `restore-failed`, `deleting`, `delete-failed`, `backup-found` or `log-elsewhere`. */
+  /** `open`, `restoring`, `restore-failed`, `deleting` or `delete-failed`. */
   readonly status: string
-  readonly backendId?: string
-  readonly head?: number
-  readonly events?: number
-  readonly bytes?: number
-  readonly format?: number
-  readonly time?: string
-  readonly lastPush?: { readonly seqNum: number; readonly at: string } | null
-  readonly connections?: {
-    readonly byTransport: Readonly<Record<string, number>>
-    readonly byGeneration: Readonly<Record<string, number>>
+  readonly backendId: string
+  readonly head: number
+  readonly events: number
+  readonly bytes: number
+  readonly format: number
+  readonly time: string
+  readonly lastPush: { readonly seqNum: number; readonly at: string } | null
+  readonly connections: {
+    readonly byTransport: Readonly<Record<'ws' | 'http' | 'do-rpc', number>>
+    readonly byGeneration: Readonly<Record<'v03' | 'v04' | 'v05' | 'unknown', number>>
   }
-  readonly inFlightBytes?: number
-  readonly sockets?: readonly Socket[]
-  readonly clientObjects?: readonly ClientObject[]
-  readonly stuckClients?: readonly StuckClient[]
-  readonly lastErrors?: readonly PastError[]
+  readonly inFlightBytes: number
+  readonly sockets: readonly Socket[]
+  readonly clientObjects: readonly ClientObject[]
+  readonly stuckClients: readonly StuckClient[]
+  readonly lastErrors: readonly PastError[]
+  /** Where there is a backup. */
   readonly backup?: Backup
   /** While a log is brought in. */
   readonly restore?: {
+    readonly from: { readonly storeId: string; readonly backendId: string }
     readonly backendId: string
     readonly events: number
     readonly head: number
@@ -99,6 +106,7 @@ export interface State {
     readonly lastError?: Trouble
     readonly failed?: string
   }
+  /** While the store is deleted. */
   readonly deletion?: {
     readonly begunAt: string
     readonly events: number
@@ -106,7 +114,14 @@ export interface State {
     readonly failures: number
     readonly lastError?: Trouble
   }
+  /** Where stores end that nobody opens. */
   readonly retention?: { readonly openedAt: string; readonly endsAt: string }
+}
+
+/** The state of any store. Of one that is not in its object most is absent: `status` is `backup-found` or `log-elsewhere` as well. */
+export interface State extends Partial<OpenState> {
+  readonly storeId: string
+  readonly status: string
   /** With `backup-found`. */
   readonly lifetimes?: readonly Lifetime[]
   /** With `log-elsewhere`. */
@@ -115,9 +130,11 @@ export interface State {
 
 export interface ListedStore {
   readonly storeId: string
+  readonly backendId: string
   readonly head: number
   readonly events: number
   readonly bytes: number
+  readonly firstAt: string
   readonly lastAt: string
   readonly copiedAt: string
   readonly lifetimes: number
@@ -128,12 +145,12 @@ export interface StoreList {
   readonly next: string | null
 }
 
-/** One line of `events`. */
+/** One line of `events` or of an export. */
 export interface EventLine {
   readonly seqNum: number
   readonly parentSeqNum: number
   readonly name: string
-  readonly args?: unknown
+  readonly args: unknown
   readonly clientId: string
   readonly sessionId: string
   readonly createdAt: string
@@ -147,7 +164,7 @@ export interface Config {
     readonly isSet: boolean
     readonly isSecret: boolean
   }>
-  readonly bindings: Readonly<Record<string, string | boolean | null>>
+  readonly bindings: { readonly objects: string | null; readonly database: boolean; readonly metrics: boolean }
   readonly warnings: ReadonlyArray<{ readonly name: string; readonly message: string }>
 }
 
