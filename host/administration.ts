@@ -156,6 +156,20 @@ export interface EventLine {
   readonly createdAt: string
 }
 
+/** A frame of the live route, as clients of LiveStore 0.4 are sent them. */
+export interface LiveFrame {
+  readonly _tag: string
+  readonly requestId?: string
+  readonly values?: ReadonlyArray<{
+    readonly batch: ReadonlyArray<{
+      readonly eventEncoded: Omit<EventLine, 'createdAt'>
+      readonly metadata: { readonly value?: { readonly createdAt: string } }
+    }>
+    readonly backendId: string
+  }>
+  readonly exit?: { readonly _tag: string; readonly cause?: { readonly error?: { readonly _tag: string } } }
+}
+
 export interface Config {
   readonly version: string
   readonly variables: ReadonlyArray<{

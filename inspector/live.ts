@@ -5,6 +5,7 @@
  */
 import { type Api, Failure, socketUrl, storePath } from './api.ts'
 import { wordsOf } from './format.ts'
+import type { LiveFrame } from '../host/administration.ts'
 import type { LoggedEvent } from './event-log.ts'
 
 export type LinkStatus =
@@ -33,18 +34,6 @@ export interface LinkHandlers {
 const [retryMsMin, retryMsMax] = [1_000, 30_000]
 const [pingEveryMs, pongWithinMs] = [30_000, 10_000]
 const ping = '{"_tag":"Ping"}'
-
-interface Item {
-  readonly eventEncoded: Omit<LoggedEvent, 'createdAt'>
-  readonly metadata: { readonly _tag: string; readonly value?: { readonly createdAt: string } }
-}
-
-interface Frame {
-  readonly _tag: string
-  readonly requestId?: string
-  readonly values?: ReadonlyArray<{ readonly batch: readonly Item[] }>
-  readonly exit?: { readonly _tag: string; readonly cause?: { readonly error?: { readonly _tag?: string } } }
-}
 
 /** What a close code of this Worker means. */
 const closeReasons: Readonly<Record<number, string>> = {
@@ -123,14 +112,14 @@ export class LiveLink {
       this.#keepAlive(socket)
     })
     socket.addEventListener('message', ({ data }) => {
-      if (isCurrent()) this.#take(socket, JSON.parse(String(data)) as Frame)
+      if (isCurrent()) this.#take(socket, JSON.parse(String(data)) as LiveFrame)
     })
     socket.addEventListener('close', ({ code, reason }) => {
       if (isCurrent()) this.#later(reason || closeReasons[code] || `The socket was closed with ${code}`)
     })
   }
 
-  #take(socket: WebSocket, frame: Frame): void {
+  #take(socket: WebSocket, frame: LiveFrame): void {
     this.#keepAlive(socket)
     if (frame._tag === 'Chunk') {
       this.#retryMs = retryMsMin

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { integerOf, storeOf, textOf } from './shared/asked.ts'
 import { type Asked, type Command, Failure, Interrupted, UsageError } from './command.ts'
-import type { EventLine } from '../administration.ts'
+import type { EventLine, LiveFrame } from '../administration.ts'
 import { mayPass } from './shared/follow.ts'
 import { interruption, pause } from './shared/interrupt.ts'
 import { plain } from './shared/show.ts'
@@ -20,19 +20,6 @@ interface Event extends Omit<EventLine, 'createdAt'> {
 interface Cursor {
   backendId: string
   after: number
-}
-
-/** A message of the server, as clients of LiveStore 0.4 are sent them. */
-interface Message {
-  readonly _tag: string
-  readonly values?: ReadonlyArray<{
-    readonly batch: ReadonlyArray<{
-      readonly eventEncoded: Omit<Event, 'createdAt'>
-      readonly metadata: { readonly value?: { readonly createdAt?: string } }
-    }>
-    readonly backendId: string
-  }>
-  readonly exit?: { readonly _tag: string; readonly cause?: { readonly error?: { readonly _tag: string } } }
 }
 
 const usual = 10
@@ -161,7 +148,7 @@ const connected = async (
         taken = taken.then(act)
         taken.catch(reject)
       }
-      const receive = async ({ _tag, values = [], exit }: Message): Promise<void> => {
+      const receive = async ({ _tag, values = [], exit }: LiveFrame): Promise<void> => {
         if (_tag === 'Defect') return lost(': the server did not understand the request')
         if (_tag === 'Exit') {
           const error = exit?.cause?.error?._tag
@@ -182,7 +169,7 @@ const connected = async (
       }
       socket.addEventListener('message', ({ data }) => {
         isAnswered = true
-        inTurn(() => receive(server.parse<Message>(String(data))))
+        inTurn(() => receive(server.parse<LiveFrame>(String(data))))
       })
       socket.addEventListener('close', ({ code, reason }) =>
         inTurn(() =>
