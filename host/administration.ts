@@ -70,6 +70,16 @@ export interface Lifetime {
   readonly copiedAt: string
 }
 
+/** A log that was to be brought in, and is not. */
+export interface LastRestore {
+  readonly at: string
+  /** `failed`, or `ended` by an operator. */
+  readonly outcome: string
+  /** Why it failed. */
+  readonly message?: string
+  readonly from: { readonly storeId: string; readonly backendId: string }
+}
+
 /** The state of a store that is in its object. */
 export interface OpenState {
   readonly storeId: string
@@ -106,6 +116,8 @@ export interface OpenState {
     readonly lastError?: Trouble
     readonly failed?: string
   }
+  /** How the last log that was to be brought in ended, if the store has gone on with the one that it had. */
+  readonly lastRestore?: LastRestore
   /** While the store is deleted. */
   readonly deletion?: {
     readonly begunAt: string

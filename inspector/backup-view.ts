@@ -14,7 +14,7 @@ import type { View } from './view.ts'
 const differencesShown = 500
 
 export const backupView = (session: Session): View => {
-  const [findings, facts, lifetimes] = [h('section'), h('div'), h('section')]
+  const [findings, facts, lifetimes, last] = [h('section'), h('div'), h('section'), h('p', { class: 'faint' })]
   const verification = verify(session)
   const restore = h(
     'section',
@@ -25,6 +25,7 @@ export const backupView = (session: Session): View => {
       {},
       'Brings a log back from the backup of this store, or of another: all of it, or up to an event or a time. First it says what would be kept and lost.',
     ),
+    last,
     h('button', { type: 'button', onclick: () => void openRestore(session) }, 'Restore …'),
   )
   const draw = eachFrame(() => {
@@ -34,6 +35,8 @@ export const backupView = (session: Session): View => {
     morph(findings, found.length > 0 ? findingList(found) : null)
     morph(facts, ...factsOf(state))
     morph(lifetimes, ...lifetimesOf(state))
+    last.hidden = state.lastRestore === undefined
+    last.textContent = lastRestoreOf(state)
   })
   const unwatch = session.known.watch(draw)
   return {
@@ -87,6 +90,13 @@ const factsOf = ({ backup, backendId = '', head = 0, status }: State): readonly 
       '. That is the backend id; a reset begins another one.',
     ),
   ]
+}
+
+const lastRestoreOf = ({ lastRestore }: State): string => {
+  if (lastRestore === undefined) return ''
+  const { at, outcome, message } = lastRestore
+  const how = outcome === 'ended' ? 'was ended by an operator' : 'failed'
+  return `The last one ${how}, ${moment(Date.parse(at))}${message === undefined ? '.' : `: ${message}`}`
 }
 
 const lifetimesOf = ({ lifetimes = [] }: State): readonly Child[] =>

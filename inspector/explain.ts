@@ -55,6 +55,7 @@ export const findingsOf = (state: State): readonly Finding[] => [
   ...(state.stuckClients ?? []).map((stuck) => ofStuckClient(stuck, state)),
   ...ofStuckPulls(state.sockets ?? []),
   ...ofRepeatedRefusals(state),
+  ...ofLastRestore(state),
   ...ofBackup(state),
 ]
 
@@ -68,7 +69,7 @@ const ofStatus = (state: State): readonly Finding[] => {
           ...about,
           tab: 'backup',
           title: 'The log could not be brought in',
-          why: 'The store goes on with the log it had; one without any serves nobody.',
+          why: 'There is no log to go on with, so nobody is served.',
           advice: 'Restore or import again, or reset the store.',
           ...(restore?.failed ? { words: restore.failed } : {}),
         },
@@ -192,6 +193,23 @@ const ofRepeatedRefusals = ({ lastErrors = [], stuckClients = [], time }: State)
 
 /** A copy that is this far behind is worth a word. */
 const lagSecondsMax = 300
+
+/** For so long a restore that failed is what a person should look at. *Units*: milliseconds. */
+const restoreToldMs = 24 * 3_600_000
+
+const ofLastRestore = ({ lastRestore, time = '' }: State): readonly Finding[] => {
+  if (lastRestore?.outcome !== 'failed' || Date.parse(time) - Date.parse(lastRestore.at) > restoreToldMs) return []
+  return [
+    {
+      weight: 'warn',
+      tab: 'backup',
+      title: 'The last log that was to be brought in is not',
+      why: `That failed ${ago(Date.parse(time) - Date.parse(lastRestore.at))}. The store goes on with the log it had, and clients notice nothing more.`,
+      advice: 'Restore or import again once the reason is gone. Verify the backup if it is damaged.',
+      ...(lastRestore.message ? { words: lastRestore.message } : {}),
+    },
+  ]
+}
 
 const ofBackup = ({ backup }: State): readonly Finding[] => {
   if (backup === undefined) return []

@@ -88,6 +88,10 @@ const described = (state: State): string => {
       `${one.backendId}: ${count(one.events, 'event')}, up to event ${one.head}, ${one.lastAt}`,
     ])
   if (state.restore !== undefined) rows.push(...ofRestore(state.restore))
+  if (state.lastRestore !== undefined) {
+    const { at, outcome, message } = state.lastRestore
+    rows.push(['last restore', `${outcome} ${ago(at)}, ${at}${message === undefined ? '' : `: ${plain(message)}`}`])
+  }
   if (state.deletion !== undefined) {
     rows.push(['deleted since', state.deletion.begunAt])
     if (state.deletion.lastError !== undefined) rows.push(['', plain(state.deletion.lastError.message)])

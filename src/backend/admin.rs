@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::connection::Connection;
 use super::deletion::{Deletion, DeletionState};
@@ -44,6 +45,9 @@ struct State<'a> {
     backup: Option<Backup<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restore: Option<ImportState<'a>>,
+    /// How the last of them ended, if the store has gone on with the log that it had: as it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_restore: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion: Option<DeletionState<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,6 +178,11 @@ impl<S: Sql> SyncBackend<S> {
             client_id: error.who.client_id.as_deref(),
             subject: error.who.subject.as_deref(),
         });
+        let given_up = match &self.import {
+            None => store.given_up_import()?,
+            // That one is the last.
+            Some(_) => None,
+        };
         let described = State {
             store_id: store.store_id().as_str(),
             backend_id: store.backend_id().as_str(),
@@ -219,6 +228,9 @@ impl<S: Sql> SyncBackend<S> {
                 }),
             }),
             restore: self.import.as_ref().map(Import::state),
+            last_restore: given_up
+                .as_deref()
+                .and_then(|kept| serde_json::from_str(kept).ok()),
             deletion: self.deletion.as_ref().map(Deletion::state),
             retention: self.retention.state(),
         };

@@ -108,6 +108,18 @@ struct LastError<'a> {
     message: &'a str,
 }
 
+/// How it ended that a log was to be brought in, where the store has gone on with the one that it had.
+///
+/// *Shape*: kept as JSON with the store: a failure is not repeated, so nothing else would tell of it after an eviction.
+#[derive(Serialize)]
+struct GivenUp<'a> {
+    at: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    from: &'a Source,
+}
+
 impl Import {
     fn new(plan: Plan, after: SeqNum) -> Self {
         Self {
@@ -223,6 +235,18 @@ impl Import {
     pub(super) fn has_failed(&self) -> bool {
         self.plan.failed.is_some()
     }
+
+    /// What is kept of it where the store goes on with the log that it has; `failure` is why, unless an operator ended it.
+    fn given_up(&self, failure: Option<&str>, now_ms: u64) -> String {
+        let cut = |message: &str| message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+        let given_up = GivenUp {
+            at: iso_8601(now_ms),
+            outcome: if failure.is_some() { "failed" } else { "ended" },
+            message: failure.map(cut),
+            from: &self.plan.from,
+        };
+        serde_json::to_string(&given_up).unwrap_or_default()
+    }
 }
 
 impl<S: Sql> SyncBackend<S> {
@@ -249,14 +273,15 @@ impl<S: Sql> SyncBackend<S> {
     /// # Errors
     /// Nothing is under way (404); there is no log to go on with (409); SQLite fails (500).
     pub fn cancel_restore(&mut self, turn: &mut Turn<S::Text>) -> Result<(), admin::Refusal> {
-        if self.import.is_none() {
+        let Some(import) = &self.import else {
             return Err(admin::Refusal::new(404, "no restore is under way"));
-        }
+        };
         if self.store.last_stored() == SeqNum::ROOT {
             let message = "there is no log to go on with: restore another one, or reset the store";
             return Err(admin::Refusal::new(409, message));
         }
-        let forgotten = self.store.forget_import();
+        let why = import.given_up(None, turn.now_ms);
+        let forgotten = self.store.give_up_import(&why);
         forgotten.map_err(|error| admin::Refusal::new(500, &error.to_string()))?;
         self.import = None;
         self.end_turn(turn);
@@ -627,7 +652,8 @@ impl<S: Sql> SyncBackend<S> {
             return;
         };
         let done = if has_log {
-            self.store.forget_import()
+            let why = import.given_up(Some(&message), turn.now_ms);
+            self.store.give_up_import(&why)
         } else {
             import.plan.failed = Some(message.clone());
             let kept = import.plan.to_json();

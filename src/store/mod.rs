@@ -521,8 +521,20 @@ impl<S: Sql> EventStore<S> {
     /// # Errors
     /// When SQLite fails.
     pub fn adopted_from(&self) -> Result<Option<String>, StoreError> {
+        self.kept(schema::ADOPTED)
+    }
+
+    /// What was kept by [`EventStore::give_up_import`], unless a log was brought in since, or the store was reset.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn given_up_import(&self) -> Result<Option<String>, StoreError> {
+        self.kept(schema::GIVEN_UP)
+    }
+
+    fn kept(&self, key: &str) -> Result<Option<String>, StoreError> {
         let tables = schema::find_tables(&self.sql, &self.store_id)?;
-        Self::kept_in(&self.sql, tables, schema::ADOPTED)
+        Self::kept_in(&self.sql, tables, key)
     }
 
     /// Whether an object is deleting its store.

@@ -472,7 +472,7 @@ pub(crate) fn reset<S: Sql>(sql: &S, succession: &Succession<'_>) -> Result<(), 
     succeed(sql, succession, SeqNum::ROOT, &[&empty])
 }
 
-/// Puts what is staged, up to `head`, in the place of the log, and forgets the plan for it.
+/// Puts what is staged, up to `head`, in the place of the log, and forgets the plan for it, and any that was given up before.
 ///
 /// # Errors
 /// When SQLite fails; then nothing is changed.
@@ -523,10 +523,10 @@ fn succeed<S: Sql>(
     let (create_state, set_state) = (sql.prepare(CREATE_STATE), sql.prepare(SET_STATE));
     let was_reset = [Param::Text(WAS_RESET), Param::Text(ended.as_str())];
     let forget = sql.prepare(REMOVE_STATE);
-    let import = [Param::Text(IMPORT)];
+    let forgotten = [[Param::Text(IMPORT)], [Param::Text(GIVEN_UP)]];
     let replace: Vec<S::Statement> = replace.iter().map(|one| sql.prepare(one)).collect();
     let step = |statement, params| Step { statement, params };
-    let mut steps = Vec::with_capacity(8);
+    let mut steps = Vec::with_capacity(9);
     if untold.is_some() {
         steps.push(step(&create, &[]));
         steps.push(step(&keep, &range));
@@ -537,7 +537,7 @@ fn succeed<S: Sql>(
     if ended != begins {
         steps.push(step(&set_state, &was_reset));
     }
-    steps.push(step(&forget, &import));
+    steps.extend(forgotten.iter().map(|key| step(&forget, key)));
     sql.transact(&steps)
 }
 
@@ -588,6 +588,9 @@ pub(super) fn read_state<S: Sql>(
 
 /// Under this key stands by which plan a log is being brought in.
 pub(crate) const IMPORT: &str = "import";
+
+/// Under this key stands how it ended that a log was to be brought in, where the store has gone on with the one that it had.
+pub(crate) const GIVEN_UP: &str = "import-given-up";
 
 /// Under this key stands that the store is being deleted, and how far that is.
 pub(crate) const DELETION: &str = "deletion";

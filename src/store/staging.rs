@@ -185,6 +185,15 @@ impl<S: Sql> EventStore<S> {
         self.remove_state(schema::IMPORT)
     }
 
+    /// The same, the store going on with the log that it has; `why` is kept.
+    ///
+    /// # Errors
+    /// As [`EventStore::forget_import`].
+    pub fn give_up_import(&self, why: &str) -> Result<(), StoreError> {
+        self.set_state(schema::GIVEN_UP, why)?;
+        self.forget_import()
+    }
+
     fn forget_old_head(&self) -> Result<(), StoreError> {
         if schema::find_tables(&self.sql, &self.store_id)?.has_values {
             self.sql.forget_key_value_head()?;

@@ -8,7 +8,7 @@ import { findingsOf, healthOf, reasonInWords } from '../../inspector/explain.ts'
 import { bytes, duration, many } from '../../inspector/format.ts'
 import { parseMetrics, quantile } from '../../inspector/metrics.ts'
 import { routeOf, storeHash } from '../../inspector/route.ts'
-import type { Socket, State } from '../../host/administration.ts'
+import type { LastRestore, Socket, State } from '../../host/administration.ts'
 
 const event = (seqNum: number, createdAt = seqNum): LoggedEvent => ({
   ...{
@@ -24,6 +24,8 @@ const event = (seqNum: number, createdAt = seqNum): LoggedEvent => ({
 
 const events = (from: number, to: number): readonly LoggedEvent[] =>
   Array.from({ length: to - from + 1 }, (_, index) => event(from + index))
+
+const from = { storeId: 'store', backendId: 'lifetime' }
 
 const socket: Socket = { transport: 'ws', generation: 'v04', pulls: 1, lag: 0, unacknowledged: 0, stuck: false }
 
@@ -107,6 +109,17 @@ describe('findings', () => {
         findingsOf({ ...open, backup: worse }).map(({ tab, title }) => [tab, title]),
         [['backup', 'The backup lacks 2 events']],
       )
+  })
+
+  it('tell for a day of a restore that failed, and not of one that was ended', () => {
+    const failed = { at: '2026-11-27T09:59:00.000Z', outcome: 'failed', message: 'event 4 is missing', from }
+    const found = (lastRestore: LastRestore, time: string) => findingsOf({ ...open, lastRestore, time })
+    const [first, ...more] = found(failed, '2026-11-27T10:02:00.000Z')
+    assert.deepEqual([first!.weight, first!.tab, first!.words, more], ['warn', 'backup', 'event 4 is missing', []])
+    assert.match(first!.why, /^That failed 3 min ago\. The store goes on/)
+    assert.equal(found(failed, '2026-11-28T09:58:00.000Z').length, 1)
+    assert.deepEqual(found(failed, '2026-11-28T10:00:00.000Z'), [])
+    assert.deepEqual(found({ at: failed.at, outcome: 'ended', from }, '2026-11-27T10:00:00.000Z'), [])
   })
 
   it('have words for every status in which nobody is served', () => {

@@ -338,6 +338,21 @@ inspecting('shows how far a restore has come, and follows the log that it brings
   await tab.endsWith(30)
 })
 
+inspecting('says why a restore was given up by a store that goes on, and when', async (tab) => {
+  const store = await makeStore(dev, 'unrestored', 3)
+  const from = { storeId: 'other', backendId: 'damaged' }
+  const lastRestore = { at: store.time, outcome: 'failed', message: 'event 4 continues from 2', from }
+  await tab.page.route('**/admin/v1/stores/unrestored', (route) =>
+    route.fulfill({ json: { ...store, backup: undefined, lastRestore } }),
+  )
+  await tab.openStore(store.storeId)
+  await tab.page.getByRole('link', { name: /The last log that was to be brought in is not.*Why\?/ }).click()
+  const told = tab.page.getByRole('listitem').filter({ hasText: 'What to do' })
+  await told.getByText('event 4 continues from 2', { exact: true }).waitFor()
+  await tab.page.getByText(/^The last one failed, .*\d: event 4 continues from 2$/).waitFor()
+  await tab.page.unrouteAll()
+})
+
 inspecting('tells who has never seen the project which client is stuck and why', async (tab) => {
   const store = await makeStore(dev, 'household', 60)
   const peer = await makeStuck(dev, store, 'grandmas-tablet', 48)

@@ -275,7 +275,8 @@ describe('with a backup', () => {
       [202, restoring()],
       [200, restoring()],
     ] as const
-    const open = (backendId: string) => [200, { storeId: 'a', status: 'open', backendId, head: 9, events: 9 }] as const
+    const open = (backendId: string, over: object = {}) =>
+      [200, { storeId: 'a', status: 'open', backendId, head: 9, events: 9, ...over }] as const
 
     it('outlives a server that is away for a while', async () => {
       await withAnswers([begun, [502, {}], going, [500, {}], open('new')], async (scripted) => {
@@ -297,13 +298,16 @@ describe('with a backup', () => {
       await withAnswers([begun, going, failed], (scripted) =>
         scripted.fails(['restore', 'a'], 1, /it cannot be done: event 4 is missing\. The store serves nobody/),
       )
-      await withAnswers([begun, going, open('old')], (scripted) =>
-        scripted.fails(
-          ['restore', 'a'],
-          1,
-          /it was given up, and the store goes on with the log that it has, up to event 9/,
-        ),
-      )
+      const goesOn = 'it was given up, and the store goes on with the log that it has, up to event 9: '
+      const lastRestore = { at: '', outcome: 'failed', message: 'event 4 is missing\u001b[2J' }
+      for (const [over, why] of [
+        [{ lastRestore }, 'event 4 is missing\\\\u001b\\[2J\n'],
+        [{ lastRestore: { at: '', outcome: 'ended' } }, 'an operator ended it\n'],
+        [{}, "the server's log line 'restore-failed' says why"],
+      ] as const)
+        await withAnswers([begun, going, open('old', over)], (scripted) =>
+          scripted.fails(['restore', 'a'], 1, new RegExp(goesOn + why)),
+        )
       await withAnswers([begun, going, [404, { error: 'there is no such store' }]], (scripted) =>
         scripted.fails(['restore', 'a'], 1, /the store was deleted meanwhile/),
       )

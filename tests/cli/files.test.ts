@@ -254,6 +254,10 @@ describe('a log as a file', () => {
       const words = /the server says: line 501: seqNum is 501, but 500 was expected.* \(400\)/
       await cli().fails(['import', storeId, 'wrong', '--replace', '--confirm', storeId], 1, words, { cwd })
       assert.deepEqual([(await stateOf(server(), storeId)).head, (await opened(server(), storeId)).status], [2, 'open'])
+      assert.match(
+        await cli().text('status', storeId),
+        /^ +last restore +failed \d+ s ago, 20\S+Z: line 501: seqNum is 501/m,
+      )
       // Where there is no log to go on with, nobody is served, until a file comes that is one.
       const fresh = freshStoreId()
       await cli().fails(['import', fresh, 'wrong'], 1, words, { cwd })
@@ -394,6 +398,7 @@ describe('a log as a file', () => {
       rmSync(join(cwd, 'large.ndjson'))
       assert.equal(existsSync(join(cwd, 'large.ndjson')), false)
       assert.equal((await stateOf(server(), storeId)).head, 2)
+      assert.match(await cli().text('status', storeId), /^ +last restore +ended \d+ s ago, 20\S+Z$/m)
     })
   })
 })

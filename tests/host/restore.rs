@@ -3,16 +3,19 @@
 
 use livestore_sync_worker::auth::Grant;
 use livestore_sync_worker::backend::{
-    Fetch, Frame, Output, Plan, Progress, Refusal, Report, Rules, SyncBackend, Turn,
+    Fetch, Frame, Output, Plan, Progress, Refusal, Report, Rules, SyncBackend, Turn, iso_8601,
 };
 use livestore_sync_worker::event::{BackendId, SeqNum, StoreId};
-use livestore_sync_worker::limits::{FETCH_BURST_MAX, FETCH_EVENTS_MAX, Limits};
+use livestore_sync_worker::limits::{
+    BACKUP_MESSAGE_CHARS_MAX, FETCH_BURST_MAX, FETCH_EVENTS_MAX, Limits,
+};
 use livestore_sync_worker::route::admin::{Import, Restore};
 use livestore_sync_worker::store::recall::{self, Lifetime, Survey};
 use livestore_sync_worker::store::{EventStore, OpenError};
 use livestore_sync_worker::transfer::{Export, Options, Part, Reader};
 use livestore_sync_worker::wire::{Family, Generation, Transport};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::cases;
 use crate::client::{Sample, Speaker, batch_json};
@@ -564,9 +567,10 @@ fn a_backup_that_is_damaged_in_the_middle_leaves_what_there_was() {
             let failed = |report: &Report| matches!(report, Report::RestoreFailed { .. });
             assert_eq!(room.reports.iter().filter(|one| failed(one)).count(), 1);
             if has_log {
-                assert_eq!(room.state()["status"], "open");
+                check_given_up(&mut room);
                 continue;
             }
+            assert_eq!(room.state()["lastRestore"], Value::Null, "it is no past");
             // It stays so until somebody decides.
             room.die();
             room.open();
@@ -581,6 +585,56 @@ fn a_backup_that_is_damaged_in_the_middle_leaves_what_there_was() {
             room.check_restored(&log[..2_000], NEW);
         }
     }
+}
+
+/// A store that goes on with its log says how the restore ended, over evictions, until there is another log.
+fn check_given_up(room: &mut Room) {
+    let is_failed = |one: &&Report| matches!(one, Report::RestoreFailed { .. });
+    let Some(Report::RestoreFailed { message, .. }) = room.reports.iter().find(is_failed) else {
+        panic!("{:?}", room.reports);
+    };
+    let told = json!({
+        "at": iso_8601(room.now_ms),
+        "outcome": "failed",
+        "message": message,
+        "from": { "storeId": STORE, "backendId": OLD },
+    });
+    room.now_ms += 60_000;
+    for _ in 0..2 {
+        let state = room.state();
+        assert_eq!(
+            (&state["status"], &state["lastRestore"]),
+            (&json!("open"), &told)
+        );
+        room.die();
+        room.open();
+    }
+    // Another one is the last from its beginning on, and what is there in the end tells of itself.
+    room.restore(r#"{"storeId":"kept","upTo":2000,"replace":true}"#)
+        .unwrap();
+    assert_eq!(room.state()["lastRestore"], Value::Null);
+    room.turn(SyncBackend::cancel_restore).unwrap();
+    let ended = json!({ "at": iso_8601(room.now_ms), "outcome": "ended", "from": told["from"] });
+    assert_eq!(room.state()["lastRestore"], ended);
+    room.restore(r#"{"storeId":"kept","upTo":2000,"replace":true}"#)
+        .unwrap();
+    room.settle();
+    assert_eq!((room.lifetime().as_str(), room.log().len()), (NEW, 2_000));
+    assert_eq!(room.state()["lastRestore"], Value::Null);
+}
+
+#[test]
+fn a_reset_leaves_nothing_of_a_restore_that_was_given_up() {
+    let (d1, _) = backed_up(&rows(20, 10));
+    let mut room = Room::new(d1);
+    room.open();
+    room.push_after(0);
+    room.restore(r#"{"storeId":"kept","replace":true}"#)
+        .unwrap();
+    room.turn(SyncBackend::cancel_restore).unwrap();
+    assert_eq!(room.state()["lastRestore"]["outcome"], "ended");
+    room.turn(SyncBackend::reset).unwrap();
+    assert_eq!(room.state()["lastRestore"], Value::Null);
 }
 
 #[test]
@@ -840,6 +894,20 @@ fn who_sent_for_an_import_that_was_ended_is_nobody_to_the_next() {
     }
     assert!(send(&mut room, &file, file.len() + 1));
     room.check_restored(&log, NEW);
+}
+
+#[test]
+fn what_is_kept_of_a_failure_is_a_sentence() {
+    let (file, _) = file_of(&rows(40, 90_000));
+    let mut room = Room::new(D1::new());
+    room.open();
+    room.push_after(0);
+    assert!(!send(&mut room, &file, 3));
+    let upload = room.backend.as_mut().unwrap().take_upload().unwrap();
+    let message = "é".repeat(1_000);
+    room.turn(|backend, turn| backend.fail_upload(upload, &message, turn));
+    let told = room.state()["lastRestore"]["message"].clone();
+    assert_eq!(told, "é".repeat(BACKUP_MESSAGE_CHARS_MAX));
 }
 
 proptest! {

@@ -15,6 +15,7 @@ import {
   type Exported,
   exportOf,
   linesIn,
+  opened,
   type State,
   stateOf,
   storePath,
@@ -192,10 +193,26 @@ describe('a backup whose old events are folded', () => {
       return state.status === 'restore-failed' && state
     })
     assert.match(failed.restore!.failed!, /a segment of the backup is damaged/)
+    // Where there is a log the store goes on with it, and says so for as long as no other one takes its place.
+    const own = freshStoreId()
+    const peer = await Peer.connect(server(), 'v04', own)
+    await peer.pushed(batchOf(0, 2))
+    peer.client.terminate()
+    const replacing = JSON.stringify({ storeId: own, from: { storeId }, replace: true })
+    const begun = await administer(server(), storePath(own, '/restore'), { method: 'POST', body: replacing })
+    assert.equal(valueOf<State>(begun, 202).lastRestore, undefined)
+    const { head, lastRestore } = await opened(server(), own)
+    const { at, outcome, message, from } = lastRestore!
+    assert.deepEqual([head, outcome, from.storeId], [2, 'failed', storeId])
+    assert.match(`${message} ${at}`, /a segment of the backup is damaged.* \d{4}-\S+Z$/)
+    await server().evict(own)
+    assert.deepEqual((await stateOf(server(), own)).lastRestore, lastRestore)
     const [line, , last] = [...(await verify(server(), storeId, '?repair=true')), undefined]
     assert.deepEqual(line, { difference: 'missing', from: 1, to: 2_000, repaired: true })
     assert.equal(last, undefined)
     assert.equal((await verify(server(), storeId))[0]!['result'], 'same')
+    assert.deepEqual(await restored(server(), own, { from: { storeId }, replace: true }), events)
+    assert.equal((await stateOf(server(), own)).lastRestore, undefined)
     const left = await query(
       server(),
       'SELECT first_seq_num FROM livestore_sync_segments WHERE store_id = ? AND is_folded = 1',

@@ -51,6 +51,13 @@ export const complaints = (): ((message: string | undefined) => void) => {
   }
 }
 
+/** A server of an earlier release does not tell. */
+const whyGivenUp = ({ lastRestore }: State): string => {
+  if (lastRestore === undefined)
+    return "the server's log line 'restore-failed' says why, unless somebody ended it, or reset the store"
+  return lastRestore.message === undefined ? 'an operator ended it' : plain(lastRestore.message)
+}
+
 /** Follows a log on its way into a store until it is there; `backendId` is the lifetime that begins with it. */
 export const restored = async (name: string, server: Server, storeId: string, backendId: string): Promise<State> => {
   const progress = progressOf('restoring', 'events')
@@ -68,7 +75,7 @@ export const restored = async (name: string, server: Server, storeId: string, ba
       }
       if (state.backendId === backendId) return state
       throw new Failure(
-        `${name}: it was given up, and the store goes on with the log that it has, up to event ${state.head}: the server's log line 'restore-failed' says why, unless somebody ended it`,
+        `${name}: it was given up, and the store goes on with the log that it has, up to event ${state.head}: ${whyGivenUp(state)}`,
       )
     })
   } finally {
