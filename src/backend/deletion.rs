@@ -206,8 +206,7 @@ impl Deletion {
 
     /// Goes on with what is kept with a store, if it is to be deleted.
     pub(super) fn resume<S: Sql>(store: &EventStore<S>) -> Option<Self> {
-        let mut state = store.state().iter();
-        let (_, kept) = state.find(|(key, _)| key == schema::DELETION)?;
+        let kept = store.state_of(schema::DELETION)?;
         // Whatever another release has kept: that it is to be deleted stands.
         Some(Self::new(serde_json::from_str(kept).unwrap_or_default()))
     }

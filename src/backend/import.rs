@@ -139,8 +139,7 @@ impl Import {
 
     /// Goes on with the plan that is kept with a store, if there is one.
     pub(super) fn resume<S: Sql>(store: &EventStore<S>) -> Option<Self> {
-        let mut state = store.state().iter();
-        let (_, kept) = state.find(|(key, _)| key == schema::IMPORT)?;
+        let kept = store.state_of(schema::IMPORT)?;
         // What cannot be read now is staged again.
         let after = store.last_staged().unwrap_or(SeqNum::ROOT);
         Some(Self::new(Plan::read(kept), after))

@@ -81,6 +81,18 @@ impl Room {
         fits && (object == 0 || object.saturating_add(bytes) <= OBJECT_BYTES_MAX)
     }
 
+    /// So many bytes more are in flight.
+    fn add(&self, bytes: usize) {
+        self.connection.add(bytes);
+        self.object.add(bytes);
+    }
+
+    /// So many are no more.
+    fn subtract(&self, bytes: usize) {
+        self.connection.subtract(bytes);
+        self.object.subtract(bytes);
+    }
+
     /// Whether one more page may be read and sent, whatever its size.
     pub(super) fn has_room(&self) -> bool {
         self.has_room_for(1)
@@ -131,8 +143,7 @@ impl InFlight {
         self.room.sent.set(number);
         self.pieces.push_back(Piece { number, bytes });
         self.bytes += bytes;
-        self.room.connection.add(bytes);
-        self.room.object.add(bytes);
+        self.room.add(bytes);
     }
 
     /// The oldest piece has been taken, if there is one; its number.
@@ -163,8 +174,7 @@ impl InFlight {
 
     fn forget(&mut self, bytes: usize) {
         self.bytes -= bytes;
-        self.room.connection.subtract(bytes);
-        self.room.object.subtract(bytes);
+        self.room.subtract(bytes);
     }
 }
 
@@ -197,8 +207,7 @@ impl Abandoned {
         let bytes = in_flight.bytes;
         self.bytes += bytes;
         self.room.abandoned.add(bytes);
-        self.room.connection.add(bytes);
-        self.room.object.add(bytes);
+        self.room.add(bytes);
     }
 
     /// The piece `number` of the connection has been taken.
@@ -211,8 +220,7 @@ impl Abandoned {
     pub(super) fn all_taken(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.room.abandoned.subtract(bytes);
-        self.room.connection.subtract(bytes);
-        self.room.object.subtract(bytes);
+        self.room.subtract(bytes);
     }
 }
 

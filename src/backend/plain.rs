@@ -10,7 +10,7 @@ use super::{ConnectionId, Output, SyncBackend, Turn};
 use crate::event::SeqNum;
 use crate::limits::{PLAIN_MEND_MS, PLAIN_STALL_MS, PROBE_MS};
 use crate::store::sql::Sql;
-use crate::wire::{self, Failure, Family, Generation, Requester};
+use crate::wire::{self, Failure, Family, Generation, RequestId, Requester};
 
 impl<S: Sql> SyncBackend<S> {
     /// Goes on with pulls that have more to send than one turn should.
@@ -54,11 +54,7 @@ impl<S: Sql> SyncBackend<S> {
         let Some(pull) = connection.plain_pull().cloned() else {
             return;
         };
-        let requester = Requester {
-            id: pull,
-            generation: Generation::V03,
-            trace_id: None,
-        };
+        let requester = requester_of(pull);
         let transport = connection.transport();
         let head = self.page_heads.text(&self.store, &requester, transport);
         let room = connection.room().clone();
@@ -184,11 +180,7 @@ impl<S: Sql> SyncBackend<S> {
         let Some(pull) = pull.cloned() else {
             return;
         };
-        let requester = Requester {
-            id: pull,
-            generation: Generation::V03,
-            trace_id: None,
-        };
+        let requester = requester_of(pull);
         let message = message.to_owned();
         let failed = wire::failed(&requester, &Failure::Unknown { message });
         self.send(id, &failed, turn);
@@ -212,5 +204,14 @@ impl<S: Sql> SyncBackend<S> {
             connection.set_over(true);
             self.remember(id, turn);
         }
+    }
+}
+
+/// Whom answers to a pull of a 0.3 socket are for.
+fn requester_of(pull: RequestId) -> Requester {
+    Requester {
+        id: pull,
+        generation: Generation::V03,
+        trace_id: None,
     }
 }

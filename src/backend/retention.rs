@@ -48,12 +48,11 @@ pub(super) struct RetentionState {
 impl Retention {
     /// What is kept with a store.
     pub(super) fn resume<S: Sql>(store: &EventStore<S>, rules: &Rules) -> Self {
-        let mut state = store.state().iter();
-        let kept = state.find(|(key, _)| key == schema::OPENED);
+        let kept = store.state_of(schema::OPENED);
         Self {
             ttl_ms: rules.ttl_ms,
             // What cannot be read is as long ago as now.
-            kept: kept.and_then(|(_, kept)| serde_json::from_str(kept).ok()),
+            kept: kept.and_then(|kept| serde_json::from_str(kept).ok()),
             is_armed: false,
             not_before_ms: 0,
         }

@@ -282,6 +282,13 @@ impl<S: Sql> EventStore<S> {
         &self.state
     }
 
+    /// The value among them under `key`, if there was one.
+    #[must_use]
+    pub fn state_of(&self, key: &str) -> Option<&str> {
+        let found = self.state.iter().find(|(kept, _)| kept == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// Bytes of the database that holds the log.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
