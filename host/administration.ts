@@ -58,6 +58,12 @@ export interface Backup {
   }
 }
 
+/** Where a log comes from that is brought in: one lifetime of a store. */
+export interface Source {
+  readonly storeId: string
+  readonly backendId: string
+}
+
 /** A log in the backup. */
 export interface Lifetime {
   readonly backendId: string
@@ -77,7 +83,7 @@ export interface LastRestore {
   readonly outcome: string
   /** Why it failed. */
   readonly message?: string
-  readonly from: { readonly storeId: string; readonly backendId: string }
+  readonly from: Source
 }
 
 /** The state of a store that is in its object. */
@@ -105,7 +111,7 @@ export interface OpenState {
   readonly backup?: Backup
   /** While a log is brought in. */
   readonly restore?: {
-    readonly from: { readonly storeId: string; readonly backendId: string }
+    readonly from: Source
     readonly backendId: string
     readonly events: number
     readonly head: number
@@ -140,15 +146,9 @@ export interface State extends Partial<OpenState> {
   readonly message?: string
 }
 
-export interface ListedStore {
+/** A store that has a backup: what its latest lifetime is like, and how many there are. */
+export interface ListedStore extends Omit<Lifetime, 'beganAt'> {
   readonly storeId: string
-  readonly backendId: string
-  readonly head: number
-  readonly events: number
-  readonly bytes: number
-  readonly firstAt: string
-  readonly lastAt: string
-  readonly copiedAt: string
   readonly lifetimes: number
 }
 
@@ -195,7 +195,7 @@ export interface Config {
 }
 
 export interface Forecast {
-  readonly from: { readonly storeId: string; readonly backendId: string }
+  readonly from: Source
   readonly keepsBackendId: boolean
   readonly kept: { readonly events: number; readonly head: number; readonly bytes: number; readonly lastAt: string }
   readonly lost: { readonly afterUpTo: number; readonly ofStore: number }
@@ -208,17 +208,24 @@ export interface Imported {
   readonly undated: number
 }
 
-/** A line of a verification: a difference, an error, or its result. */
-export interface VerifyLine {
-  readonly difference?: string
+/** A difference between the backup and the log. */
+export interface Difference {
+  readonly difference: string
   readonly from?: number
   readonly to?: number
   readonly columns?: readonly string[]
-  readonly error?: string
-  readonly result?: string
-  readonly events?: number
-  readonly head?: number
-  readonly lag?: number
-  readonly differences?: number
+  readonly repaired?: boolean
+}
+
+/** How a verification has ended, or the part of it that one request does. */
+export interface Verified {
+  readonly result: 'same' | 'different' | 'unfinished'
+  readonly events: number
+  readonly head: number
+  readonly lag: number
+  readonly differences: number
+  readonly repaired?: number
   readonly next?: number
 }
+
+export type VerifyLine = Difference | Verified | { readonly error: string }

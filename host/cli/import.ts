@@ -7,6 +7,7 @@ import { open, stat } from 'node:fs/promises'
 import { request as overHttp } from 'node:http'
 import { request as overHttps } from 'node:https'
 import { Readable } from 'node:stream'
+import type { Imported } from '../administration.ts'
 import { integerOf, storeOf } from './shared/asked.ts'
 import { type Asked, type Command, Failure, Interrupted, UsageError } from './command.ts'
 import { confirm, confirmFlag } from './shared/confirm.ts'
@@ -17,15 +18,7 @@ import { type Progress, progressOf } from './shared/progress.ts'
 import { bytes, count, plain, print } from './shared/show.ts'
 import { Refused, Server, type State, serverFlags, storePath } from './shared/server.ts'
 
-/** What the server says of a file that has become the log. */
-interface Imported {
-  readonly backendId: string
-  readonly events: number
-  readonly head: number
-  readonly undated: number
-}
-
-/** What it says of a part behind which others follow: from which byte on it wants the next. */
+/** What the server says of a part behind which others follow: from which byte on it wants the next. */
 interface Kept {
   readonly at: number
 }

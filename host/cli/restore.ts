@@ -1,18 +1,11 @@
 /** `restore`: brings a log back from the backup, and follows that until it is there. */
+import type { Forecast } from '../administration.ts'
 import { integerOf, storeOf, textOf } from './shared/asked.ts'
 import { type Asked, type Command, UsageError } from './command.ts'
 import { confirm, confirmFlag } from './shared/confirm.ts'
 import { holds, restored } from './shared/follow.ts'
 import { count, plain, print } from './shared/show.ts'
 import { Server, type State, serverFlags, storePath } from './shared/server.ts'
-
-/** What a restore would do. */
-interface Forecast {
-  readonly from: { readonly storeId: string; readonly backendId: string }
-  readonly keepsBackendId: boolean
-  readonly kept: { readonly events: number; readonly head: number; readonly lastAt: string | null }
-  readonly lost: { readonly afterUpTo: number; readonly ofStore: number }
-}
 
 export const restore: Command = {
   operands: '<store>',
@@ -78,9 +71,7 @@ const bodyOf = (storeId: string, asked: Asked) => {
 
 const described = (storeId: string, { from, keepsBackendId, kept, lost }: Forecast): string => {
   const lines = [
-    `Nothing was done. ${plain(storeId)} would get ${count(kept.events, 'event')}, up to event ${kept.head}${
-      kept.lastAt === null ? '' : ` of ${kept.lastAt}`
-    },`,
+    `Nothing was done. ${plain(storeId)} would get ${count(kept.events, 'event')}, up to event ${kept.head} of ${kept.lastAt},`,
     `  from the backup of ${plain(from.storeId)}, lifetime ${from.backendId}, ${keepsBackendId ? 'which goes on' : 'as a new lifetime'}.`,
   ]
   if (lost.afterUpTo > 0) lines.push(`  ${count(lost.afterUpTo, 'event')} of the backup would be left out.`)

@@ -1,4 +1,5 @@
 /** `verify`: compares the backup of a store with its log, and makes it right if that is wanted. */
+import type { Difference, Verified, VerifyLine } from '../administration.ts'
 import { integerOf, storeOf } from './shared/asked.ts'
 import { type Asked, type Command, Failure, Interrupted } from './command.ts'
 import { confirm, confirmFlag } from './shared/confirm.ts'
@@ -6,28 +7,6 @@ import { mayPass } from './shared/follow.ts'
 import { progressOf } from './shared/progress.ts'
 import { count, plain } from './shared/show.ts'
 import { Server, serverFlags, storePath } from './shared/server.ts'
-
-/** A difference, as the server tells it. */
-interface Difference {
-  readonly difference: string
-  readonly from?: number
-  readonly to?: number
-  readonly columns?: readonly string[]
-  readonly repaired?: boolean
-}
-
-/** How a comparison has ended, or the part of it that one request does. */
-interface Summary {
-  readonly result: 'same' | 'different' | 'unfinished'
-  readonly events: number
-  readonly head: number
-  readonly lag: number
-  readonly differences: number
-  readonly repaired?: number
-  readonly next?: number
-}
-
-type Line = Difference | Summary | { readonly error: string }
 
 /** The exit code for differences that are left. */
 const different = 3
@@ -64,15 +43,15 @@ const compared = async (
   storeId: string,
   query: { readonly after: number; readonly queries: number | undefined; readonly repair: string | undefined },
   asked: Asked,
-): Promise<Summary> => {
+): Promise<Verified> => {
   const progress = progressOf(`comparing ${plain(storeId)}`, 'events')
   let [events, differences, repaired, after] = [0, 0, 0, query.after]
   const method = query.repair === undefined ? 'GET' : 'POST'
   try {
     for (;;) {
-      let summary: Summary | undefined
+      let summary: Verified | undefined
       let error: string | undefined
-      for await (const line of server.lines<Line>(method, storePath(storeId, '/verify'), {
+      for await (const line of server.lines<VerifyLine>(method, storePath(storeId, '/verify'), {
         query: { ...query, after },
       })) {
         if ('result' in line) summary = line
@@ -121,7 +100,7 @@ const worded = ({ difference, from, to, columns = [], repaired }: Difference): s
   return `${what ?? plain(difference)}${end}`
 }
 
-const described = (storeId: string, whole: Summary, after: number): string => {
+const described = (storeId: string, whole: Verified, after: number): string => {
   const part = after === 0 ? '' : ` behind event ${after}`
   const lag = whole.lag === 0 ? '' : `; ${count(whole.lag, 'event')} are yet to be copied`
   const what = `${plain(storeId)}: ${count(whole.events, 'event')}${part} compared, up to event ${whole.head}${lag}`
