@@ -7,7 +7,8 @@ import { findingList } from './findings.ts'
 import { bytes, count, duration, many, moment, wordsOf } from './format.ts'
 import { openRestore } from './restore.ts'
 import type { Session } from './session.ts'
-import type { State, VerifyLine } from '../host/administration.ts'
+import { boxedTable } from './table.ts'
+import type { Difference, State, Verified, VerifyLine } from '../host/administration.ts'
 import type { View } from './view.ts'
 
 /** Differences that are shown; the last line of an answer counts all. */
@@ -104,37 +105,18 @@ const lifetimesOf = ({ lifetimes = [] }: State): readonly Child[] =>
     ? []
     : [
         h('h2', {}, 'Lifetimes in the backup'),
-        h(
-          'div',
-          { class: 'table-box', role: 'region', 'aria-label': 'Lifetimes', tabindex: '0' },
-          h(
-            'table',
-            {},
+        boxedTable(
+          'Lifetimes',
+          ['Lifetime', 'Events', 'Bytes', 'First event', 'Last event'],
+          lifetimes.map((one) =>
             h(
-              'thead',
+              'tr',
               {},
-              h(
-                'tr',
-                {},
-                ['Lifetime', 'Events', 'Bytes', 'First event', 'Last event'].map((name) =>
-                  h('th', { scope: 'col' }, name),
-                ),
-              ),
-            ),
-            h(
-              'tbody',
-              {},
-              lifetimes.map((one) =>
-                h(
-                  'tr',
-                  {},
-                  h('td', { class: 'id' }, one.backendId),
-                  h('td', { class: 'number' }, count(one.events)),
-                  h('td', { class: 'number' }, bytes(one.bytes)),
-                  h('td', {}, moment(Date.parse(one.firstAt))),
-                  h('td', {}, moment(Date.parse(one.lastAt))),
-                ),
-              ),
+              h('td', { class: 'id' }, one.backendId),
+              h('td', { class: 'number' }, count(one.events)),
+              h('td', { class: 'number' }, bytes(one.bytes)),
+              h('td', {}, moment(Date.parse(one.firstAt))),
+              h('td', {}, moment(Date.parse(one.lastAt))),
             ),
           ),
         ),
@@ -180,11 +162,11 @@ const verify = (session: Session): View => {
   }
 
   const take = (line: VerifyLine): void => {
-    if (line.error !== undefined) differences.append(h('li', {}, line.error))
-    else if (line.difference !== undefined) {
+    if ('error' in line) differences.append(h('li', {}, line.error))
+    else if ('difference' in line) {
       if ((shown += 1) <= differencesShown) differences.append(h('li', {}, differenceInWords(line)))
-    } else if (line.result !== undefined) {
-      compared += line.events ?? 0
+    } else {
+      compared += line.events
       next = line.next ?? 0
       goOn.hidden = next === 0
       result.textContent = resultInWords(line, compared)
@@ -210,7 +192,7 @@ const verify = (session: Session): View => {
   }
 }
 
-const differenceInWords = ({ difference, from = 0, to = 0, columns = [] }: VerifyLine): string => {
+const differenceInWords = ({ difference, from = 0, to = 0, columns = [] }: Difference): string => {
   const span = from === to ? `Event ${count(from)}` : `Events ${count(from)} to ${count(to)}`
   switch (difference) {
     case 'missing':
@@ -228,7 +210,7 @@ const differenceInWords = ({ difference, from = 0, to = 0, columns = [] }: Verif
   }
 }
 
-const resultInWords = ({ result, differences = 0, lag = 0, head = 0 }: VerifyLine, compared: number): string => {
+const resultInWords = ({ result, differences, lag, head }: Verified, compared: number): string => {
   const lacks = lag > 0 ? `; ${many(lag, 'event')} have yet to be copied` : ''
   if (result === 'same') return `The same: ${many(compared, 'event')} compared, up to ${count(head)}${lacks}`
   if (result === 'different')

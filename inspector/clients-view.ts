@@ -5,6 +5,7 @@ import { findingsOf, healthOf, reasonInWords } from './explain.ts'
 import { findingList } from './findings.ts'
 import { ago, bytes, count, many } from './format.ts'
 import type { Session } from './session.ts'
+import { boxedTable } from './table.ts'
 import type { PastError, Socket, State } from '../host/administration.ts'
 import type { View } from './view.ts'
 
@@ -91,46 +92,36 @@ const socketTable = ({ sockets = [], stuckClients = [] }: State, text: string): 
   if (rows.length === 0) return text === '' ? null : h('p', { class: 'calm' }, 'No connection of that name.')
   const more = rows.length - rowsMax
   return [
-    h(
-      'div',
-      { class: 'table-box', role: 'region', 'aria-label': 'Connections', tabindex: '0' },
-      h(
-        'table',
-        {},
-        h(
-          'thead',
-          {},
+    boxedTable(
+      'Connections',
+      [
+        'Client',
+        'How it is',
+        'Subject',
+        'LiveStore',
+        { number: 'Pulls' },
+        { number: 'Lag' },
+        { number: 'Not acknowledged' },
+      ],
+      rows.slice(0, rowsMax).map((socket) => {
+        const refusals = stuckClients.find(({ clientId }) => clientId === socket.clientId)?.refusals
+        const health = healthOf(socket)
+        return h(
+          'tr',
+          { class: refusals === undefined && health.weight !== 'bad' ? undefined : 'bad' },
+          h('td', { class: 'id' }, orUnknown(socket.clientId)),
           h(
-            'tr',
-            {},
-            ['Client', 'How it is', 'Subject', 'LiveStore'].map((name) => h('th', { scope: 'col' }, name)),
-            ['Pulls', 'Lag', 'Not acknowledged'].map((name) => h('th', { scope: 'col', class: 'number' }, name)),
+            'td',
+            { class: refusals === undefined ? `is-${health.weight}` : 'is-bad' },
+            refusals === undefined ? health.words : `refused ${count(refusals)} times in a row`,
           ),
-        ),
-        h(
-          'tbody',
-          {},
-          rows.slice(0, rowsMax).map((socket) => {
-            const refusals = stuckClients.find(({ clientId }) => clientId === socket.clientId)?.refusals
-            const health = healthOf(socket)
-            return h(
-              'tr',
-              { class: refusals === undefined && health.weight !== 'bad' ? undefined : 'bad' },
-              h('td', { class: 'id' }, orUnknown(socket.clientId)),
-              h(
-                'td',
-                { class: refusals === undefined ? `is-${health.weight}` : 'is-bad' },
-                refusals === undefined ? health.words : `refused ${count(refusals)} times in a row`,
-              ),
-              h('td', { class: 'id' }, orUnknown(socket.subject)),
-              h('td', {}, socket.inspector ? 'inspector' : `${releaseOf(socket.generation)} ${socket.transport}`),
-              h('td', { class: 'number' }, count(socket.pulls)),
-              h('td', { class: 'number' }, count(socket.lag)),
-              h('td', { class: 'number' }, count(socket.unacknowledged)),
-            )
-          }),
-        ),
-      ),
+          h('td', { class: 'id' }, orUnknown(socket.subject)),
+          h('td', {}, socket.inspector ? 'inspector' : `${releaseOf(socket.generation)} ${socket.transport}`),
+          h('td', { class: 'number' }, count(socket.pulls)),
+          h('td', { class: 'number' }, count(socket.lag)),
+          h('td', { class: 'number' }, count(socket.unacknowledged)),
+        )
+      }),
     ),
     more > 0 ? h('p', { class: 'faint' }, `${many(more, 'more connection')}: say which you look for.`) : null,
     h(
@@ -147,34 +138,17 @@ const objectsOf = ({ clientObjects = [] }: State): readonly Child[] =>
     : [
         h('h2', {}, 'Client objects'),
         h('p', {}, 'Durable Objects that are called with what is pushed.'),
-        h(
-          'div',
-          { class: 'table-box', role: 'region', 'aria-label': 'Client objects', tabindex: '0' },
-          h(
-            'table',
-            {},
+        boxedTable(
+          'Client objects',
+          ['Binding', 'Object', 'LiveStore', 'Lag'],
+          clientObjects.map(({ binding, id, generation, lag }) =>
             h(
-              'thead',
+              'tr',
               {},
-              h(
-                'tr',
-                {},
-                ['Binding', 'Object', 'LiveStore', 'Lag'].map((name) => h('th', { scope: 'col' }, name)),
-              ),
-            ),
-            h(
-              'tbody',
-              {},
-              clientObjects.map(({ binding, id, generation, lag }) =>
-                h(
-                  'tr',
-                  {},
-                  h('td', {}, binding),
-                  h('td', { class: 'id' }, id),
-                  h('td', {}, releaseOf(generation)),
-                  h('td', { class: 'number' }, count(lag)),
-                ),
-              ),
+              h('td', {}, binding),
+              h('td', { class: 'id' }, id),
+              h('td', {}, releaseOf(generation)),
+              h('td', { class: 'number' }, count(lag)),
             ),
           ),
         ),

@@ -2,6 +2,7 @@
 import { Failure, type Api } from './api.ts'
 import { type Child, h, morph } from './dom.ts'
 import { wordsOf } from './format.ts'
+import { boxedTable } from './table.ts'
 import type { Config } from '../host/administration.ts'
 import type { View } from './view.ts'
 
@@ -68,33 +69,16 @@ const configOf = ({ version, variables, bindings, warnings }: Config): readonly 
     'section',
     {},
     h('h2', {}, 'Variables'),
-    h(
-      'div',
-      { class: 'table-box', role: 'region', 'aria-label': 'Variables', tabindex: '0' },
-      h(
-        'table',
-        {},
+    boxedTable(
+      'Variables',
+      ['Name', 'Value', 'From'],
+      variables.map((variable) =>
         h(
-          'thead',
+          'tr',
           {},
-          h(
-            'tr',
-            {},
-            ['Name', 'Value', 'From'].map((name) => h('th', { scope: 'col' }, name)),
-          ),
-        ),
-        h(
-          'tbody',
-          {},
-          variables.map((variable) =>
-            h(
-              'tr',
-              {},
-              h('th', { scope: 'row', class: 'id' }, variable.name),
-              h('td', { class: 'value' }, valueOf(variable)),
-              h('td', { class: variable.isSet ? undefined : 'faint' }, variable.isSet ? 'this deployment' : 'default'),
-            ),
-          ),
+          h('th', { scope: 'row', class: 'id' }, variable.name),
+          h('td', { class: 'value' }, valueOf(variable)),
+          h('td', { class: variable.isSet ? undefined : 'faint' }, variable.isSet ? 'this deployment' : 'default'),
         ),
       ),
     ),

@@ -5,6 +5,7 @@ import { reasonInWords } from './explain.ts'
 import { ago, bytes, count } from './format.ts'
 import { type Histogram, type Metrics, quantile } from './metrics.ts'
 import type { Session } from './session.ts'
+import { headOf } from './table.ts'
 import type { View } from './view.ts'
 
 export const healthView = (session: Session): View => {
@@ -72,15 +73,7 @@ const refusalsOf = ({ refusals }: Metrics): readonly Child[] => {
       : h(
           'table',
           { class: 'bars' },
-          h(
-            'thead',
-            { class: 'unseen' },
-            h(
-              'tr',
-              {},
-              ['Reason', 'Refusals'].map((name) => h('th', { scope: 'col' }, name)),
-            ),
-          ),
+          headOf(['Reason', 'Refusals'], { class: 'unseen' }),
           h(
             'tbody',
             {},
@@ -133,15 +126,7 @@ const histogramOf = (histogram: Histogram): Child => {
     h(
       'table',
       { class: 'bars' },
-      h(
-        'thead',
-        { class: 'unseen' },
-        h(
-          'tr',
-          {},
-          ['Up to', 'How many'].map((name) => h('th', { scope: 'col' }, name)),
-        ),
-      ),
+      headOf(['Up to', 'How many'], { class: 'unseen' }),
       h(
         'tbody',
         {},

@@ -3,6 +3,7 @@ import { Failure, type Api } from './api.ts'
 import { type Child, h, morph, whileBusy } from './dom.ts'
 import { ago, bytes, count, duration, many, moment, wordsOf } from './format.ts'
 import { storeHash } from './route.ts'
+import { boxedTable } from './table.ts'
 import type { ListedStore, StoreList } from '../host/administration.ts'
 import type { View } from './view.ts'
 
@@ -92,42 +93,25 @@ export const storesView = (api: Api): View => {
   }
 }
 
-const columns = ['Store', 'Head', 'Size', 'Last push', 'Copied after', 'Lifetimes']
+const columns = ['Store', ...['Head', 'Size', 'Last push', 'Copied after', 'Lifetimes'].map((number) => ({ number }))]
 
 const storeTable = (stores: readonly ListedStore[]): Child => {
   const now = Date.now()
-  return h(
-    'div',
-    { class: 'table-box', role: 'region', 'aria-label': 'Stores', tabindex: '0' },
-    h(
-      'table',
-      {},
-      h(
-        'thead',
+  return boxedTable(
+    'Stores',
+    columns,
+    stores.map(({ storeId, head, bytes: size, lastAt, copiedAt, lifetimes }) => {
+      const [last, copied] = [Date.parse(lastAt), Date.parse(copiedAt)]
+      return h(
+        'tr',
         {},
-        h(
-          'tr',
-          {},
-          columns.map((name, index) => h('th', { scope: 'col', class: index === 0 ? undefined : 'number' }, name)),
-        ),
-      ),
-      h(
-        'tbody',
-        {},
-        stores.map(({ storeId, head, bytes: size, lastAt, copiedAt, lifetimes }) => {
-          const [last, copied] = [Date.parse(lastAt), Date.parse(copiedAt)]
-          return h(
-            'tr',
-            {},
-            h('th', { scope: 'row', class: 'id' }, h('a', { href: storeHash(storeId) }, storeId || '(the empty id)')),
-            h('td', { class: 'number' }, count(head)),
-            h('td', { class: 'number' }, bytes(size)),
-            h('td', { class: 'number', title: moment(last) }, ago(now - last)),
-            h('td', { class: 'number', title: moment(copied) }, duration(copied - last)),
-            h('td', { class: 'number' }, count(lifetimes)),
-          )
-        }),
-      ),
-    ),
+        h('th', { scope: 'row', class: 'id' }, h('a', { href: storeHash(storeId) }, storeId || '(the empty id)')),
+        h('td', { class: 'number' }, count(head)),
+        h('td', { class: 'number' }, bytes(size)),
+        h('td', { class: 'number', title: moment(last) }, ago(now - last)),
+        h('td', { class: 'number', title: moment(copied) }, duration(copied - last)),
+        h('td', { class: 'number' }, count(lifetimes)),
+      )
+    }),
   )
 }
