@@ -1,4 +1,4 @@
-/** What docs/frameworks.md shows for each framework, with what it leaves to the app. */
+/** What documents show for a Worker of its own and for each framework, with what they leave to the app. */
 import assert from 'node:assert/strict'
 import { shownIn } from '../harness/document.ts'
 import { templateToken } from '../harness/server.ts'
@@ -6,11 +6,14 @@ import { validatePayloadOf } from './router.ts'
 
 const shown = (section: string, language: 'ts' | 'toml'): string => shownIn('docs/frameworks.md', section, language)
 
-/** The configuration of a Worker of its own, with a token in the file that holds the secrets of a machine. */
-export const ownWorker = {
-  'wrangler.toml': shown('A Worker of its own', 'toml'),
-  '.dev.vars': `AUTH_TOKEN=${templateToken}\n`,
-} as const
+/** The token in the file that holds the secrets of a machine. */
+const secrets = { '.dev.vars': `AUTH_TOKEN=${templateToken}\n` } as const
+
+/** The configuration of a Worker of its own. */
+export const ownWorker = { 'wrangler.toml': shown('A Worker of its own', 'toml'), ...secrets } as const
+
+/** The same with a backup, as the README deploys it. */
+export const readmeWorker = { 'wrangler.toml': shownIn('README.md', 'Deploy', 'toml'), ...secrets } as const
 
 /** The Worker of a page in Vite, and what its configuration says of assets. */
 export const vite = { worker: shown('Vite', 'ts'), assets: shown('Vite', 'toml') } as const

@@ -113,6 +113,24 @@ describe('init', () => {
       },
     ))
 
+  it('says on the way back what a log that lay in D1 needs, and nothing of it where none did', async () => {
+    const source = (options: string): string =>
+      `import { makeDurableObject, makeWorker } from '${theirs}'\n\nexport class SyncBackendDO extends makeDurableObject(${options}) {}\n\nexport default makeWorker({ syncBackendBinding: 'SYNC_BACKEND_DO' })\n`
+    const dependencies = manifest({ '@livestore/sync-cf': '0.4.0' })
+    for (const [options, isTold] of [
+      ["{ storage: { _tag: 'd1', binding: 'DB' } }", true],
+      ["{ storage: { _tag: 'do-sqlite' } }", false],
+    ] as const)
+      await inFolder(
+        { 'wrangler.toml': wrangler, 'package.json': dependencies, 'src/index.ts': source(options) },
+        async (folder) => {
+          await ends(init(folder, '--yes'), 0, /Done/)
+          const said = await ends(init(folder, '--undo', '--yes'), 0, /Undone/)
+          assert.equal(/take that option out of src\/index\.ts/.test(said), isTold, said)
+        },
+      )
+  })
+
   it('removes sync-cf where nobody else imports it', () =>
     switches(
       {

@@ -6,7 +6,7 @@ import { targetOf } from '../harness/raw-client.ts'
 import { templateToken } from '../harness/server.ts'
 import { knock } from '../workerd/knock.ts'
 import { adminSecret, configuration, database, dates, of03, worker, worker03 } from './app.ts'
-import { hono, ownWorker } from './frameworks.ts'
+import { hono, ownWorker, readmeWorker } from './frameworks.ts'
 import { makeProject, type Project, type Running, type Tools } from './project.ts'
 import { assertAdministered, assertQuiet, assertSyncs } from './sync.ts'
 
@@ -71,22 +71,26 @@ describe('wrangler, the file of the package as main', () => {
   })
 })
 
-describe('wrangler, a Worker of its own as documents have it', () => {
-  inProject('wrangler', ownWorker, (server) => {
-    it('syncs clients', () => assertSyncs(server().url))
+for (const [document, files, origin] of [
+  ['docs/frameworks.md', ownWorker, 'http://localhost:3000'],
+  ['README.md', readmeWorker, 'https://app.example.com'],
+] as const)
+  describe(`wrangler, a Worker of its own as ${document} has it`, () => {
+    inProject('wrangler', files, (server) => {
+      it('syncs clients', () => assertSyncs(server().url))
 
-    it('serves a page of an origin that it lists, and none of another port', async () => {
-      const target = targetOf({ storeId: 'a-store', payload: { authToken: templateToken } })
-      for (const [origin, status] of [
-        ['http://localhost:3000', 101],
-        ['http://localhost:3001', 403],
-      ] as const) {
-        const answer = await knock(server(), { target, upgrade: 'websocket', headers: { origin } })
-        assert.equal(answer.status, status, origin)
-      }
+      it('serves a page of an origin that it lists, and none of another port', async () => {
+        const target = targetOf({ storeId: 'a-store', payload: { authToken: templateToken } })
+        for (const [from, status] of [
+          [origin, 101],
+          [`${origin.replace(/:\d+$/, '')}:3001`, 403],
+        ] as const) {
+          const answer = await knock(server(), { target, upgrade: 'websocket', headers: { origin: from } })
+          assert.equal(answer.status, status, from)
+        }
+      })
     })
   })
-})
 
 describe('wrangler, the Worker of the 0.3 template', () => {
   const toml = configuration({ main: 'src/index.ts', date: dates.template, binding: of03, more: database })

@@ -62,7 +62,7 @@ export const init: Command = {
     }
     if (isUndo === true) undo(project.folder)
     else apply(project.folder, changes)
-    console.log(isUndo === true ? undone(project) : [done(project), ...notes].join('\n'))
+    console.log(isUndo === true ? undone(project, changes) : [done(project), ...notes].join('\n'))
   },
 }
 
@@ -85,7 +85,17 @@ const done = (project: Project): string => `Done; ${recordName} keeps what \`ini
   npx wrangler deploy
 `
 
-const undone = (project: Project): string => `Undone. Next:\n\n  ${installing(project)}\n`
+/** A class of sync-cf that looks for its log in D1. */
+const logInD1 = /\bstorage\s*:\s*\{\s*_tag\s*:\s*['"]d1['"]/
+
+const undone = (project: Project, changes: readonly Change[]): string => {
+  const moved = changes.find(({ after }) => logInD1.test(after))
+  const warning = `
+If it was deployed meanwhile, logs have moved from D1 into their objects, where sync-cf 0.4 finds them without
+\`storage\`: take that option out of ${moved?.path} before you deploy sync-cf again.
+`
+  return `Undone. Next:\n\n  ${installing(project)}\n${moved === undefined ? '' : warning}`
+}
 
 /** A change as a unified diff, which \`git apply\` reads. */
 const shown = ({ path, before, after }: Change): string =>
