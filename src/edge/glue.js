@@ -84,25 +84,17 @@ export const append = (sql, rows, head, undo, counts, numbers, others, bytes) =>
   }
 }
 
-/** How many microtasks what was settled by then may take, one after the other, until it is heard. */
-const microtasksBeforeAbort = 100
-
 /**
- * `abort` drops at once what this turn has written, and what it has sent. It also ends all JavaScript that has yet to run before the
- * runtime commits, so it comes last: what an instance owes that ends is heard, by other objects as well.
+ * `abort` drops at once what this turn has written, and what it has sent. It also ends the JavaScript that runs, with all microtasks that
+ * are queued behind it; so it comes behind the end of the instance, in a microtask, before which the runtime commits nothing. What
+ * others wait for is not in that queue: from compatibility date 2024-10-14 on, the runtime settles a promise where it was made.
  *
  * @param {any} state
  */
 export const giveUp = (state) => {
   const message = 'a batch could be stored in part only'
   log('error', JSON.stringify({ level: 'error', event: 'given-up', storeId: state.id.name, message }))
-  let left = microtasksBeforeAbort
-  const abort = () => {
-    left -= 1
-    if (left > 0) queueMicrotask(abort)
-    else state.abort(message)
-  }
-  queueMicrotask(abort)
+  queueMicrotask(() => state.abort(message))
   throw new Error(message)
 }
 

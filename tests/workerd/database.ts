@@ -8,6 +8,25 @@ import type { Server } from '../harness/server.ts'
 /** The table that holds the log of a store. */
 export const logTableOf = (storeId: string): string => `eventlog_7_${storeId.replaceAll(/[^a-zA-Z0-9]/g, '_')}`
 
+/**
+ * Has each push to a store that runs with `inspect` be stored in part: its head is not moved, and its rows are kept from being deleted,
+ * by an error or in silence. Resolves with what ends that.
+ */
+export const storeInPart = async (
+  server: Pick<Server, 'sql'>,
+  storeId: string,
+  how: "ABORT, 'no-more'" | 'IGNORE',
+): Promise<() => Promise<void>> => {
+  await server.sql(storeId, "CREATE TRIGGER fault BEFORE UPDATE ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END")
+  await server.sql(
+    storeId,
+    `CREATE TRIGGER kept BEFORE DELETE ON "${logTableOf(storeId)}" BEGIN SELECT RAISE(${how}); END`,
+  )
+  return async () => {
+    for (const trigger of ['fault', 'kept']) await server.sql(storeId, `DROP TRIGGER ${trigger}`)
+  }
+}
+
 /** Runs `use` on the database of `storeId` in a storage folder. */
 export const withDatabase = <T>(storage: string, storeId: string, use: (database: DatabaseSync) => T): T => {
   const files = readdirSync(storage, { recursive: true, encoding: 'utf8' })

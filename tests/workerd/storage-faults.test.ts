@@ -14,7 +14,7 @@ import { targetOf } from '../harness/raw-client.ts'
 import { serverOf } from '../harness/servers.ts'
 import { administer, adminSecret, stateOf, storePath } from './administration.ts'
 import { lineOf } from './answers.ts'
-import { logTableOf } from './database.ts'
+import { logTableOf, storeInPart } from './database.ts'
 import { knock } from './knock.ts'
 import { linesOf } from './log-lines.ts'
 import { call } from './over-do-rpc.ts'
@@ -144,17 +144,7 @@ describe('a push whose rows are stored, whose head is not, and that cannot be ta
   /** How long a body may stop until it is answered anyway. */
   const stallMs = 10_000
   /** How a row is kept from being deleted: by an error, or in silence. */
-  const keeping = ["ABORT, 'no-more'", 'IGNORE']
-  const stick = async (storeId: string, how: string): Promise<void> => {
-    await server().sql(
-      storeId,
-      "CREATE TRIGGER fault BEFORE UPDATE ON context_7 BEGIN SELECT RAISE(ABORT, 'no-more'); END",
-    )
-    await server().sql(
-      storeId,
-      `CREATE TRIGGER kept BEFORE DELETE ON "${logTableOf(storeId)}" BEGIN SELECT RAISE(${how}); END`,
-    )
-  }
+  const keeping = ["ABORT, 'no-more'", 'IGNORE'] as const
   const pushes: ReadonlyArray<readonly [Way, number]> = [
     [{ generation: 'v04', transport: 'ws' }, 1],
     [{ generation: 'v05', transport: 'http' }, 100],
@@ -164,14 +154,14 @@ describe('a push whose rows are stored, whose head is not, and that cannot be ta
     for (const how of keeping) {
       it(`over ${way.transport} (${how}) is gone with its object, and stored when it comes again`, async () => {
         const [{ storeId, listener }, other] = [await open(), await open()]
-        await stick(storeId, how)
+        const mend = await storeInPart(server(), storeId, how)
         const line = await pushBy(server(), way, storeId, batchOf(3, count))
         assert.match(line, /^(closed 1\d\d\d|503|rejected)/)
         assert.doesNotMatch(line, inside)
         await listener.client.dismissed()
         assertEvents(eventsIn(listener.client.frames), batchOf(0, 3))
 
-        for (const trigger of ['fault', 'kept']) await server().sql(storeId, `DROP TRIGGER ${trigger}`)
+        await mend()
         const [row] = await server().sql(storeId, 'SELECT currentHead AS head FROM context_7')
         assert.equal(row!['head'], 3)
         assertEvents(await logOf(server(), storeId), batchOf(0, 3))
@@ -202,7 +192,7 @@ describe('a push whose rows are stored, whose head is not, and that cannot be ta
     const http: Way = { generation: 'v04', transport: 'http' }
     for (const head of [3, 4, 5]) assert.ok(isStored(await pushBy(server(), http, other.storeId, batchOf(head))))
 
-    await stick(storeId, 'IGNORE')
+    await storeInPart(server(), storeId, 'IGNORE')
     assert.ok(!isStored(await pushBy(server(), http, storeId, batchOf(3))))
     assert.equal(await within('it is answered', answered.promise, stallMs / 2), 503)
     waiting.destroy()

@@ -13,7 +13,8 @@ import { eventually, within } from '../clients/waiting.ts'
 import { targetOf } from '../harness/raw-client.ts'
 import { root, type Server, type ServerOptions, startServer } from '../harness/server.ts'
 import { namedName, namesOf, stripped } from '../../scripts/names.mjs'
-import { type Fault, order, secretOfFault, withFaults } from './faults.ts'
+import { storeInPart } from './database.ts'
+import { order, secretOfFault, withFaults } from './faults.ts'
 import { HookListener } from './hook-listener.ts'
 import { KeyServer } from './key-server.ts'
 import { type Answer, knock } from './knock.ts'
@@ -24,6 +25,9 @@ import { assertEvents, eventsIn, fill, logOf, Peer, pullFrame, pushedFrame, push
 import { jwkOf, keyPairOf, tokenBy } from './tokens.ts'
 
 const hows = ['trap', 'throw'] as const
+
+/** Those, and a push that cannot be taken back: its object is thrown away as well, with all JavaScript that it has yet to run. */
+const ends = [...hows, 'push that stays in part'] as const
 
 const unavailable = 'The store is not available: try again'
 
@@ -58,6 +62,16 @@ const connectLive = async (server: Server, storeId: string, generation: 'v04' | 
   return peer
 }
 
+/** Ends the core while it works for a store of its own. */
+const endCore = async (server: Server, how: (typeof ends)[number]): Promise<void> => {
+  const storeId = freshStoreId()
+  const peer = await connectLive(server, storeId)
+  if (how === 'push that stays in part') await storeInPart(server, storeId, 'IGNORE')
+  else await order(server, { how, at: 'unlucky' })
+  peer.push(marked('unlucky', 0))
+  await peer.client.dismissed()
+}
+
 /** Asserts that a peer's live pull goes on, and that it gets what is pushed, once. */
 const assertLive = async (server: Server, peer: Peer, head: number): Promise<void> => {
   const answer = await post(server, peer.storeId, pushFrame('v05', 1, peer.storeId, batchOf(head)))
@@ -65,7 +79,7 @@ const assertLive = async (server: Server, peer: Peer, head: number): Promise<voi
   assertEvents(eventsIn(await peer.settled()), batchOf(head))
 }
 
-/** Events whose text is found by a {@link Fault}. */
+/** Events whose text is found by a fault. */
 const marked = (mark: string, head: number) => batchOf(head, 1, mark)
 
 describe('the core that ends between storing a push and telling of it', () => {
@@ -235,23 +249,21 @@ describe('an answer that is streamed', () => {
 })
 
 describe('a request that waits at the Worker', () => {
-  for (const how of hows) {
+  for (const how of ends) {
     it(`is answered 503 when the core ends by a ${how}`, async () => {
       const keys = await KeyServer.start()
       const vars = { JWT_JWKS_URL: keys.url, LOG_LEVEL: 'debug' }
-      await withServer({ edit: withFaults, vars }, async (server) => {
+      await withServer({ edit: withFaults, inspect: true, vars }, async (server) => {
         const pair = keyPairOf('ES256')
         const token = tokenBy(pair)
         keys.answer = 'silence'
-        const [storeId, elsewhere] = [freshStoreId(), freshStoreId()]
+        const storeId = freshStoreId()
         const waiting = [
           post(server, storeId, pullFrame('v04', 1, storeId), { authToken: token }),
           knock(server, { target: targetOf({ storeId, payload: { authToken: token } }), upgrade: 'websocket' }),
         ]
         await eventually('the keys are asked for', () => keys.count > 0)
-        const peer = await connectLive(server, elsewhere)
-        await order(server, { how, at: 'unlucky' })
-        peer.push(marked('unlucky', 0))
+        await endCore(server, how)
         for (const answer of await within('they are answered', Promise.all(waiting), 4_000)) assertUnavailable(answer)
 
         keys.answer = KeyServer.setOf([jwkOf(pair)])
@@ -267,23 +279,14 @@ describe('with hooks', () => {
   before(async () => {
     listener = await HookListener.start()
     const options = listener.options(['validate_payload', 'on_push', 'on_pull_res'])
-    server = await startServer({ ...options, edit: withFaults, doRpcClients: true })
+    server = await startServer({ ...options, edit: withFaults, inspect: true, doRpcClients: true })
   })
   after(async () => {
     await server.stop()
     listener.stop()
   })
 
-  /** Ends the core while it works for a store of its own. */
-  const endCore = async (how: Fault['how']): Promise<void> => {
-    const storeId = freshStoreId()
-    const peer = await connectLive(server, storeId)
-    await order(server, { how, at: 'unlucky' })
-    peer.push(marked('unlucky', 0))
-    await peer.client.dismissed()
-  }
-
-  for (const how of hows) {
+  for (const how of ends) {
     it(`what waits for one fails when the core ends by a ${how}: on a socket, over HTTP, in a call, in a stream`, async () => {
       const stores = { socket: freshStoreId(), http: freshStoreId(), call: freshStoreId(), stream: freshStoreId() }
       await fill(server, stores.stream, 4, 790_000)
@@ -302,7 +305,7 @@ describe('with hooks', () => {
       streamed.catch(() => {})
       await eventually('the stream waits', () => pages === 3)
 
-      await endCore(how)
+      await endCore(server, how)
       assert.equal((await waiting.client.dismissed()).code, 1012)
       assertUnavailable(await within('the request over HTTP is answered', overHttp))
       await assert.rejects(within('the call is answered', overDoRpc), new RegExp(unavailable))
@@ -326,11 +329,13 @@ describe('with hooks', () => {
       await held.waits
       held.release()
       await peer.client.upTo('it is answered', (frame) => frame.includes('"Exit"'))
-      await endCore(how)
+      await endCore(server, how)
       await assertLive(server, peer, 1)
       assert.equal(peer.client.ended, undefined)
     })
+  }
 
+  for (const how of hows)
     it(`a turn that follows one closes the sockets of its object when the core ends in it by a ${how}`, async () => {
       const [storeId, elsewhere] = [freshStoreId(), freshStoreId()]
       const [pusher, idle, other] = [
@@ -344,7 +349,6 @@ describe('with hooks', () => {
       await assertLive(server, other, 0)
       assertEvents(await logOf(server, storeId), marked('unlucky', 0))
     })
-  }
 
   it('one that panics at once costs its own socket, and a line says where, and not what', async () => {
     const storeId = freshStoreId()
