@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::report::Report;
 use super::subscription::Subscription;
 use super::waiting::Shown;
-use super::{ConnectionId, Output, SyncBackend, TRY_LATER, Turn, iso_8601};
+use super::{ConnectionId, Output, SyncBackend, TRY_LATER, Turn};
 use crate::event::{Batch, Event, SeqNum};
 use crate::eventlog::split;
 use crate::limits::CONNECTION_BYTES_MAX;
@@ -21,7 +21,7 @@ struct Publication<'a, S: Sql> {
     store: &'a EventStore<S>,
     requester: &'a Requester,
     batch: &'a Batch<'a>,
-    created_at: String,
+    created_at: &'a str,
     last_page_tail: &'a S::Text,
     /// The pages of the batch without envelopes, and the bytes of each, once somebody needs them.
     rpc: Option<Pieces<S::Text>>,
@@ -60,6 +60,7 @@ impl<S: Sql> SyncBackend<S> {
         pusher: ConnectionId,
         requester: &Requester,
         batch: &Batch<'_>,
+        created_at: &str,
         turn: &mut Turn<S::Text>,
     ) {
         let bytes: usize = batch.events().iter().map(Event::content_bytes).sum();
@@ -67,7 +68,7 @@ impl<S: Sql> SyncBackend<S> {
             store: &self.store,
             requester,
             batch,
-            created_at: iso_8601(turn.now_ms),
+            created_at,
             last_page_tail: &self.last_page_tail,
             rpc: None,
             plain: None,
@@ -196,7 +197,7 @@ impl<S: Sql> Publication<'_, S> {
             return;
         }
         let (store, requester, batch) = (self.store, self.requester, self.batch);
-        let created_at = &self.created_at;
+        let created_at = self.created_at;
         let (frame, bytes) = self
             .plain
             .get_or_insert_with(|| plain_frame(store, requester, batch, created_at));
@@ -255,7 +256,7 @@ impl<S: Sql> Publication<'_, S> {
             }
             return;
         }
-        let (store, batch, created_at) = (self.store, self.batch, &self.created_at);
+        let (store, batch, created_at) = (self.store, self.batch, self.created_at);
         // Its cursor may have been beyond the head, and lie inside this batch.
         let follows = subscription.after() <= parent && !self.is_large;
         let bodies = follows.then(|| {

@@ -86,13 +86,14 @@ impl<S: Sql> SyncBackend<S> {
             }
         };
         self.stats.won_race(batch.client_id());
-        self.append(&batch, turn)?;
+        let created_at = iso_8601(turn.now_ms);
+        self.append(&batch, &created_at)?;
         let is_plain = requester.generation == Generation::V03;
         if is_plain {
             // These clients are used to the acknowledgement before the broadcast; both follow the commit.
             self.acknowledge_push(from, requester, turn);
         }
-        self.publish(from, requester, &batch, turn);
+        self.publish(from, requester, &batch, &created_at, turn);
         self.deliver_due(turn);
         if !is_plain {
             self.acknowledge_push(from, requester, turn);
@@ -128,7 +129,7 @@ impl<S: Sql> SyncBackend<S> {
         })
     }
 
-    fn append(&mut self, batch: &Batch<'_>, turn: &Turn<S::Text>) -> Result<(), Refusal> {
+    fn append(&mut self, batch: &Batch<'_>, created_at: &str) -> Result<(), Refusal> {
         let bytes_max = self.limits.store_bytes_max;
         if self.bytes_at_most >= bytes_max {
             self.bytes_at_most = self.store.size_bytes();
@@ -137,13 +138,12 @@ impl<S: Sql> SyncBackend<S> {
         if bytes >= bytes_max {
             return Err(Refusal::StoreFull { bytes, bytes_max });
         }
-        let created_at = iso_8601(turn.now_ms);
         self.keep_followers().map_err(|error| Refusal::Storage {
             what: "keep how far followers have been told; nothing was stored",
             error,
         })?;
         self.store
-            .append(batch, &created_at)
+            .append(batch, created_at)
             .map_err(|error| Refusal::Storage {
                 what: "store the events; nothing was stored",
                 error,

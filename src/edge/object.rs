@@ -121,7 +121,7 @@ impl<H: Hooks> Object<H> {
         };
         let done = self
             .0
-            .turn(|backend, turn| backend.on_frame(from, frame, turn));
+            .run(|backend, turn| backend.on_frame(from, frame, turn));
         match done {
             Ok(()) => self.0.owe(from, socket),
             Err(_) => js::close(socket, 1012, "connect again"),

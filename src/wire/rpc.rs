@@ -440,10 +440,12 @@ pub(super) fn page_tail(info: PageInfo, backend_id: &BackendId) -> String {
 }
 
 pub(super) fn exit_success(id: &RequestId, value: &str) -> String {
-    format!(
-        r#"{{"_tag":"Exit","requestId":{},"exit":{{"_tag":"Success","value":{value}}}}}"#,
-        id.json()
-    )
+    // Every push is answered with it.
+    let (head, exit) = (
+        r#"{"_tag":"Exit","requestId":"#,
+        r#","exit":{"_tag":"Success","value":"#,
+    );
+    [head, id.json(), exit, value, "}}"].concat()
 }
 
 /// An `Exit` that fails with `cause`, which the generations write differently.
