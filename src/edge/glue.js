@@ -59,24 +59,52 @@ export const transact = (storage, statements, counts, numbers, others, bytes) =>
  * a log whose head is behind, and that is mended when it is opened.
  *
  * @param {any} sql
- * @param {string} rows
- * @param {string} head
+ * @param {string} insert
+ * @param {string} moveHead
  * @param {string} undo
- * @param {Uint32Array} counts
- * @param {Float64Array} numbers
- * @param {unknown[]} others
- * @param {Uint8Array} bytes
+ * @param {string} storeId
+ * @param {string} backendId
+ * @param {Uint8Array} bytes in the memory of WebAssembly, from where they are bound
+ * @param {string | undefined} offsets
+ * @param {number} first
+ * @param {number} createdAt how many bytes it has, as those that follow
+ * @param {number} clientId
+ * @param {number} sessionId
+ * @param {number} name
+ * @param {number} args
+ * @param {number} last
+ * @param {number} headBefore
+ * @param {number} lastBefore
  */
-export const append = (sql, rows, head, undo, counts, numbers, others, bytes) => {
-  const take = taken(numbers, others, bytes)
-  const inserted = sql.exec(rows, ...take(counts[0]))
-  const params = take(counts[1])
+export const append = (
+  sql,
+  insert,
+  moveHead,
+  undo,
+  storeId,
+  backendId,
+  bytes,
+  offsets,
+  first,
+  createdAt,
+  clientId,
+  sessionId,
+  name,
+  args,
+  last,
+  headBefore,
+  lastBefore,
+) => {
+  const inserted =
+    offsets === undefined
+      ? sql.exec(insert, first, bytes, createdAt, createdAt + 1, clientId, sessionId, name, args)
+      : sql.exec(insert, first, bytes, createdAt, createdAt + 1, clientId, sessionId, offsets)
   try {
-    if (sql.exec(head, ...params).rowsWritten > 0) return true
+    if (sql.exec(moveHead, last, storeId, headBefore, backendId, lastBefore).rowsWritten > 0) return true
     throw new Error('the head is not where it was')
   } catch (error) {
     try {
-      if (sql.exec(undo, ...take(counts[2])).rowsWritten < inserted.rowsWritten) return false
+      if (sql.exec(undo, first, last).rowsWritten < inserted.rowsWritten) return false
     } catch {
       return false
     }

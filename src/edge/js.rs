@@ -32,19 +32,28 @@ extern "C" {
         bytes: &[u8],
     ) -> Result<(), JsValue>;
 
-    /// Inserts rows and moves the head, both or neither; false if one of them stays alone. Parameters cross as for [`transact`]:
-    /// of both, and of what deletes the rows again.
-    #[allow(clippy::too_many_arguments)] // Each is one crossing less.
+    /// Inserts rows and moves the head, both or neither; false if one of them stays alone. Parameters cross one by one, which is less
+    /// than arrays cost; of one event there are no `offsets`.
+    #[allow(clippy::too_many_arguments)]
     #[wasm_bindgen(catch)]
     pub(super) fn append(
         sql: &JsValue,
-        rows: &JsString,
-        head: &JsString,
+        insert: &JsString,
+        move_head: &JsString,
         undo: &JsString,
-        counts: &[u32],
-        numbers: &[f64],
-        others: &Array,
+        store_id: &JsValue,
+        backend_id: &JsValue,
         bytes: &[u8],
+        offsets: Option<&str>,
+        first: f64,
+        created_at_bytes: usize,
+        client_id_bytes: usize,
+        session_id_bytes: usize,
+        name_bytes: usize,
+        args_bytes: usize,
+        last: f64,
+        head_before: f64,
+        last_before: f64,
     ) -> Result<bool, JsValue>;
 
     /// Throws the object away, with all that is not durable yet, and ends the instance.

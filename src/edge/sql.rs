@@ -5,7 +5,7 @@ use js_sys::{Array, ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::js;
-use crate::store::sql::{Append, OnRow, Param, Sql, Step, StoreError, Text, Value};
+use crate::store::sql::{Append, Contents, OnRow, Param, Sql, Step, StoreError, Text, Value};
 
 /// The object's SQLite.
 #[derive(Clone, Debug)]
@@ -121,27 +121,34 @@ impl Sql for ObjectSql {
         js::transact(&self.storage, &statements, counts, numbers, others, bytes).map_err(failed)
     }
 
+    #[allow(clippy::cast_precision_loss)] // Numbers within 2^53, and lengths.
     fn append(&self, append: &Append<'_, JsString, JsText>) -> Result<(), StoreError> {
-        let Append { rows, head, undo } = append;
-        let mut params = Params::default();
-        for step in [rows, head, undo] {
-            params.add(step.params);
-        }
-        let Params {
-            counts,
-            numbers,
-            others,
-            bytes,
-        } = &params;
+        let rows = &append.rows;
+        let (name_bytes, args_bytes, offsets) = match rows.contents {
+            Contents::One {
+                name_bytes,
+                args_bytes,
+            } => (name_bytes, args_bytes, None),
+            Contents::Many { offsets } => (0, 0, Some(offsets)),
+        };
         let is_whole = js::append(
             &self.sql,
-            rows.statement,
-            head.statement,
-            undo.statement,
-            counts,
-            numbers,
-            others,
-            bytes.unwrap_or_default(),
+            append.insert,
+            append.move_head,
+            append.undo,
+            append.store_id.as_js(),
+            append.backend_id.as_js(),
+            rows.bytes,
+            offsets,
+            rows.first as f64,
+            rows.created_at_bytes,
+            rows.client_id_bytes,
+            rows.session_id_bytes,
+            name_bytes,
+            args_bytes,
+            append.last as f64,
+            append.head_before as f64,
+            append.last_before as f64,
         );
         if !is_whole.map_err(failed)? {
             js::give_up(&self.state);

@@ -23,9 +23,9 @@ use thiserror::Error;
 use crate::event::{BackendId, Batch, Event, SeqNum, StoreId};
 use crate::limits::PAGE_EVENTS_MAX;
 use crate::wire::Family;
-use pack::{Contents, Pack};
+use pack::Pack;
 use schema::{Created, Opening, Statements, Succession};
-use sql::{Append, Form, Param, Sql, Step, StoreError, Text as _, Value};
+use sql::{Append, Contents, Form, Param, Sql, Step, StoreError, Text as _, Value};
 
 /// One store's event log.
 pub struct EventStore<S: Sql> {
@@ -675,41 +675,29 @@ impl<S: Sql> EventStore<S> {
         head: Option<SeqNum>,
         scratch: &mut Pack,
     ) -> Result<(), StoreError> {
-        let Some(run) = scratch.pack(created_at, events) else {
+        let Some(rows) = scratch.pack(created_at, events) else {
             return Ok(());
         };
-        let params = run.params(&scratch.bytes, created_at);
-        let rows = match run.contents {
-            Contents::One { .. } => Step {
-                statement: self.statements.append_one(&self.sql),
-                params: &params,
-            },
-            Contents::Many { .. } => Step {
-                statement: self.statements.append_run(&self.sql),
-                params: params.get(..7).unwrap_or_default(),
-            },
+        let insert = match rows.contents {
+            Contents::One { .. } => self.statements.append_one(&self.sql),
+            Contents::Many { .. } => self.statements.append_run(&self.sql),
         };
         let Some(head) = head else {
-            return self.sql.transact(&[rows]);
+            return self.sql.transact(&[Step {
+                statement: insert,
+                params: &rows.params(),
+            }]);
         };
-        let moved = [
-            Param::Int(head.to_i64()),
-            Param::Kept(&self.kept_store_id),
-            Param::Int(self.head.to_i64()),
-            Param::Kept(&self.kept_backend_id),
-            Param::Int(self.last_stored.to_i64()),
-        ];
-        let removed = [Param::Int(run.first), Param::Int(head.to_i64())];
         self.sql.append(&Append {
             rows,
-            head: Step {
-                statement: self.statements.move_head(&self.sql),
-                params: &moved,
-            },
-            undo: Step {
-                statement: self.statements.remove(&self.sql),
-                params: &removed,
-            },
+            insert,
+            move_head: self.statements.move_head(&self.sql),
+            undo: self.statements.remove(&self.sql),
+            store_id: &self.kept_store_id,
+            backend_id: &self.kept_backend_id,
+            last: head.to_i64(),
+            head_before: self.head.to_i64(),
+            last_before: self.last_stored.to_i64(),
         })
     }
 

@@ -59,15 +59,106 @@ pub struct Step<'a, Statement, T> {
     pub params: &'a [Param<'a, T>],
 }
 
+/// Consecutive events of one client session on their way into the log, as numbers and one BLOB.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The number of the first.
+    pub first: i64,
+    /// `created at`, client id and session id, then each event's name and args, in UTF-8.
+    pub bytes: &'a [u8],
+    /// Bytes of `created at`.
+    pub created_at_bytes: usize,
+    /// Bytes of the client id.
+    pub client_id_bytes: usize,
+    /// Bytes of the session id.
+    pub session_id_bytes: usize,
+    /// Where the events are in `bytes`.
+    pub contents: Contents<'a>,
+}
+
+/// Where events are in a BLOB.
+#[derive(Clone, Copy, Debug)]
+pub enum Contents<'a> {
+    /// One event, right after the session id.
+    One {
+        /// Bytes of its name.
+        name_bytes: usize,
+        /// Bytes of its args, 0 if there are none.
+        args_bytes: usize,
+    },
+    /// A JSON array of `position << 33 | name bytes << 21 | args bytes`, an integer an event; positions count from 1.
+    Many {
+        /// That array.
+        offsets: &'a str,
+    },
+}
+
+impl<'a> Rows<'a> {
+    /// The parameters of the statement that inserts them: first number, BLOB, bytes of `created at`, position of the client id in
+    /// the BLOB, from 1, its bytes, bytes of the session id; then bytes of the name and of the args, or the offsets.
+    #[must_use]
+    pub fn params<T>(&self) -> Vec<Param<'a, T>> {
+        let length = |bytes: usize| Param::Int(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let mut params = vec![
+            Param::Int(self.first),
+            Param::Bytes(self.bytes),
+            length(self.created_at_bytes),
+            length(self.created_at_bytes + 1),
+            length(self.client_id_bytes),
+            length(self.session_id_bytes),
+        ];
+        match self.contents {
+            Contents::One {
+                name_bytes,
+                args_bytes,
+            } => params.extend([length(name_bytes), length(args_bytes)]),
+            Contents::Many { offsets } => params.push(Param::Text(offsets)),
+        }
+        params
+    }
+}
+
 /// Rows that are inserted, and the head that moves with them.
 #[derive(Debug)]
 pub struct Append<'a, Statement, T> {
-    /// Inserts the rows.
-    pub rows: Step<'a, Statement, T>,
-    /// Moves the head, which is a row that it changes.
-    pub head: Step<'a, Statement, T>,
-    /// Deletes the inserted rows again.
-    pub undo: Step<'a, Statement, T>,
+    /// What is inserted.
+    pub rows: Rows<'a>,
+    /// Inserts it, with [`Rows::params`].
+    pub insert: &'a Statement,
+    /// Moves the head, which is a row that it changes, with [`Append::head_params`].
+    pub move_head: &'a Statement,
+    /// Deletes the inserted rows again, with [`Append::undo_params`].
+    pub undo: &'a Statement,
+    /// The store.
+    pub store_id: &'a T,
+    /// The lifetime of its log.
+    pub backend_id: &'a T,
+    /// The number of the last row, which becomes the head.
+    pub last: i64,
+    /// The head before.
+    pub head_before: i64,
+    /// The number of the last row before.
+    pub last_before: i64,
+}
+
+impl<'a, Statement, T> Append<'a, Statement, T> {
+    /// The parameters of `move_head`.
+    #[must_use]
+    pub fn head_params(&self) -> [Param<'a, T>; 5] {
+        [
+            Param::Int(self.last),
+            Param::Kept(self.store_id),
+            Param::Int(self.head_before),
+            Param::Kept(self.backend_id),
+            Param::Int(self.last_before),
+        ]
+    }
+
+    /// The parameters of `undo`.
+    #[must_use]
+    pub fn undo_params(&self) -> [Param<'a, T>; 2] {
+        [Param::Int(self.rows.first), Param::Int(self.last)]
+    }
 }
 
 /// The platform failed: a full disk, a lost connection, a damaged table.
@@ -132,7 +223,7 @@ pub trait Sql: Clone {
     fn transact(&self, steps: &[Step<'_, Self::Statement, Self::Text>]) -> Result<(), StoreError>;
 
     /// Inserts rows and moves the head: both or neither. For what every push does, since it costs less than a transaction of its own:
-    /// where `head` fails, or changes no row, `undo` is run. Should that fail, too, the host drops all that is not durable yet,
+    /// where `move_head` fails, or changes no row, `undo` is run. Should that fail, too, the host drops all that is not durable yet,
     /// and itself.
     ///
     /// # Errors

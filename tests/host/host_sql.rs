@@ -375,28 +375,28 @@ impl Sql for HostSql {
 
     fn append(&self, append: &Append<'_, Rc<str>, HostText>) -> Result<(), StoreError> {
         // Like the platform: a statement that reports a failure has had no effect, and without a savepoint the one before it stays.
-        let execute = |step: &Step<'_, Rc<str>, HostText>| {
+        let execute = |statement: &Rc<str>, params: &[Param<'_, HostText>]| {
             let doomed = self.is_due();
             self.run(|| {
                 if doomed {
                     return Ok(0);
                 }
-                let mut statement = self.prepared(step.statement, step.params)?;
+                let mut statement = self.prepared(statement, params)?;
                 let changed = statement.raw_execute().map_err(failed);
                 self.count_planned_anew(&statement);
                 changed
             })
         };
         self.set_up("SAVEPOINT turn");
-        let inserted = execute(&append.rows);
+        let inserted = execute(append.insert, &append.rows.params());
         let outcome = inserted.and_then(|inserted| {
-            let moved = execute(&append.head).and_then(|moved| {
+            let moved = execute(append.move_head, &append.head_params()).and_then(|moved| {
                 (moved > 0).then_some(()).ok_or_else(|| StoreError {
                     message: "the head is not where it was".to_owned(),
                 })
             });
             moved.inspect_err(|_| {
-                if execute(&append.undo) != Ok(inserted) {
+                if execute(append.undo, &append.undo_params()) != Ok(inserted) {
                     // The object is thrown away, and the turn with it.
                     self.set_up("ROLLBACK TO turn");
                     self.0.given_up.update(|count| count + 1);
