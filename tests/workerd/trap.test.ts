@@ -232,17 +232,18 @@ describe('an answer that is streamed', () => {
       await assertServed()
     })
 
-    it(`breaks off where the core has ended by a ${how} meanwhile, and may be left`, async () => {
-      const [elsewhere, before] = [freshStoreId(), trapsOf(server).length]
-      const [left, read] = [await startPull(1), await startPull(2)]
-      const peer = await connectLive(server, elsewhere)
-      await order(server, { how, at: 'unlucky' })
-      peer.push(marked('unlucky', 0))
-      await peer.client.dismissed()
+    it(`breaks off where the core has ended by a ${how} meanwhile, be it replaced or not, and may be left`, async () => {
+      const before = trapsOf(server).length
+      const [left, read, late] = [await startPull(1), await startPull(2), await startPull(3)]
+      await order(server, { how, at: '"event":"refused"' })
+      // At the Worker, where no socket is, whose end would be an event that has it replaced.
+      const target = httpTarget(storeId, { authToken: 'wrong' })
+      assertUnavailable(await knock(server, { method: 'POST', target }))
 
       await left.cancel()
       await assert.rejects(within('it breaks off', readOn(read)), /terminated/)
       await assertServed()
+      await assert.rejects(within('it breaks off', readOn(late)), /terminated/)
       assert.equal(trapsOf(server).length, before + 1)
     })
   }
