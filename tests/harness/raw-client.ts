@@ -165,6 +165,15 @@ export class RawClient {
     return this.closed
   }
 
+  /** Reads nothing for now, a goodbye of the server's neither: it can be sent to all the same. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
   /** Ends the connection without a word. */
   terminate(): void {
     this.#socket.terminate()
