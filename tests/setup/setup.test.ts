@@ -670,6 +670,24 @@ describe('set-up', { concurrency: 2 }, () => {
     })
   })
 
+  on("what tests start keeps its own in .cache, not in its user's home", async (machine) => {
+    machine.env['XDG_CONFIG_HOME'] = join(machine.folder, 'home/settings')
+    machine.write(
+      'project/tests/some/one.test.ts',
+      `
+      import { mkdirSync } from 'node:fs'
+      import { it } from 'node:test'
+      it('starts a program', () => {
+        for (const [variable, usual] of [['XDG_CONFIG_HOME', '.config'], ['XDG_CACHE_HOME', '.cache']])
+          mkdirSync((process.env[variable] || process.env.HOME + '/' + usual) + '/program', { recursive: true })
+      })`,
+    )
+    const { status, output, touched } = await machine.run('scripts/run-tests.mjs', 'tests/some')
+    assert.equal(status, 0, output)
+    assert.deepEqual(touched, [])
+    for (const kind of ['config', 'cache']) assert.ok(machine.has(`project/.cache/home/${kind}/program`), kind)
+  })
+
   describe('that cannot go on', () => {
     on('names an option that it does not know, and those that it does', async (machine) => {
       assertFailed(await machine.setup('--test'), [], /unknown option --test; there are --rust, --examples, --tests/)
