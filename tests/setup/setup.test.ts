@@ -639,6 +639,15 @@ describe('set-up', { concurrency: 2 }, () => {
       await assertSkips(machine, '--tests')
     })
 
+    on('installs cargo-deny alone for who asks for no more', async (machine) => {
+      playRust(machine, rustupRust)
+      const first = await machine.run('scripts/setup/cargo-deny.mjs')
+      assert.equal(first.status, 0, first.output)
+      assert.deepEqual(first.did, [denyInstall(machine)])
+      assert.deepEqual([first.touched, first.touchedInProject], [[], ['.cache']])
+      assert.deepEqual((await machine.run('scripts/setup/cargo-deny.mjs')).did, [])
+    })
+
     on('lets the core be tested by a Rust that runs, when that in PATH does not', async (machine) => {
       playDebian(machine)
       // What rustup puts into PATH runs only where its toolchains are.
