@@ -6,8 +6,9 @@
 // A token is printed only if everybody knows it anyway.
 
 import { spawn } from 'node:child_process'
-import { constants, networkInterfaces } from 'node:os'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { constants, homedir, networkInterfaces } from 'node:os'
+import { join, resolve } from 'node:path'
 import { parseArgs, parseEnv } from 'node:util'
 import { read, root } from './toolchain.mjs'
 
@@ -92,13 +93,24 @@ const welcome = (host, port) => {
   )
 }
 
+/**
+ * Where wrangler keeps a login, and which Workers are served on this machine: where it has done so, else in this folder. It would
+ * leave a trace of itself in the user's home otherwise, even if all it does is to serve this.
+ */
+const placeOfConfig = () => {
+  const home = homedir()
+  const places = [process.env['XDG_CONFIG_HOME'] || join(home, '.config'), join(home, 'Library/Preferences'), home]
+  const isThere = places.some((place) => existsSync(join(place, '.wrangler')))
+  return isThere ? {} : { XDG_CONFIG_HOME: resolve('.wrangler/config') }
+}
+
 const child = spawn(
   process.execPath,
   [join(root, 'node_modules/wrangler/bin/wrangler.js'), 'dev', ...process.argv.slice(2)],
   {
     // Its own terminal, without a pipe between them: it would take no keys otherwise. What it has to say to us comes by the channel.
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: { WRANGLER_SEND_METRICS: 'false', WRANGLER_LOG_PATH: '.wrangler/logs', ...process.env },
+    env: { WRANGLER_SEND_METRICS: 'false', WRANGLER_LOG_PATH: '.wrangler/logs', ...process.env, ...placeOfConfig() },
   },
 )
 child.on('message', (message) => {

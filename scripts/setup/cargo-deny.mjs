@@ -1,7 +1,10 @@
 // The cargo-deny command, by which `npm run check` looks at the licences and sources of crates: one that is there, else compiled
-// here.
+// here. Without the rest of the set-up, as CI has it:
+//
+//   node scripts/setup/cargo-deny.mjs
 
-import { cargoDenyVersion, findCargoDeny, rustEnv, toolsFolder } from '../toolchain.mjs'
+import { fileURLToPath } from 'node:url'
+import { cargoDenyVersion, findCargoDeny, findRust, rustEnv, rustVersionMin, toolsFolder } from '../toolchain.mjs'
 import { run, say, step } from './steps.mjs'
 
 /** @import { Rust } from '../toolchain.mjs' */
@@ -26,4 +29,10 @@ export const installCargoDeny = (rust) => {
       otherwise: 'check the connection to crates.io, then run the same command again',
     }),
   )
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const rust = findRust()
+  if (!rust) throw new Error(`no Rust ${rustVersionMin()} or newer found`)
+  installCargoDeny(rust)
 }

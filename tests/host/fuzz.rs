@@ -26,7 +26,7 @@ fn part<'a>(random: &mut Random, all: &'a [u8], most: usize) -> &'a [u8] {
 }
 
 /// What stands at the edges of formats more often than chance has it.
-const WORDS: [&[u8]; 16] = [
+const WORDS: &[&[u8]] = &[
     b"null",
     b"{}",
     b"[]",
@@ -43,6 +43,21 @@ const WORDS: [&[u8]; 16] = [
     b"\xd4\x72\x40",
     b"\xdd\xff\xff\xff\xff",
     b"\xf0\x9f\x98\x80",
+    b" ",
+    b"\t\r\n",
+    b"true",
+    b"false",
+    b"-",
+    b"e-7",
+    b"88888888888888888888",
+    b"\\/",
+    b"\\u00e9",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b",",
+    b":",
 ];
 
 /// Changes a seed in one to six places.
@@ -56,10 +71,10 @@ fn change(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
                 bytes.splice(at..end, []);
             }
             1 => {
-                bytes.splice(at..at, one_of(random, &WORDS).iter().copied());
+                bytes.splice(at..at, one_of(random, WORDS).iter().copied());
             }
             2 => {
-                bytes.splice(at..end, one_of(random, &WORDS).iter().copied());
+                bytes.splice(at..end, one_of(random, WORDS).iter().copied());
             }
             3 => {
                 let other = one_of(random, seeds);

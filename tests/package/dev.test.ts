@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
-import { constants, networkInterfaces } from 'node:os'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { constants, networkInterfaces, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 import { eventually } from '../clients/waiting.ts'
@@ -118,6 +118,28 @@ describe('npm run dev', () => {
       }
     })
   }
+
+  it("leaves nothing in its user's home, unless wrangler has its folder there", async () => {
+    const home = mkdtempSync(join(tmpdir(), 'home-'))
+    try {
+      const serve = async (): Promise<void> => {
+        make(read('.dev.vars'))
+        const server = await project.serve(script(), anyPorts, /^ +sync +(http:\/\/\S+)/m, { HOME: home })
+        await server.stop()
+      }
+      await serve()
+      assert.deepEqual(readdirSync(home), [])
+      assert.ok(existsSync(join(project.folder, '.wrangler/config/.wrangler')), 'it is kept elsewhere')
+      await project.remove()
+
+      mkdirSync(join(home, '.config/.wrangler'), { recursive: true })
+      await serve()
+      assert.notDeepEqual(readdirSync(join(home, '.config/.wrangler')), [])
+      assert.ok(!existsSync(join(project.folder, '.wrangler/config')))
+    } finally {
+      rmSync(home, { recursive: true, force: true })
+    }
+  })
 
   it("takes wrangler's arguments, and has its exit code", async () => {
     make(read('.dev.vars'))

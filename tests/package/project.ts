@@ -129,6 +129,7 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
     mkdirSync(dirname(join(folder, path)), { recursive: true })
     writeFileSync(join(folder, path), text)
   }
+  mkdirSync(temporaryOf(folder))
   write('package.json', JSON.stringify({ name: 'project', private: true, type: 'module' }))
   for (const [path, text] of Object.entries(files)) write(path, text)
   // What the local runtime would ask the network for otherwise, and warn of where there is none.
@@ -200,10 +201,13 @@ export const makeProject = (tools: Tools, files: Readonly<Record<string, string>
     remove: async () => {
       for (const { group } of started) kill(group)
       await Promise.all(started.map(({ exited }) => exited))
-      rmSync(folder, { recursive: true, force: true })
+      for (const path of [folder, temporaryOf(folder)]) rmSync(path, { recursive: true, force: true })
     },
   }
 }
+
+/** Where the tools of a project put what is temporary: who is killed leaves it there. Inside, those that watch the project would see it. */
+const temporaryOf = (folder: string): string => `${folder}-temporary`
 
 /** That of this process, less what would lead a tool of the project out of it or to the network. */
 const environment = (folder: string): NodeJS.ProcessEnv => ({
@@ -212,5 +216,6 @@ const environment = (folder: string): NodeJS.ProcessEnv => ({
   HOME: folder,
   NO_COLOR: '1',
   PWD: folder,
+  TMPDIR: temporaryOf(folder),
   WRANGLER_SEND_METRICS: 'false',
 })

@@ -639,6 +639,15 @@ describe('set-up', { concurrency: 2 }, () => {
       await assertSkips(machine, '--tests')
     })
 
+    on('installs cargo-deny alone for who asks for no more', async (machine) => {
+      playRust(machine, rustupRust)
+      const first = await machine.run('scripts/setup/cargo-deny.mjs')
+      assert.equal(first.status, 0, first.output)
+      assert.deepEqual(first.did, [denyInstall(machine)])
+      assert.deepEqual([first.touched, first.touchedInProject], [[], ['.cache']])
+      assert.deepEqual((await machine.run('scripts/setup/cargo-deny.mjs')).did, [])
+    })
+
     on('lets the core be tested by a Rust that runs, when that in PATH does not', async (machine) => {
       playDebian(machine)
       // What rustup puts into PATH runs only where its toolchains are.
@@ -668,6 +677,24 @@ describe('set-up', { concurrency: 2 }, () => {
         assert.match(first.output, new RegExp(`^setup: ${what}: npm ci: took`, 'm'))
       await assertSkips(machine, '--tests')
     })
+  })
+
+  on("what tests start keeps its own in .cache, not in its user's home", async (machine) => {
+    machine.env['XDG_CONFIG_HOME'] = join(machine.folder, 'home/settings')
+    machine.write(
+      'project/tests/some/one.test.ts',
+      `
+      import { mkdirSync } from 'node:fs'
+      import { it } from 'node:test'
+      it('starts a program', () => {
+        for (const [variable, usual] of [['XDG_CONFIG_HOME', '.config'], ['XDG_CACHE_HOME', '.cache']])
+          mkdirSync((process.env[variable] || process.env.HOME + '/' + usual) + '/program', { recursive: true })
+      })`,
+    )
+    const { status, output, touched } = await machine.run('scripts/run-tests.mjs', 'tests/some')
+    assert.equal(status, 0, output)
+    assert.deepEqual(touched, [])
+    for (const kind of ['config', 'cache']) assert.ok(machine.has(`project/.cache/home/${kind}/program`), kind)
   })
 
   describe('that cannot go on', () => {
