@@ -4,8 +4,9 @@
 //   node scripts/setup/cargo-deny.mjs
 
 import { fileURLToPath } from 'node:url'
-import { cargoDenyVersion, findCargoDeny, findRust, rustEnv, rustVersionMin, toolsFolder } from '../toolchain.mjs'
-import { run, say, step } from './steps.mjs'
+import { cargoDenyVersion, findCargoDeny, findRust, rustVersionMin } from '../toolchain.mjs'
+import { installProgram } from './crate.mjs'
+import { say } from './steps.mjs'
 
 /** @import { Rust } from '../toolchain.mjs' */
 
@@ -13,22 +14,7 @@ import { run, say, step } from './steps.mjs'
 export const installCargoDeny = (rust) => {
   const found = findCargoDeny()
   if (found !== undefined) return say(`cargo-deny ${cargoDenyVersion}: ok, ${found}`)
-  const args = [
-    'install',
-    'cargo-deny',
-    '--version',
-    `=${cargoDenyVersion}`,
-    '--locked',
-    '--root',
-    toolsFolder,
-    '--force',
-  ]
-  step(`cargo-deny ${cargoDenyVersion}: cargo install, which takes some minutes`, () =>
-    run(rust.cargo, args, {
-      env: rustEnv(rust),
-      otherwise: 'check the connection to crates.io, then run the same command again',
-    }),
-  )
+  installProgram(rust, 'cargo-deny', { crate: 'cargo-deny', version: cargoDenyVersion, isLocked: true })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

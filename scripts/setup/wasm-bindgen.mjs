@@ -7,8 +7,9 @@ import { createHash } from 'node:crypto'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { findWasmBindgen, read, root, rustEnv, toolsFolder, wasmBindgenVersion } from '../toolchain.mjs'
+import { findWasmBindgen, read, root, toolsFolder, wasmBindgenVersion } from '../toolchain.mjs'
 import { ask } from './ask.mjs'
+import { installProgram } from './crate.mjs'
 import { fail, run, say, step } from './steps.mjs'
 
 /** @import { WasmRust } from '../toolchain.mjs' */
@@ -41,14 +42,8 @@ export const installWasmBindgen = (rust) => {
   const found = findWasmBindgen()
   if (found !== undefined) return say(`wasm-bindgen ${version}: ok, ${found}`)
   if (download(version)) return
-  // Not --locked: a registry mirror may lag behind the newest patch releases in that lock file.
-  const args = ['install', 'wasm-bindgen-cli', '--version', `=${version}`, '--root', toolsFolder, '--force']
-  step(`wasm-bindgen ${version}: cargo install, which takes some minutes`, () =>
-    run(rust.cargo, args, {
-      env: rustEnv(rust),
-      otherwise: 'check the connection to crates.io, then run the same command again',
-    }),
-  )
+  // Not locked: a registry mirror may lag behind the newest patch releases in that lock file.
+  installProgram(rust, 'wasm-bindgen', { crate: 'wasm-bindgen-cli', version, isLocked: false })
 }
 
 /** Puts the program of this version and machine into place, if its SHA-256 is known and it can be had.
