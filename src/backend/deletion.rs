@@ -17,10 +17,10 @@ use super::followers::{Delivery, DeliveryId, Message, Outcome, check_version, la
 use super::import::Import;
 use super::report::{Deleted, Report};
 use super::retention::Retention;
-use super::{Output, Rules, Stats, SyncBackend, Turn, iso_8601};
+use super::{Output, Rules, Stats, SyncBackend, Turn, iso_8601, repeated};
 use crate::limits::{
-    BACKUP_MESSAGE_CHARS_MAX, DELETE_BURST_MAX, DELETE_ROWS_MAX, DELETE_ROWS_MIN,
-    MIRROR_DEADLINE_MS, MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX,
+    DELETE_BURST_MAX, DELETE_ROWS_MAX, DELETE_ROWS_MIN, MIRROR_DEADLINE_MS, MIRROR_RETRY_MS,
+    MIRROR_RETRY_MS_MAX,
 };
 use crate::store::adoption::disown;
 use crate::store::deletion::{Held, forget, is_forgotten, look};
@@ -236,7 +236,7 @@ impl Deletion {
 
     /// Something went wrong that may go right another time.
     fn fail_for_now(&mut self, message: &str, turn: &mut Turn<impl Sized>) {
-        let message: String = message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+        let message = repeated(message);
         let wait_ms = MIRROR_RETRY_MS << self.failures.min(16);
         self.not_before_ms = turn.now_ms + wait_ms.min(MIRROR_RETRY_MS_MAX);
         self.failures = self.failures.saturating_add(1);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::limits::BACKUP_MESSAGE_CHARS_MAX;
+use super::repeated;
 use crate::store::comparison::{COMPARED, Found, Lifetime};
 
 /// What is told of events.
@@ -152,7 +152,7 @@ impl Lines {
 
     /// Why it ends early.
     pub(super) fn error(&mut self, message: &str) {
-        let error: String = message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+        let error = repeated(message);
         self.complete();
         self.push(&ErrorLine { error: &error });
     }

@@ -11,11 +11,10 @@ use super::connection::Connection;
 use super::plan::{Plan, Source};
 use super::refusal::Refusal;
 use super::report::Report;
-use super::{ConnectionId, Output, SyncBackend, TRY_LATER, Turn, iso_8601};
+use super::{ConnectionId, Output, SyncBackend, TRY_LATER, Turn, iso_8601, repeated};
 use crate::event::{BackendId, SeqNum};
 use crate::limits::{
-    BACKUP_MESSAGE_CHARS_MAX, FETCH_BURST_MAX, FETCH_EVENTS_MAX, FETCH_RETRY_MS,
-    FETCH_RETRY_MS_MAX, MIRROR_DEADLINE_MS,
+    FETCH_BURST_MAX, FETCH_EVENTS_MAX, FETCH_RETRY_MS, FETCH_RETRY_MS_MAX, MIRROR_DEADLINE_MS,
 };
 use crate::route::admin;
 use crate::store::adoption;
@@ -161,7 +160,7 @@ impl Import {
 
     /// Something went wrong that may go right another time.
     fn fail_for_now(&mut self, message: &str, turn: &mut Turn<impl Sized>) {
-        let message: String = message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+        let message = repeated(message);
         let wait_ms = FETCH_RETRY_MS << self.failures.min(16);
         self.not_before_ms = turn.now_ms + wait_ms.min(FETCH_RETRY_MS_MAX);
         self.failures = self.failures.saturating_add(1);
@@ -237,11 +236,10 @@ impl Import {
 
     /// What is kept of it where the store goes on with the log that it has; `failure` is why, unless an operator ended it.
     fn given_up(&self, failure: Option<&str>, now_ms: u64) -> String {
-        let cut = |message: &str| message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
         let given_up = GivenUp {
             at: iso_8601(now_ms),
             outcome: if failure.is_some() { "failed" } else { "ended" },
-            message: failure.map(cut),
+            message: failure.map(repeated),
             from: &self.plan.from,
         };
         serde_json::to_string(&given_up).unwrap_or_default()

@@ -48,7 +48,7 @@ use chrono::{DateTime, SecondsFormat};
 use crate::auth::{Access, AdminSecret, Grant};
 use crate::event::{BackendId, EventNames, StoreId};
 use crate::hooks::Uses;
-use crate::limits::Limits;
+use crate::limits::{BACKUP_MESSAGE_CHARS_MAX, Limits};
 use crate::store::sql::Sql;
 use crate::store::{EventStore, OpenError};
 use crate::wire::{self, Family, Inbound, Malformed, PageInfo, Transport};
@@ -668,6 +668,11 @@ impl<S: Sql> SyncBackend<S> {
         let frame = self.store.text(frame);
         turn.out.push(Output::Send { to, frame });
     }
+}
+
+/// What is repeated of a failure that somebody else told of.
+fn repeated(message: &str) -> String {
+    message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect()
 }
 
 /// ISO 8601 in UTC with milliseconds, as JavaScript prints it.

@@ -7,11 +7,11 @@ use super::compaction::{Compaction, Kept};
 use super::{Follower, Kind, Message, Outcome, Patience, State, Told};
 use crate::backend::followers::{Delivery, DeliveryId};
 use crate::backend::report::{BackupTrouble, Report};
-use crate::backend::{Output, SyncBackend, Turn, iso_8601};
+use crate::backend::{Output, SyncBackend, Turn, iso_8601, repeated};
 use crate::event::SeqNum;
 use crate::limits::{
-    BACKUP_MESSAGE_CHARS_MAX, BACKUP_TOLD_MS, MIRROR_BURST_MAX, MIRROR_DEADLINE_MS,
-    MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX, STORE_RETRY_MS,
+    BACKUP_TOLD_MS, MIRROR_BURST_MAX, MIRROR_DEADLINE_MS, MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX,
+    STORE_RETRY_MS,
 };
 use crate::store::EventStore;
 use crate::store::mirror::{
@@ -456,7 +456,7 @@ impl<S: Sql> SyncBackend<S> {
                 }
             }
             Err((trouble, message)) => {
-                let message = message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+                let message = repeated(&message);
                 follower.fail(turn.now_ms);
                 self.stats.fail_backup(trouble);
                 if let Some(report) = follower.backup.note(trouble, message, turn.now_ms) {

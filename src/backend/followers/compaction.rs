@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, Outcome, State, check_version};
 use crate::backend::report::{Folded, Report};
-use crate::backend::{Output, SyncBackend, Turn, iso_8601};
+use crate::backend::{Output, SyncBackend, Turn, iso_8601, repeated};
 use crate::event::SeqNum;
 use crate::limits::{
-    BACKUP_MESSAGE_CHARS_MAX, BACKUP_TOLD_MS, FOLD_LOOK_MS, FOLD_PUT_OFF_MS, FOLD_QUERIES_MAX,
-    MIRROR_RETRY_MS, MIRROR_RETRY_MS_MAX, SEGMENT_EVENTS_MAX, SEGMENT_EVENTS_MIN, STORE_RETRY_MS,
+    BACKUP_TOLD_MS, FOLD_LOOK_MS, FOLD_PUT_OFF_MS, FOLD_QUERIES_MAX, MIRROR_RETRY_MS,
+    MIRROR_RETRY_MS_MAX, SEGMENT_EVENTS_MAX, SEGMENT_EVENTS_MIN, STORE_RETRY_MS,
 };
 use crate::store::mirror::{MirrorAnswer, MirrorBatch};
 use crate::store::segments::{Foldable, Segment};
@@ -171,7 +171,7 @@ impl Compaction {
     /// Takes note of a failure, after which it looks again; what to tell of it, unless something was told less than a
     /// minute ago.
     fn fail(&mut self, message: &str, now_ms: u64) -> Option<Report> {
-        let message: String = message.chars().take(BACKUP_MESSAGE_CHARS_MAX).collect();
+        let message = repeated(message);
         self.next = Step::default();
         let wait_ms = MIRROR_RETRY_MS << self.failures.min(16);
         self.not_before_ms = now_ms + wait_ms.min(MIRROR_RETRY_MS_MAX);
