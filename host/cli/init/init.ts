@@ -89,12 +89,13 @@ const done = (project: Project): string => `Done; ${recordName} keeps what \`ini
 const logInD1 = /\bstorage\s*:\s*\{\s*_tag\s*:\s*['"]d1['"]/
 
 const undone = (project: Project, changes: readonly Change[]): string => {
+  const next = `Undone. Next:\n\n  ${installing(project)}\n`
   const moved = changes.find(({ after }) => logInD1.test(after))
-  const warning = `
+  if (moved === undefined) return next
+  return `${next}
 If it was deployed meanwhile, logs have moved from D1 into their objects, where sync-cf 0.4 finds them without
-\`storage\`: take that option out of ${moved?.path} before you deploy sync-cf again.
+\`storage\`: take that option out of ${moved.path} before you deploy sync-cf again.
 `
-  return `Undone. Next:\n\n  ${installing(project)}\n${moved === undefined ? '' : warning}`
 }
 
 /** A change as a unified diff, which \`git apply\` reads. */
