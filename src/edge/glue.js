@@ -56,7 +56,8 @@ export const transact = (storage, statements, counts, numbers, others, bytes) =>
 /**
  * Both are in the transaction that the runtime begins at the first write and commits after this turn. `transactionSync` within it
  * would cost a tenth of a push. The rows come first: should the runtime end all JavaScript between the two, what there is is
- * a log whose head is behind, and that is mended when it is opened.
+ * a log whose head is behind, and that is mended when it is opened. Parameters are bound in the order that `store::sql` gives them:
+ * `Rows::params`, `Append::head_params`, `Append::undo_params`.
  *
  * @param {any} sql
  * @param {string} insert
